@@ -1,0 +1,54 @@
+"""Kedro dataset of a trained model."""
+
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from kedro.io import AbstractVersionedDataset, Version
+
+from glow_pipeline.training.stored import ModelRecord, TrainedGlow, read_model, read_record, write_model
+
+
+class GlowModelDataset(AbstractVersionedDataset[TrainedGlow, TrainedGlow]):
+    """A safetensors file with the model's record in its header.
+
+    Args:
+        filepath: of the .safetensors file.
+        version: set by `versioned: true`.
+        metadata: for plugins.
+    """
+
+    def __init__(
+        self,
+        *,
+        filepath: str,
+        version: Version | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        self.metadata = metadata
+        super().__init__(PurePosixPath(filepath), version)
+
+    @property
+    def filepath(self) -> Path:
+        """Where all versions lie."""
+        return Path(self._filepath)
+
+    @property
+    def load_path(self) -> Path:
+        """The file that `load` would read."""
+        return Path(self._get_load_path())
+
+    def record(self) -> ModelRecord:
+        """The model's record, without its weights."""
+        return read_record(self.load_path)
+
+    def load(self) -> TrainedGlow:
+        return read_model(self.load_path)
+
+    def save(self, data: TrainedGlow) -> None:
+        write_model(Path(self._get_save_path()), data.record, data.flow.state_dict())
+
+    def _exists(self) -> bool:
+        return self.load_path.is_file()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": self._filepath, "version": self._version}

@@ -1,0 +1,56 @@
+"""From integer images to points of a continuous space, and back (Theis et al. 2015, arXiv:1511.01844)."""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+class Dequantization:
+    """Uniform dequantization of images with n_bits a channel.
+
+    x = (image + u) / 2**n_bits - 1/2 with u ~ U[0, 1), so the noise is exactly as wide as one grey
+    level, whatever n_bits is. The same object serves training, evaluation and scoring.
+
+    Args:
+        n_bits: grey levels as a power of two, 1 to 8.
+    """
+
+    def __init__(self, n_bits: int) -> None:
+        if not 1 <= n_bits <= 8:
+            raise ValueError(f"n_bits={n_bits}: allowed are 1 to 8")
+        self.n_bits = n_bits
+        self.n_levels = 2**n_bits
+
+    def reduce(self, images: Tensor) -> Tensor:
+        """8-bit images -> n_bits images: uint8 below 256 -> uint8 below 2**n_bits, any shape."""
+        return images >> (8 - self.n_bits)
+
+    def expand(self, images: Tensor) -> Tensor:
+        """n_bits images -> 8-bit images for display: 0 stays black, the highest level is white."""
+        return (images.float() * (255 / (self.n_levels - 1))).round().to(torch.uint8)
+
+    def forward(self, images: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Dequantize.
+
+        Args:
+            images: uint8 (B, C, H, W) with values below 2**n_bits.
+            noise: the same shape, floating, uniform in [0, 1).
+
+        Returns:
+            x (B, C, H, W) in [-1/2, 1/2) with the noise's dtype, and logdet (B,): -C H W log(2**n_bits),
+            by which a density of x becomes a lower bound of the probability of the image.
+        """
+        x = (images + noise) / self.n_levels - 0.5
+        dimensions = images[0].numel()
+        return x, noise.new_full((len(images),), -dimensions * math.log(self.n_levels))
+
+    def dequantize(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """`forward` in float32 with noise drawn from `generator`, on the images' device."""
+        noise = torch.rand(images.shape, generator=generator, device=images.device)
+        return self.forward(images, noise)
+
+    def inverse(self, x: Tensor) -> Tensor:
+        """X (B, C, H, W) -> the uint8 images below 2**n_bits that it lies in, clamped to the range."""
+        levels = torch.floor((x + 0.5) * self.n_levels)
+        return levels.clamp(0, self.n_levels - 1).to(torch.uint8)

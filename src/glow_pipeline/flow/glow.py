@@ -1,0 +1,210 @@
+"""The whole flow: L levels of squeeze, K steps and split (Glow, figure 2b)."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from glow_pipeline.flow.actnorm import ActNorm, initialize_from_data
+from glow_pipeline.flow.dequantization import Dequantization
+from glow_pipeline.flow.prior import SplitPrior, TopPrior, standard_normal_log_prob
+from glow_pipeline.flow.squeeze import Squeeze
+from glow_pipeline.flow.step import FlowCoupling, FlowPermutation, FlowStep
+
+
+class Level(nn.Module):
+    """Squeeze, then K steps: (B, C, H, W) -> (B, 4C, H/2, W/2), and logdet (B,)."""
+
+    def __init__(self, steps: list[FlowStep]) -> None:
+        super().__init__()
+        self.squeeze = Squeeze()
+        self.steps = nn.ModuleList(steps)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        x, logdet = self.squeeze(x)
+        for step in self.steps:
+            x, step_logdet = step(x)
+            logdet = logdet + step_logdet
+        return x, logdet
+
+    def inverse(self, y: Tensor) -> Tensor:
+        for step in reversed(self.steps):
+            y = step.inverse(y)  # type: ignore[operator]  # a ModuleList forgets the type
+        return self.squeeze.inverse(y)
+
+
+class TopLatent(NamedTuple):
+    """What is known of a batch before the top prior is asked."""
+
+    eps: list[Tensor]  # the standardised latents of the splits, finest first
+    z: Tensor  # (B, C, H, W), the latent that is left for the top prior
+    logdet: Tensor  # (B,), from x to (eps, z)
+
+
+class Glow(nn.Module):
+    """A density of images.
+
+    As a bijection, `forward` takes dequantized images to standard normal latents, one tensor a level.
+    As a density, `log_prob` takes the integer images themselves.
+
+    Args:
+        image_shape: (C, H, W); 2**L must divide H and W.
+        K: steps of flow a level.
+        L: levels.
+        hidden_channels: width of the coupling networks.
+        n_bits: images hold values below 2**n_bits.
+        actnorm_scale: standard deviation that actnorms give their channels at initialisation.
+        flow_permutation: "invconv" (learned 1x1 convolution), "shuffle" or "reverse".
+        flow_coupling: "affine" or "additive".
+        LU_decomposed: hold the 1x1 convolutions by their LU factors.
+        learn_top: learn mean and log_sd of the top latent instead of N(0, 1).
+        y_condition: let the class shift the top latent's Gaussian.
+        num_classes: how many classes there are; only used with y_condition.
+        generator: draws the starting weights; None takes torch's global generator.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        K: int = 8,
+        L: int = 3,
+        hidden_channels: int = 64,
+        *,
+        n_bits: int = 8,
+        actnorm_scale: float = 1.0,
+        flow_permutation: FlowPermutation = "invconv",
+        flow_coupling: FlowCoupling = "affine",
+        LU_decomposed: bool = False,
+        learn_top: bool = False,
+        y_condition: bool = False,
+        num_classes: int = 10,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        channels, height, width = image_shape
+        if height % 2**L or width % 2**L:
+            raise ValueError(f"image {height}x{width}: L={L} squeezes need sides that {2**L} divides")
+        self.image_shape = (channels, height, width)
+        self.dimensions = channels * height * width
+        self.y_condition = y_condition
+        self.num_classes = num_classes
+        self.dequantization = Dequantization(n_bits)
+
+        self.levels = nn.ModuleList()
+        self.splits = nn.ModuleList()
+        self.latent_shapes: list[tuple[int, int, int]] = []
+        for level in range(L):
+            channels, height, width = 4 * channels, height // 2, width // 2
+            steps = [
+                FlowStep(
+                    channels,
+                    hidden_channels,
+                    actnorm_scale=actnorm_scale,
+                    flow_permutation=flow_permutation,
+                    flow_coupling=flow_coupling,
+                    LU_decomposed=LU_decomposed,
+                    generator=generator,
+                )
+                for _ in range(K)
+            ]
+            self.levels.append(Level(steps))
+            if level < L - 1:
+                self.splits.append(SplitPrior(channels))
+                channels //= 2
+            self.latent_shapes.append((channels, height, width))
+        self.top = TopPrior(channels, learn_top, num_classes if y_condition else None)
+
+    # The bijection ---------------------------------------------------------------------------
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> tuple[list[Tensor], Tensor]:
+        """Dequantized images to latents.
+
+        Args:
+            x: (B, C, H, W), in [-1/2, 1/2) for an image.
+            y: classes (B,), needed with y_condition.
+
+        Returns:
+            eps, one (B, *latent_shapes[i]) a level, finest first, N(0, 1) under the model; and logdet (B,).
+        """
+        latent = self.to_top(x)
+        eps, logdet = self.top(latent.z, y)
+        return [*latent.eps, eps], latent.logdet + logdet
+
+    def inverse(self, eps: list[Tensor], y: Tensor | None = None) -> Tensor:
+        """Latents to dequantized images: the inverse of `forward`."""
+        x = self.top.inverse(eps[-1], y)
+        x = self.levels[-1].inverse(x)  # type: ignore[operator]  # a ModuleList forgets the type
+        for level, split, eps_split in zip(
+            reversed(self.levels[:-1]), reversed(self.splits), reversed(eps[:-1]), strict=True
+        ):
+            x = level.inverse(split.inverse(x, eps_split))  # type: ignore[operator]  # a ModuleList forgets the type
+        return x
+
+    def to_top(self, x: Tensor) -> TopLatent:
+        """The part of `forward` before the top prior, which alone knows of classes."""
+        # Convolutions of these sizes are faster with the channels last in memory.
+        x = x.contiguous(memory_format=torch.channels_last)
+        eps = []
+        z, logdet = self.levels[0](x)
+        for split, level in zip(self.splits, self.levels[1:], strict=True):
+            z, eps_split, split_logdet = split(z)
+            z, level_logdet = level(z)
+            eps.append(eps_split)
+            logdet = logdet + split_logdet + level_logdet
+        return TopLatent(eps, z, logdet)
+
+    # The density -----------------------------------------------------------------------------
+
+    def log_prob(self, images: Tensor, noise: Tensor, y: Tensor | None = None) -> Tensor:
+        """log-probability of integer images, in nats, shape (B,).
+
+        It is the variational lower bound that uniform dequantization gives, with one draw of noise.
+
+        Args:
+            images: uint8 (B, C, H, W) below 2**n_bits.
+            noise: the same shape, uniform in [0, 1).
+            y: classes (B,). Without them a class-conditioned model answers log p(image), all classes alike likely.
+        """
+        x, dequantization_logdet = self.dequantization.forward(images, noise)
+        return self.log_density(self.to_top(x), y) + dequantization_logdet
+
+    def log_density(self, latent: TopLatent, y: Tensor | None = None) -> Tensor:
+        """log-density of the dequantized images that `to_top` gave `latent` for, in nats, shape (B,)."""
+        log_prob = self.top.log_prob(latent.z, y) + latent.logdet
+        for eps in latent.eps:
+            log_prob = log_prob + standard_normal_log_prob(eps)
+        return log_prob
+
+    def bits_per_dim(self, log_prob: Tensor) -> Tensor:
+        """log-probabilities in nats, any shape -> -log_prob / (C H W log 2)."""
+        return -log_prob / (self.dimensions * math.log(2))
+
+    # Sampling --------------------------------------------------------------------------------
+
+    def draw_latents(self, n: int, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> list[Tensor]:
+        """N standard normal latents, one (n, *latent_shapes[i]) a level, on the generator's device."""
+        return [
+            torch.randn(n, *shape, generator=generator, device=generator.device, dtype=dtype)
+            for shape in self.latent_shapes
+        ]
+
+    @torch.no_grad()
+    def decode(self, eps: list[Tensor], temperature: float = 1.0, y: Tensor | None = None) -> Tensor:
+        """Latents times temperature -> uint8 images (B, C, H, W) below 2**n_bits."""
+        return self.dequantization.inverse(self.inverse([temperature * e for e in eps], y))
+
+    # Initialisation --------------------------------------------------------------------------
+
+    @property
+    def initialized(self) -> bool:
+        """Whether the actnorms have seen data."""
+        return all(bool(m.initialized) for m in self.modules() if isinstance(m, ActNorm))
+
+    @torch.no_grad()
+    def initialize(self, x: Tensor) -> None:
+        """Set every actnorm from dequantized training images x (B, C, H, W); once in a model's life."""
+        if self.initialized:
+            raise ValueError("initialize: this model has been initialised before")
+        with initialize_from_data(self):
+            self.to_top(x)

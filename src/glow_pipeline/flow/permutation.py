@@ -1,0 +1,93 @@
+"""Mixing of channels between couplings: a learned 1x1 convolution, or a fixed permutation (Glow, section 3.2)."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class FixedPermutation(nn.Module):
+    """y[:, i] = x[:, order[i]]; logdet 0. `order` is a buffer, so it is saved with the model."""
+
+    order: Tensor
+
+    def __init__(self, order: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("order", order)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x[:, self.order], x.new_zeros(x.shape[0])
+
+    def inverse(self, y: Tensor) -> Tensor:
+        return y[:, torch.argsort(self.order)]
+
+
+def reverse(channels: int) -> FixedPermutation:
+    """The channels in the opposite order."""
+    return FixedPermutation(torch.arange(channels - 1, -1, -1))
+
+
+def shuffle(channels: int, generator: torch.Generator | None = None) -> FixedPermutation:
+    """The channels in a random order, drawn once."""
+    return FixedPermutation(torch.randperm(channels, generator=generator))
+
+
+class InvertibleConv(nn.Module):
+    """1x1 convolution with a (C, C) matrix W that starts as a random rotation; logdet = H W log|det W|."""
+
+    def __init__(self, channels: int, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(_random_rotation(channels, generator))
+
+    def matrix(self) -> Tensor:
+        return self.weight
+
+    def log_abs_det(self) -> Tensor:
+        return torch.linalg.slogdet(self.weight).logabsdet
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        logdet = self.log_abs_det() * (x.shape[2] * x.shape[3])
+        return _conv1x1(x, self.matrix()), logdet.expand(x.shape[0])
+
+    def inverse(self, y: Tensor) -> Tensor:
+        # Inverted in float64, and on the CPU because not every device has it: C is small, and an
+        # inverse rounded to float32 step after step would be the largest error of a round trip.
+        inverse = torch.linalg.inv(self.matrix().detach().cpu().double())
+        return _conv1x1(y, inverse.to(y))
+
+
+class LUInvertibleConv(InvertibleConv):
+    """The same with W = P L (U + diag(s)), whose log|det W| is the sum of log|s| (Glow, eq. 10).
+
+    P (as an order of rows) and the signs of s are fixed at the start and are buffers.
+    """
+
+    row_order: Tensor
+    sign_s: Tensor
+
+    def __init__(self, channels: int, generator: torch.Generator | None = None) -> None:
+        nn.Module.__init__(self)
+        permutation, lower, upper = torch.linalg.lu(_random_rotation(channels, generator))
+        diagonal = upper.diagonal()
+        self.register_buffer("row_order", permutation.argmax(dim=1))
+        self.register_buffer("sign_s", diagonal.sign())
+        self.lower = nn.Parameter(lower.tril(-1))
+        self.upper = nn.Parameter(upper.triu(1))
+        self.log_s = nn.Parameter(diagonal.abs().log())
+
+    def matrix(self) -> Tensor:
+        identity = torch.eye(len(self.log_s), dtype=self.log_s.dtype, device=self.log_s.device)
+        lower = self.lower.tril(-1) + identity
+        upper = self.upper.triu(1) + torch.diag(self.sign_s * self.log_s.exp())
+        return (lower @ upper)[self.row_order]
+
+    def log_abs_det(self) -> Tensor:
+        return self.log_s.sum()
+
+
+def _random_rotation(channels: int, generator: torch.Generator | None) -> Tensor:
+    gaussian = torch.randn(channels, channels, generator=generator, dtype=torch.float64)
+    return torch.linalg.qr(gaussian).Q.to(torch.get_default_dtype())
+
+
+def _conv1x1(x: Tensor, matrix: Tensor) -> Tensor:
+    return F.conv2d(x, matrix[:, :, None, None])

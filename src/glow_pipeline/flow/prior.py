@@ -1,0 +1,99 @@
+"""The Gaussians that latents are measured by: one at each split, one at the top (Glow, section 3.6 and code).
+
+Each is written as a layer that standardises its latent, eps = (z - mean) * exp(-log_sd), so that the
+whole flow ends in eps ~ N(0, 1) and its log-determinant alone tells everything about the density.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from glow_pipeline.flow.coupling import ZeroConv
+
+
+def standard_normal_log_prob(eps: Tensor) -> Tensor:
+    """(B, ...) -> (B,): log N(eps; 0, 1), summed over all but the first dimension, in nats."""
+    return (-0.5 * (eps**2 + math.log(2 * math.pi))).flatten(1).sum(dim=1)
+
+
+class SplitPrior(nn.Module):
+    """Splits half of the channels off and standardises them by a Gaussian that the other half predicts.
+
+    `forward(z) -> (z1, eps, logdet)`: (B, C, H, W) -> (B, C/2, H, W) twice, and (B,).
+    `inverse(z1, eps) -> z`.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.network = ZeroConv(channels // 2, channels)
+
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        z1, z2 = z.chunk(2, dim=1)
+        mean, log_sd = self.network(z1).chunk(2, dim=1)
+        return z1, (z2 - mean) * torch.exp(-log_sd), -log_sd.flatten(1).sum(dim=1)
+
+    def inverse(self, z1: Tensor, eps: Tensor) -> Tensor:
+        mean, log_sd = self.network(z1).chunk(2, dim=1)
+        return torch.cat([z1, mean + eps * torch.exp(log_sd)], dim=1)
+
+
+class TopPrior(nn.Module):
+    """Standardises the last latent by N(0, 1), a learned Gaussian, or one that the class shifts.
+
+    Args:
+        channels: C of the latent (B, C, H, W).
+        learn_top: learn one mean and one log_sd a channel; otherwise they are 0.
+        num_classes: None without conditioning; else each class adds its own mean and log_sd a
+            channel, and a linear head tells the class from the latent's spatial mean.
+    """
+
+    def __init__(self, channels: int, learn_top: bool, num_classes: int | None) -> None:
+        super().__init__()
+        self.channels = channels
+        self.num_classes = num_classes
+        self.gaussian = nn.Parameter(torch.zeros(2 * channels)) if learn_top else None
+        self.class_gaussian = nn.Embedding(num_classes, 2 * channels) if num_classes else None
+        self.class_head = nn.Linear(channels, num_classes) if num_classes else None
+        for layer in (self.class_gaussian, self.class_head):
+            if layer is not None:
+                nn.init.zeros_(layer.weight)
+        if self.class_head is not None:
+            nn.init.zeros_(self.class_head.bias)
+
+    def forward(self, z: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Z (B, C, H, W), classes y (B,) if conditioned -> eps (B, C, H, W), logdet (B,)."""
+        mean, log_sd = self._mean_and_log_sd(z, y)
+        spatial = z.shape[2] * z.shape[3]
+        logdet = -spatial * log_sd.flatten(1).sum(dim=1)
+        return (z - mean) * torch.exp(-log_sd), logdet.expand(len(z))
+
+    def inverse(self, eps: Tensor, y: Tensor | None = None) -> Tensor:
+        mean, log_sd = self._mean_and_log_sd(eps, y)
+        return mean + eps * torch.exp(log_sd)
+
+    def log_prob(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Log p(z | y) of shape (B,); of a conditioned prior without y, log p(z) with all classes alike likely."""
+        if self.num_classes is None or y is not None:
+            eps, logdet = self(z, y)
+            return standard_normal_log_prob(eps) + logdet
+        each = [self.log_prob(z, torch.full((len(z),), k, device=z.device)) for k in range(self.num_classes)]
+        return torch.logsumexp(torch.stack(each), dim=0) - math.log(self.num_classes)
+
+    def class_logits(self, z: Tensor) -> Tensor:
+        """Z (B, C, H, W) -> (B, num_classes): which class the latent looks like."""
+        if self.class_head is None:
+            raise ValueError("class_logits: this model was built without y_condition")
+        return self.class_head(z.mean(dim=(2, 3)))
+
+    def _mean_and_log_sd(self, z: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
+        """(1 or B, C, 1, 1) each."""
+        gaussian = z.new_zeros(1, 2 * self.channels)
+        if self.gaussian is not None:
+            gaussian = gaussian + self.gaussian
+        if self.class_gaussian is not None:
+            if y is None:
+                raise ValueError("y is missing: a class-conditioned model needs the classes, shape (B,)")
+            gaussian = gaussian + self.class_gaussian(y)
+        mean, log_sd = gaussian[:, :, None, None].chunk(2, dim=1)
+        return mean, log_sd

@@ -1,0 +1,75 @@
+"""The last lines of a command: what was made, the key figures, where, and how to look."""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+from kedro.framework.context import KedroContext
+from kedro.framework.hooks import hook_impl
+from kedro.io import AbstractVersionedDataset, DataCatalog
+
+from glow_pipeline.hooks.artifacts import artifact_files
+from glow_pipeline.parameters import Parameters
+
+# In the order in which they are told; a metric that a run did not make is left out.
+FIGURES = {
+    "test_bits_per_dim": "bits/dim on test images",
+    "test_bits_per_dim_given_class": "bits/dim on test images given their class",
+    "auroc": "AUROC of the negative log-likelihood, outliers positive",
+    "aupr_out": "AUPR, outliers positive",
+    "aupr_in": "AUPR, in-distribution positive",
+    "fpr_at_95_tpr": "false positives at 95% true positives",
+}
+
+
+class ClosingHook:
+    """Tells a person at the end of a run what a person needs next."""
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        self._project, self._env = context.project_path, context.env
+
+    @hook_impl
+    def before_pipeline_run(self) -> None:
+        self._started = time.monotonic()
+        self._saved: dict[str, Any] = {}
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
+        self._saved[dataset_name] = data
+
+    @hook_impl(trylast=True)
+    def after_pipeline_run(self, catalog: DataCatalog) -> None:
+        lines = [f"Done in {time.monotonic() - self._started:.0f} s."]
+        for name in self._saved:
+            dataset = catalog[name]
+            if isinstance(dataset, AbstractVersionedDataset):
+                lines += [f"  {name:<19} {_short(path, self._project)}" for path in artifact_files(dataset)]
+        figures = [
+            f"  {data[key]:<19.4f} {meaning}{_of(data)}"
+            for data in self._saved.values()
+            if isinstance(data, dict)
+            for key, meaning in FIGURES.items()
+            if key in data
+        ]
+        lines += figures
+        parameters = Parameters.model_validate(catalog.load("parameters"))
+        preset = self._project / "conf" / parameters.dataset
+        if "glow_model" in self._saved and preset.is_dir() and self._env != parameters.dataset:
+            lines.append(
+                f"  `--env {parameters.dataset}` has settings that suit this dataset (conf/{parameters.dataset})."
+            )
+        lines.append("Look: open the pictures above; `make ui` compares runs, `make viz` draws the pipelines.")
+        click.echo("\n".join(lines))
+
+
+def _short(path: Path, project: Path) -> str:
+    """Relative to where the user is, if that is the project."""
+    return os.path.relpath(path, project) if path.is_relative_to(project) else str(path)
+
+
+def _of(metrics: dict[str, Any]) -> str:
+    pair = f"{metrics['in_dataset']} vs {metrics['out_dataset']}, " if "out_dataset" in metrics else ""
+    return f" ({pair}{metrics['images']})"

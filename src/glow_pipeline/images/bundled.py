@@ -1,0 +1,118 @@
+"""Real images that come inside the wheels of scikit-learn and scikit-image: no network, no download."""
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.images.source import Chunk, Source, Split
+
+# The 1,797 digits come in the order of their writers, so a test split from the end has other writers
+# than the training images have; about one image in six, as many as MNIST holds out.
+DIGITS_TRAIN = 1500
+
+PATCH = 32
+PATCH_MIN_STD = 10.0
+PHOTOGRAPHS = {
+    "sklearn": ["datasets/images/china.jpg", "datasets/images/flower.jpg"],
+    "skimage": [
+        "data/astronaut.png",
+        "data/brick.png",
+        "data/camera.png",
+        "data/chelsea.png",
+        "data/coffee.png",
+        "data/coins.png",
+        "data/grass.png",
+        "data/gravel.png",
+        "data/ihc.png",
+        "data/moon.png",
+        "data/motorcycle_left.png",
+        "data/rocket.jpg",
+    ],
+}
+
+
+def _package_folder(package: str) -> Path:
+    """Where a package lies, found without importing it: scikit-learn takes seconds."""
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        raise GlowPipelineError(f"{package}: not installed, but its images are asked for; run `make install`")
+    return Path(spec.origin).parent
+
+
+def _digits_files(_raw: Path, _split: Split) -> list[Path]:
+    return [_package_folder("sklearn") / "datasets" / "data" / "digits.csv.gz"]
+
+
+def _digits_count(_files: list[Path], split: Split) -> int:
+    return DIGITS_TRAIN if split == "train" else 1797 - DIGITS_TRAIN
+
+
+def _read_digits(files: list[Path], split: Split) -> Iterator[Chunk]:
+    table = np.loadtxt(files[0], delimiter=",")
+    rows = slice(None, DIGITS_TRAIN) if split == "train" else slice(DIGITS_TRAIN, None)
+    # 17 grey levels, 0 to 16, spread over 8 bits; the reduction to 4 bits then joins the two darkest.
+    images = np.rint(table[rows, :-1] * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
+    yield from Chunk.cut(torch.from_numpy(images), torch.from_numpy(table[rows, -1]))
+
+
+def _photograph_files(_raw: Path, _split: Split) -> list[Path]:
+    return [_package_folder(package) / name for package, names in PHOTOGRAPHS.items() for name in names]
+
+
+def _photograph_count(files: list[Path], split: Split) -> int:
+    return sum(len(_patches(file, split)) for file in files)
+
+
+def _read_photographs(files: list[Path], split: Split) -> Iterator[Chunk]:
+    for label, file in enumerate(files):
+        patches = _patches(file, split)
+        yield from Chunk.cut(patches, torch.full((len(patches),), label))
+
+
+def _patches(file: Path, split: Split) -> Tensor:
+    """Side by side 32x32 patches, (n, 3, 32, 32): the lowest quarter of the rows is test, the rest train.
+
+    Patches without texture (a black or blurred background) are left out.
+    """
+    photograph = torch.from_numpy(np.array(Image.open(file).convert("RGB")))
+    rows, columns = photograph.shape[0] // PATCH, photograph.shape[1] // PATCH
+    photograph = photograph[: rows * PATCH, : columns * PATCH].permute(2, 0, 1)
+    grid = photograph.reshape(3, rows, PATCH, columns, PATCH).permute(1, 3, 0, 2, 4)
+    n_train = rows - rows // 4
+    band = grid[:n_train] if split == "train" else grid[n_train:]
+    patches = band.reshape(-1, 3, PATCH, PATCH)
+    brightness = patches.float().mean(dim=1).flatten(1)
+    return patches[brightness.std(dim=1) >= PATCH_MIN_STD]
+
+
+DIGITS = Source(
+    name="digits",
+    channels=1,
+    size=(8, 8),
+    default_size=(8, 8),
+    n_bits=4,
+    num_classes=10,
+    licence="CC BY 4.0 (UCI Optical Recognition of Handwritten Digits)",
+    files=_digits_files,
+    count=_digits_count,
+    read=_read_digits,
+)
+
+TEXTURES = Source(
+    name="textures",
+    channels=3,
+    size=(PATCH, PATCH),
+    default_size=(PATCH, PATCH),
+    n_bits=8,
+    num_classes=sum(len(names) for names in PHOTOGRAPHS.values()),
+    licence="public domain or CC (each photograph as scikit-learn and scikit-image state it)",
+    files=_photograph_files,
+    count=_photograph_count,
+    read=_read_photographs,
+)

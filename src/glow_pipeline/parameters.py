@@ -1,0 +1,205 @@
+"""Every parameter as a typed, bounded, documented field.
+
+The values come from conf/ and from `--params`; the names of the seeds' flags are kept. A value that
+these classes do not allow ends the run before anything has been read, fetched or written.
+"""
+
+from difflib import get_close_matches
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.flow.step import FlowCoupling, FlowPermutation
+from glow_pipeline.images.registry import SOURCES
+from glow_pipeline.images.spec import Fit, ImageSpec
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class IngestParameters(_Group):
+    """How images are prepared."""
+
+    size: int | list[int] | None = Field(None, description="side, or [height, width], in pixels; null: the source's")
+    channels: Literal[1, 3] | None = Field(None, description="1 grey, 3 RGB; null: the source's")
+    fit: Fit = Field(
+        "resize", description="how an image comes to that size: resize (antialiased bilinear) or pad (black border)"
+    )
+    val_percentage: float = Field(
+        10.0, gt=0, lt=100, description="share of the training images held out for validation, in percent"
+    )
+
+    @field_validator("size")
+    @classmethod
+    def _two_positive_sides(cls, size: int | list[int] | None) -> int | list[int] | None:
+        sides = [size] if isinstance(size, int) else size
+        if sides is not None and (len(sides) not in (1, 2) or min(sides) < 1):
+            raise PydanticCustomError("size", "Input should be a positive side, or [height, width]")
+        return size
+
+
+class ModelParameters(_Group):
+    """The flow; the seed's names and defaults."""
+
+    K: int = Field(8, ge=1, description="steps of flow a level")
+    L: int = Field(3, ge=1, description="levels; each halves both sides of the image")
+    hidden_channels: int = Field(64, ge=1, description="width of the coupling networks")
+    actnorm_scale: float = Field(
+        1.0, gt=0, description="standard deviation of each channel after an actnorm's initialisation"
+    )
+    flow_permutation: FlowPermutation = Field("invconv", description="mixing of channels: invconv, shuffle or reverse")
+    flow_coupling: FlowCoupling = Field("affine", description="coupling: affine or additive")
+    LU_decomposed: bool = Field(False, description="hold the 1x1 convolutions by their LU factors")
+    learn_top: bool = Field(False, description="learn mean and scale of the top prior")
+    y_condition: bool = Field(False, description="condition the top prior on the class")
+    y_weight: float = Field(0.01, ge=0, description="weight of the class head's cross-entropy in the loss")
+    num_classes: int | None = Field(None, ge=2, description="number of classes; null: the source's")
+    n_bits: int | None = Field(None, ge=1, le=8, description="bits a channel; null: the source's (8; digits has 4)")
+
+
+class TrainParameters(_Group):
+    """The training; the seed's names and defaults."""
+
+    batch_size: int = Field(128, ge=1, description="images a step")
+    n_epochs: int = Field(100, ge=1, description="passes over the training images")
+    lr: float = Field(2e-4, gt=0, description="learning rate of Adamax")
+    warmup: float = Field(10.0, ge=0, description="epochs over which the learning rate rises from 0")
+    decay: float = Field(0.0, ge=0, description="weight decay of Adamax")
+    max_grad_clip: float = Field(0.0, ge=0, description="clip each gradient value to this; 0: off")
+    max_grad_norm: float = Field(0.0, ge=0, description="clip the gradient's norm to this; 0: off")
+    num_workers: int = Field(0, ge=0, description="processes that read batches ahead; 0: read in the training process")
+    sample_and_save_freq: int = Field(
+        5, ge=1, description="every how many epochs samples are logged and the best model is saved"
+    )
+    checkpoint: str | None = Field(None, description="a stored model (.safetensors) whose weights training starts from")
+    max_skipped_steps: int = Field(
+        10, ge=1, description="steps in a row with a non-finite loss or gradient that end the run"
+    )
+
+
+class SampleParameters(_Group):
+    """The pictures that a model draws."""
+
+    mode: Literal["normal", "vtemp", "interpolate"] = Field(
+        "normal",
+        description="normal: a grid; vtemp: the same latents at temperatures 0 to 2; interpolate: between real images",
+    )
+    n: int = Field(16, ge=1, description="images in a grid; pairs are n / 2 in interpolate")
+    temperature: float = Field(0.7, ge=0, description="factor on the latents in normal")
+    y: int | None = Field(
+        None, ge=0, description="the class to draw, of a class-conditioned model; null: each class in turn"
+    )
+    frames: int = Field(40, ge=2, description="pictures from one end of a movement to the other")
+
+
+class OodParameters(_Group):
+    """Outlier scoring."""
+
+    batch_size: int = Field(256, ge=1, description="images scored at once")
+
+
+class Parameters(_Group):
+    """All of them."""
+
+    dataset: str = Field("digits", description="in-distribution images: trained on, and what outliers are told from")
+    out_dataset: str = Field("textures", description="out-of-distribution images")
+    seed: int = Field(0, ge=0, description="of every random draw")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="auto: cuda, else mps, else cpu")
+    ingest: IngestParameters = IngestParameters()
+    model: ModelParameters = ModelParameters()
+    train: TrainParameters = TrainParameters()
+    sample: SampleParameters = SampleParameters()
+    ood: OodParameters = OodParameters()
+
+    @field_validator("dataset", "out_dataset")
+    @classmethod
+    def _known_source(cls, name: str) -> str:
+        if name not in SOURCES:
+            raise PydanticCustomError("source", "Input should be one of {names}", {"names": ", ".join(SOURCES)})
+        return name
+
+    @property
+    def image_spec(self) -> ImageSpec:
+        """The images as these parameters ask for them; what is null comes from the source."""
+        source, size = SOURCES[self.dataset], self.ingest.size
+        height, width = (
+            source.default_size if size is None else (size, size) if isinstance(size, int) else (size[0], size[-1])
+        )
+        return ImageSpec(
+            channels=self.ingest.channels or source.channels,
+            height=height,
+            width=width,
+            n_bits=self.model.n_bits or source.n_bits,
+            fit=self.ingest.fit,
+        )
+
+    @property
+    def num_classes(self) -> int:
+        return self.model.num_classes or SOURCES[self.dataset].num_classes
+
+
+def parse_parameters(raw: dict[str, Any]) -> Parameters:
+    """Raw configuration -> checked parameters.
+
+    Raises:
+        GlowPipelineError: one line about the first thing that is wrong.
+    """
+    try:
+        parameters = Parameters.model_validate(raw)
+    except ValidationError as invalid:
+        errors = invalid.errors()
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        raise GlowPipelineError(_one_line(errors[0]) + more) from None
+    _check_together(parameters)
+    return parameters
+
+
+def known_names() -> list[str]:
+    """Every parameter as it is typed: `dataset`, `model.K`, ..."""
+    names = []
+    for name, field in Parameters.model_fields.items():
+        group = field.annotation
+        if isinstance(group, type) and issubclass(group, BaseModel):
+            names += [f"{name}.{leaf}" for leaf in group.model_fields]
+        else:
+            names.append(name)
+    return names
+
+
+def _one_line(error: ErrorDetails) -> str:
+    key = ".".join(part for part in error["loc"] if isinstance(part, str) and part not in ("int", "list[int]"))
+    value = error["input"]
+    if error["type"] == "extra_forbidden":
+        return f"{key}={value}: unknown parameter; {_nearest(key, known_names())}"
+    message = error["msg"].removeprefix("Input should be ")
+    hint = f"; {_nearest(value, list(SOURCES))}" if error["type"] == "source" else ""
+    return f"{key}={value!r}: should be {message}{hint}"
+
+
+def _nearest(name: object, known: list[str]) -> str:
+    close = get_close_matches(str(name), known, n=1, cutoff=0.5)
+    return f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
+
+
+def _check_together(parameters: Parameters) -> None:
+    """What no field can know alone."""
+    spec, model, source = parameters.image_spec, parameters.model, SOURCES[parameters.dataset]
+    if spec.n_bits > source.n_bits:
+        raise GlowPipelineError(
+            f"model.n_bits={model.n_bits}: {source.name} has images of {source.n_bits} bits; "
+            f"allowed are 1 to {source.n_bits}"
+        )
+    deepest = min((side & -side).bit_length() - 1 for side in (spec.height, spec.width))
+    if deepest < model.L:
+        raise GlowPipelineError(
+            f"model.L={model.L}: each level halves the image, and {spec.height}x{spec.width} can be halved "
+            f"{deepest} times; lower model.L to at most {deepest}, or set ingest.size to a multiple of {2**model.L}"
+        )
+    if model.y_condition and parameters.num_classes < source.num_classes:
+        raise GlowPipelineError(
+            f"model.num_classes={model.num_classes}: {source.name} has {source.num_classes} classes; "
+            f"use at least {source.num_classes}, or null"
+        )

@@ -1,0 +1,20 @@
+"""The pipelines by the names that users type."""
+
+from kedro.pipeline import Pipeline
+
+from glow_pipeline.pipelines import ingest, ood, sample, train
+from glow_pipeline.pipelines.ingest.pipeline import create_out_pipeline, create_test_pipeline
+
+
+def register_pipelines() -> dict[str, Pipeline]:
+    """Each pipeline brings the ingest that it needs, so that one command is enough; equal nodes run once."""
+    training = ingest.create_pipeline() + train.create_pipeline()
+    sampling = create_test_pipeline() + sample.create_pipeline()
+    scoring = create_test_pipeline() + create_out_pipeline() + ood.create_pipeline()
+    return {
+        "ingest": ingest.create_pipeline(),
+        "train": training,
+        "sample": sampling,
+        "ood": scoring,
+        "__default__": training + sampling + scoring,
+    }

@@ -1,0 +1,1 @@
+"""The graphs: which node makes what from what."""

@@ -1,0 +1,22 @@
+"""A trained Glow and two sets of images -> how well the likelihood tells them apart."""
+
+from kedro.pipeline import Node, Pipeline
+
+from glow_pipeline.pipelines.ood.nodes import gather_scores, measure_detection, plot_detection, score_images
+
+SETTINGS = ["params:ood", "params:seed", "params:device"]
+
+
+def create_pipeline() -> Pipeline:
+    """Scoring alone; the registry puts the ingest of both test sets before it."""
+    return Pipeline(
+        [
+            Node(score_images, ["glow_model", "test_images", *SETTINGS], "in_scores", name="score_in"),
+            Node(score_images, ["glow_model", "out_images", *SETTINGS], "out_scores", name="score_out"),
+            Node(gather_scores, ["in_scores", "out_scores"], "ood_scores"),
+            Node(measure_detection, ["ood_scores", "glow_model", "out_images", "params:device"], "ood_metrics"),
+            Node(plot_detection, ["ood_scores", "ood_metrics"], ["ood_histogram", "ood_roc"]),
+        ],
+        namespace="ood",
+        prefix_datasets_with_namespace=False,
+    )

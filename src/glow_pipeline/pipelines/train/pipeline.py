@@ -1,0 +1,40 @@
+"""Image tables -> a trained Glow, its curves and its test bits per dimension."""
+
+from kedro.pipeline import Node, Pipeline
+
+from glow_pipeline.pipelines.train.nodes import (
+    build_glow,
+    dequantize,
+    evaluate_glow,
+    plot_training,
+    split_validation,
+    train_glow,
+)
+
+
+def create_pipeline() -> Pipeline:
+    """Training alone; the registry puts the ingest before it."""
+    return Pipeline(
+        [
+            Node(split_validation, ["train_images", "params:ingest", "params:seed"], ["fit_images", "val_images"]),
+            Node(dequantize, "train_images", ["dequantization", "dequantized_images"]),
+            Node(
+                build_glow,
+                ["image_spec", "dequantization", "train_images", "params:model", "params:train", "params:seed"],
+                "untrained_glow",
+            ),
+            Node(
+                train_glow,
+                ["untrained_glow", "fit_images", "val_images", "parameters", "checkpoint_slot", "provenance"],
+                ["glow_model", "train_history"],
+            ),
+            Node(
+                evaluate_glow,
+                ["glow_model", "test_images", "train_history", "params:train", "params:seed", "params:device"],
+                "train_metrics",
+            ),
+            Node(plot_training, ["train_history", "params:dataset"], "training_curves"),
+        ],
+        namespace="train",
+        prefix_datasets_with_namespace=False,
+    )

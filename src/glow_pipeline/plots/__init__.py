@@ -1,0 +1,1 @@
+"""Figures. Each function returns a matplotlib Figure (or a Movie) and touches no global state."""

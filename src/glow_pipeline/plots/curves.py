@@ -1,0 +1,39 @@
+"""Curves of a training, and of a detector."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+
+def training_curves(epochs: Sequence[dict[str, float]], title: str) -> Figure:
+    """Bits per dimension on training and validation images after each epoch.
+
+    Args:
+        epochs: rows with epoch, train_bits_per_dim and val_bits_per_dim.
+    """
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    epoch = [row["epoch"] for row in epochs]
+    for split in ("train", "val"):
+        axes.plot(
+            epoch, [row[f"{split}_bits_per_dim"] for row in epochs], label=split, marker="." if len(epoch) < 20 else ""
+        )
+    if epochs:
+        best = min(epochs, key=lambda row: row["val_bits_per_dim"])
+        axes.axvline(best["epoch"], color="grey", linestyle=":", label=f"best: epoch {best['epoch']:.0f}")
+    axes.set(xlabel="epoch", ylabel="bits per dimension", title=title)
+    axes.legend()
+    return figure
+
+
+def roc_figure(fpr: ArrayLike, tpr: ArrayLike, auroc: float, title: str) -> Figure:
+    """Share of outliers found against share of belonging images flagged."""
+    figure = Figure(figsize=(4.5, 4.5), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(np.asarray(fpr), np.asarray(tpr), label=f"AUROC {auroc:.4f}")
+    axes.plot([0, 1], [0, 1], color="grey", linestyle=":", label="chance")
+    axes.set(xlabel="false positive rate", ylabel="true positive rate", title=title, aspect="equal")
+    axes.legend(loc="lower right")
+    return figure

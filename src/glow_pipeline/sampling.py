@@ -1,0 +1,73 @@
+"""Images that a model draws: fresh ones, one set at many temperatures, and paths between real ones."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from glow_pipeline.flow import Glow
+
+HIGHEST_TEMPERATURE = 2.0
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """Images that change from step to step.
+
+    Attributes:
+        steps: what the steps are called: the temperature, or the part of the way.
+        images: for each step uint8 (n, C, H, W) below 2**n_bits.
+    """
+
+    steps: list[float]
+    images: list[Tensor]
+
+
+def draw(model: Glow, n: int, temperature: float, generator: torch.Generator, y: Tensor | None = None) -> Tensor:
+    """N fresh images, uint8 (n, C, H, W) below 2**n_bits; y are their classes (n,), if the model is conditioned."""
+    return model.decode(model.draw_latents(n, generator), temperature, y)
+
+
+def vary_temperature(model: Glow, n: int, frames: int, generator: torch.Generator, y: Tensor | None = None) -> Sequence:
+    """The same n latents at `frames` temperatures from 0 to 2."""
+    eps = model.draw_latents(n, generator)
+    temperatures = np.linspace(0, HIGHEST_TEMPERATURE, frames).tolist()
+    return Sequence(temperatures, [model.decode(eps, t, y) for t in temperatures])
+
+
+@torch.no_grad()
+def interpolate(
+    model: Glow,
+    start: Tensor,
+    end: Tensor,
+    frames: int,
+    noise: Tensor,
+    y_start: Tensor | None = None,
+    y_end: Tensor | None = None,
+) -> Sequence:
+    """Straight lines in latent space from real images to real images.
+
+    A class-conditioned model reads the latents by the class of the nearer end.
+
+    Args:
+        start, end: uint8 (n, C, H, W) below 2**n_bits.
+        noise: the same shape, uniform in [0, 1), for dequantization.
+        y_start, y_end: their classes (n,), if the model is conditioned.
+    """
+    eps_start, _ = model(model.dequantization.forward(start, noise)[0], y_start)
+    eps_end, _ = model(model.dequantization.forward(end, noise)[0], y_end)
+    parts = np.linspace(0, 1, frames).tolist()
+    images = [
+        model.decode(
+            [(1 - part) * a + part * b for a, b in zip(eps_start, eps_end, strict=True)],
+            y=y_start if part < 0.5 else y_end,
+        )
+        for part in parts
+    ]
+    return Sequence(parts, images)
+
+
+def there_and_back(images: list[Tensor]) -> list[Tensor]:
+    """A sequence that ends where it began, each turning point once."""
+    return images + images[-2:0:-1]

@@ -1,0 +1,14 @@
+"""Kedro's settings of this project: https://docs.kedro.org/en/stable/configure/configuration_basics/"""
+
+from glow_pipeline.hooks import ClosingHook, EarlyChecksHook, ImageSpecHook, TrackingHook
+
+# Kedro calls hooks in the reverse of this order, but the checks say `tryfirst` where they must be first.
+HOOKS = (ClosingHook(), TrackingHook(), ImageSpecHook(), EarlyChecksHook())
+
+CONFIG_LOADER_ARGS = {
+    "base_env": "base",
+    "default_run_env": "local",
+    # A preset or --params that names one key of a group leaves the other keys as they are.
+    "merge_strategy": {"parameters": "soft", "globals": "soft", "mlflow": "soft"},
+    "config_patterns": {"mlflow": ["mlflow*", "mlflow*/**"]},
+}

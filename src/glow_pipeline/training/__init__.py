@@ -1,0 +1,1 @@
+"""Fitting a Glow to images by maximum likelihood."""
