@@ -66,7 +66,9 @@ class TrainParameters(_Group):
     batch_size: int = Field(128, ge=1, description="images a step")
     n_epochs: int = Field(100, ge=1, description="passes over the training images")
     lr: float = Field(2e-4, gt=0, description="learning rate of Adamax")
-    warmup: float = Field(10.0, ge=0, description="epochs over which the learning rate rises from 0")
+    warmup: float = Field(
+        10.0, ge=0, description="epochs over which the learning rate rises from 0, at most a tenth of n_epochs"
+    )
     decay: float = Field(0.0, ge=0, description="weight decay of Adamax")
     max_grad_clip: float = Field(0.0, ge=0, description="clip each gradient value to this; 0: off")
     max_grad_norm: float = Field(0.0, ge=0, description="clip the gradient's norm to this; 0: off")

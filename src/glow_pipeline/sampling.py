@@ -1,10 +1,12 @@
 """Images that a model draws: fresh ones, one set at many temperatures, and paths between real ones."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from glow_pipeline.flow import Glow
 
@@ -25,7 +27,7 @@ class Sequence:
 
 
 def draw(model: Glow, n: int, temperature: float, generator: torch.Generator, y: Tensor | None = None) -> Tensor:
-    """N fresh images, uint8 (n, C, H, W) below 2**n_bits; y are their classes (n,), if the model is conditioned."""
+    """n fresh images, uint8 (n, C, H, W) below 2**n_bits; y are their classes (n,), if the model is conditioned."""
     return model.decode(model.draw_latents(n, generator), temperature, y)
 
 
@@ -33,7 +35,7 @@ def vary_temperature(model: Glow, n: int, frames: int, generator: torch.Generato
     """The same n latents at `frames` temperatures from 0 to 2."""
     eps = model.draw_latents(n, generator)
     temperatures = np.linspace(0, HIGHEST_TEMPERATURE, frames).tolist()
-    return Sequence(temperatures, [model.decode(eps, t, y) for t in temperatures])
+    return Sequence(temperatures, [model.decode(eps, t, y) for t in _watched(temperatures)])
 
 
 @torch.no_grad()
@@ -63,7 +65,7 @@ def interpolate(
             [(1 - part) * a + part * b for a, b in zip(eps_start, eps_end, strict=True)],
             y=y_start if part < 0.5 else y_end,
         )
-        for part in parts
+        for part in _watched(parts)
     ]
     return Sequence(parts, images)
 
@@ -71,3 +73,8 @@ def interpolate(
 def there_and_back(images: list[Tensor]) -> list[Tensor]:
     """A sequence that ends where it began, each turning point once."""
     return images + images[-2:0:-1]
+
+
+def _watched(steps: list[float]) -> Iterator[float]:
+    """The steps, with a progress bar when they take long."""
+    return iter(tqdm(steps, desc="sample", unit="picture", delay=2, leave=False))

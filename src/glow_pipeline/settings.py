@@ -1,6 +1,11 @@
 """Kedro's settings of this project: https://docs.kedro.org/en/stable/configure/configuration_basics/"""
 
+import warnings
+
 from glow_pipeline.hooks import ClosingHook, EarlyChecksHook, ImageSpecHook, TrackingHook
+
+# Since Kedro 1.7 `--pipeline train` works but warns; many have it in their fingers.
+warnings.filterwarnings("ignore", message="Option '--pipeline' is deprecated")
 
 # Kedro calls hooks in the reverse of this order, but the checks say `tryfirst` where they must be first.
 HOOKS = (ClosingHook(), TrackingHook(), ImageSpecHook(), EarlyChecksHook())

@@ -38,7 +38,7 @@ class Dequantization:
             noise: the same shape, floating, uniform in [0, 1).
 
         Returns:
-            x (B, C, H, W) in [-1/2, 1/2) with the noise's dtype, and logdet (B,): -C H W log(2**n_bits),
+            x (B, C, H, W) from -1/2 to 1/2 with the noise's dtype, and logdet (B,): -C H W log(2**n_bits),
             by which a density of x becomes a lower bound of the probability of the image.
         """
         x = (images + noise) / self.n_levels - 0.5
@@ -51,6 +51,9 @@ class Dequantization:
         return self.forward(images, noise)
 
     def inverse(self, x: Tensor) -> Tensor:
-        """X (B, C, H, W) -> the uint8 images below 2**n_bits that it lies in, clamped to the range."""
-        levels = torch.floor((x + 0.5) * self.n_levels)
+        """x (B, C, H, W) -> the uint8 images below 2**n_bits that it lies in, clamped to the range.
+
+        NaN, to which a flow's inverse can overflow for latents far out, becomes 0: black.
+        """
+        levels = torch.floor((x + 0.5) * self.n_levels).nan_to_num(nan=0.0)
         return levels.clamp(0, self.n_levels - 1).to(torch.uint8)

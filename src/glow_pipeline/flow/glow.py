@@ -183,7 +183,7 @@ class Glow(nn.Module):
     # Sampling --------------------------------------------------------------------------------
 
     def draw_latents(self, n: int, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> list[Tensor]:
-        """N standard normal latents, one (n, *latent_shapes[i]) a level, on the generator's device."""
+        """n standard normal latents, one (n, *latent_shapes[i]) a level, on the generator's device."""
         return [
             torch.randn(n, *shape, generator=generator, device=generator.device, dtype=dtype)
             for shape in self.latent_shapes

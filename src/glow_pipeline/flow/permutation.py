@@ -86,7 +86,8 @@ class LUInvertibleConv(InvertibleConv):
 
 def _random_rotation(channels: int, generator: torch.Generator | None) -> Tensor:
     gaussian = torch.randn(channels, channels, generator=generator, dtype=torch.float64)
-    return torch.linalg.qr(gaussian).Q.to(torch.get_default_dtype())
+    # Contiguous, because qr answers column by column and strides can change the last bits of a result.
+    return torch.linalg.qr(gaussian).Q.to(torch.get_default_dtype()).contiguous()
 
 
 def _conv1x1(x: Tensor, matrix: Tensor) -> Tensor:

@@ -62,7 +62,7 @@ class TopPrior(nn.Module):
             nn.init.zeros_(self.class_head.bias)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Z (B, C, H, W), classes y (B,) if conditioned -> eps (B, C, H, W), logdet (B,)."""
+        """z (B, C, H, W), classes y (B,) if conditioned -> eps (B, C, H, W), logdet (B,)."""
         mean, log_sd = self._mean_and_log_sd(z, y)
         spatial = z.shape[2] * z.shape[3]
         logdet = -spatial * log_sd.flatten(1).sum(dim=1)
@@ -81,7 +81,7 @@ class TopPrior(nn.Module):
         return torch.logsumexp(torch.stack(each), dim=0) - math.log(self.num_classes)
 
     def class_logits(self, z: Tensor) -> Tensor:
-        """Z (B, C, H, W) -> (B, num_classes): which class the latent looks like."""
+        """z (B, C, H, W) -> (B, num_classes): which class the latent looks like."""
         if self.class_head is None:
             raise ValueError("class_logits: this model was built without y_condition")
         return self.class_head(z.mean(dim=(2, 3)))

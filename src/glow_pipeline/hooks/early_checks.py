@@ -28,7 +28,7 @@ class EarlyChecksHook:
         try:
             parse_parameters(context.config_loader["parameters"])
         except GlowPipelineError as error:
-            raise click.UsageError(str(error)) from None
+            raise click.ClickException(str(error)) from None
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
@@ -44,7 +44,7 @@ class EarlyChecksHook:
             if "samples" in pipeline.all_outputs() and "glow_model" not in pipeline.inputs():
                 _check_class(parameters, parameters.model.y_condition, parameters.num_classes)
         except GlowPipelineError as error:
-            raise click.UsageError(str(error)) from None
+            raise click.ClickException(str(error)) from None
 
     @hook_impl(trylast=True)
     def on_pipeline_error(self, error: Exception) -> None:
@@ -75,9 +75,11 @@ def _check_stored_model(dataset: GlowModelDataset, parameters: Parameters, runti
         )
     for key, value in _leaves(runtime_params):
         if _contradicts(key, value, record):
+            group, _, name = key.partition(".")
             raise GlowPipelineError(
-                f"{key}={value}: the stored model {dataset.load_path.parent.name} was trained with another value "
-                f"(images {record.image_spec.key}, flow {record.flow}); leave {key} out, or train anew with it"
+                f"{key}={value}: the stored model {dataset.load_path.parent.name} was trained with "
+                f"{key}={record.parameters[group][name]} (images {record.image_spec.key}); leave {key} out, or "
+                f"train anew with it"
             )
     _check_class(parameters, record.flow["y_condition"], record.num_classes)
 
@@ -88,7 +90,7 @@ def _no_model(dataset: GlowModelDataset, name: str) -> str:
         return f"glow_model:{dataset.resolve_load_version()}: no such version; there are {', '.join(versions)}"
     models = dataset.filepath.parents[1]
     others = sorted(
-        found.parents[2].name for found in models.glob(f"*/{dataset.filepath.name}/*/{dataset.filepath.name}")
+        {found.parents[2].name for found in models.glob(f"*/{dataset.filepath.name}/*/{dataset.filepath.name}")}
     )
     there = f" (there are models of {', '.join(others)})" if others else ""
     return (

@@ -56,7 +56,7 @@ class TrackingHook:
             self._config = TrackingConfig.model_validate(context.config_loader["mlflow"])
         except ValidationError as invalid:
             problem = invalid.errors()[0]
-            raise click.UsageError(f"mlflow.yml: {problem['loc'][0]}: {problem['msg']}") from None
+            raise click.ClickException(f"mlflow.yml: {problem['loc'][0]}: {problem['msg']}") from None
         self._project = context.project_path
 
     @hook_impl(trylast=True)

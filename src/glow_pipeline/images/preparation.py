@@ -6,37 +6,45 @@ paths would by itself tell the sets apart.
 
 import torch
 from torch import Tensor
-from torchvision.transforms.v2 import InterpolationMode
-from torchvision.transforms.v2 import functional as transforms
+from torch.nn import functional as F
 
 from glow_pipeline.flow.dequantization import Dequantization
 from glow_pipeline.images.spec import ImageSpec
+
+# torchvision has the same operations, but importing it costs every command two seconds.
 
 
 def prepare(images: Tensor, spec: ImageSpec) -> Tensor:
     """8-bit images of one size -> images as `spec` says.
 
-    Colour first (grey to RGB by repetition, RGB to grey by ITU-R 601 luma), then size, then grey levels.
+    Colour first (grey to RGB by repetition, RGB to grey by luma), then size, then grey levels.
 
     Args:
         images: uint8 (N, 1 or 3, h, w).
+        spec: what they shall be.
 
     Returns:
         uint8 (N, C, H, W) with values below 2**n_bits.
     """
-    if spec.channels == 3:
-        images = transforms.grayscale_to_rgb(images)
-    elif images.shape[1] == 3:
-        images = transforms.rgb_to_grayscale(images, num_output_channels=1)
+    if spec.channels > images.shape[1]:
+        images = images.expand(-1, spec.channels, -1, -1)
+    elif spec.channels < images.shape[1]:
+        images = _luma(images)
     size = (spec.height, spec.width)
     if images.shape[2:] != size:
         images = _pad(images, *size) if spec.fit == "pad" else _resize(images, *size)
     return Dequantization(spec.n_bits).reduce(images)
 
 
+def _luma(images: Tensor) -> Tensor:
+    """(N, 3, h, w) -> (N, 1, h, w) by the weights of ITU-R BT.601."""
+    red, green, blue = images.float().unbind(dim=1)
+    return (0.299 * red + 0.587 * green + 0.114 * blue).round().to(torch.uint8)[:, None]
+
+
 def _resize(images: Tensor, height: int, width: int) -> Tensor:
     """Bilinear with antialiasing, to exactly this size."""
-    return transforms.resize(images, [height, width], interpolation=InterpolationMode.BILINEAR, antialias=True)
+    return F.interpolate(images, (height, width), mode="bilinear", antialias=True)
 
 
 def _pad(images: Tensor, height: int, width: int) -> Tensor:

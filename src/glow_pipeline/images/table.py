@@ -80,7 +80,7 @@ def plan_table(source: Source, split: Split, spec: ImageSpec, raw: Path) -> Plan
         count=source.count(files, split),
         num_classes=source.num_classes,
         source_files={file.name: sha256(file) for file in files},
-        made_with={"table_format": "1", "torchvision": version("torchvision").partition("+")[0]},
+        made_with={"table_format": "1", "torch": version("torch")},
     )
     return PlannedTable(record, lambda: source.read(files, split))
 
@@ -113,6 +113,11 @@ class ImageTable:
         """Images uint8 (n, C, H, W) below 2**n_bits and labels int64 (n,), for a slice or an array of indices."""
         rows = self.rows[indices]
         return torch.from_numpy(self._images[rows]), torch.from_numpy(self._labels[rows])
+
+    @property
+    def labels(self) -> Tensor:
+        """All labels, int64 (N,), without a look at the images."""
+        return torch.from_numpy(self._labels[self.rows])
 
     @cached_property
     def _images(self) -> NDArray[np.uint8]:

@@ -8,21 +8,27 @@ import gzip
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.error import URLError
 
 import numpy as np
 import torch
-from torchvision.datasets import MNIST, FashionMNIST
-from torchvision.datasets.utils import check_integrity, download_url
 
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.images.source import Chunk, Source, Split
 
+if TYPE_CHECKING:
+    from torchvision.datasets import MNIST as TorchvisionMNIST  # noqa: N811
+
 CHUNK = 4096
 
 
-def _idx_files(dataset: type[MNIST], raw: Path, split: Split) -> list[Path]:
+def _idx_files(name_in_torchvision: str, raw: Path, split: Split) -> list[Path]:
     """The images and the labels of a split as .gz files with the right md5."""
+    from torchvision import datasets  # here, because it takes seconds and most runs read tables only
+    from torchvision.datasets.utils import check_integrity
+
+    dataset: type[TorchvisionMNIST] = getattr(datasets, name_in_torchvision)
     folder = raw / dataset.__name__ / "raw"
     prefix = "train" if split == "train" else "t10k"
     wanted = [(name, md5) for name, md5 in dataset.resources if name.startswith(prefix)]
@@ -32,7 +38,9 @@ def _idx_files(dataset: type[MNIST], raw: Path, split: Split) -> list[Path]:
     return [folder / name for name, _ in wanted]
 
 
-def _download(dataset: type[MNIST], folder: Path, name: str, md5: str) -> None:
+def _download(dataset: "type[TorchvisionMNIST]", folder: Path, name: str, md5: str) -> None:
+    from torchvision.datasets.utils import download_url
+
     problems = []
     for mirror in dataset.mirrors:
         try:
@@ -71,7 +79,7 @@ def _idx_shape(stream: gzip.GzipFile) -> tuple[int, ...]:
     return tuple(int(size) for size in np.frombuffer(stream.read(4 * dimensions), ">i4"))
 
 
-def _idx_source(name: str, dataset: type[MNIST], licence: str) -> Source:
+def _idx_source(name: str, name_in_torchvision: str, licence: str) -> Source:
     return Source(
         name=name,
         channels=1,
@@ -80,11 +88,11 @@ def _idx_source(name: str, dataset: type[MNIST], licence: str) -> Source:
         n_bits=8,
         num_classes=10,
         licence=licence,
-        files=partial(_idx_files, dataset),
+        files=partial(_idx_files, name_in_torchvision),
         count=_idx_count,
         read=_read_idx,
     )
 
 
-MNIST_SOURCE = _idx_source("mnist", MNIST, "CC BY-SA 3.0, as commonly stated")
-FASHIONMNIST = _idx_source("fashionmnist", FashionMNIST, "MIT")
+MNIST = _idx_source("mnist", "MNIST", "CC BY-SA 3.0, as commonly stated")
+FASHIONMNIST = _idx_source("fashionmnist", "FashionMNIST", "MIT")

@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 
 def detection_metrics(is_out: NDArray[np.bool_], score: NDArray[np.floating]) -> dict[str, float]:
@@ -17,6 +16,8 @@ def detection_metrics(is_out: NDArray[np.bool_], score: NDArray[np.floating]) ->
         belong by the negated score; fpr_at_95_tpr, the share of belonging images that are flagged
         when 95% of the outliers are.
     """
+    from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve  # takes seconds to import
+
     fpr, tpr, _ = roc_curve(is_out, score, drop_intermediate=False)
     return {
         "auroc": float(roc_auc_score(is_out, score)),
@@ -24,3 +25,13 @@ def detection_metrics(is_out: NDArray[np.bool_], score: NDArray[np.floating]) ->
         "aupr_in": float(average_precision_score(~is_out, -score)),
         "fpr_at_95_tpr": float(fpr[np.argmax(tpr >= 0.95)]),
     }
+
+
+def roc_points(
+    is_out: NDArray[np.bool_], score: NDArray[np.floating]
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """False and true positive rates of all thresholds, each (n_thresholds,), for a curve."""
+    from sklearn.metrics import roc_curve
+
+    fpr, tpr, _ = roc_curve(is_out, score)
+    return fpr, tpr

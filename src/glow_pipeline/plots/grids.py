@@ -8,8 +8,6 @@ import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
-from torchvision.transforms.v2.functional import grayscale_to_rgb
-from torchvision.utils import make_grid
 
 
 def square_grid(images: Tensor, title: str | None = None) -> Figure:
@@ -60,7 +58,7 @@ def labelled_grid(
             axes.set_yticks([])
             axes.set_frame_on(False)
             if j < len(row):
-                axes.imshow(_rgb(row[j : j + 1])[0].permute(1, 2, 0), interpolation="nearest", aspect="auto")
+                axes.imshow(_rgb(row[j : j + 1])[0].permute(1, 2, 0).numpy(), interpolation="nearest", aspect="auto")
         if row_labels:
             grid[i, 0].set_ylabel(row_labels[i], rotation=0, ha="right", va="center", fontsize=9)
     for j, label in enumerate(column_labels or []):
@@ -77,6 +75,8 @@ def frame(images: Tensor, shortest_side: int = 320) -> NDArray[np.uint8]:
         images: uint8 (n, C, H, W), 8 bits.
         shortest_side: of the frame, at least, in pixels.
     """
+    from torchvision.utils import make_grid  # here, because it takes seconds and only movies need it
+
     grid = make_grid(_rgb(images), nrow=math.ceil(math.sqrt(len(images))), padding=1, pad_value=128)
     factor = max(1, math.ceil(shortest_side / min(grid.shape[1:])))
     enlarged = grid.repeat_interleave(factor, dim=1).repeat_interleave(factor, dim=2)
@@ -85,4 +85,4 @@ def frame(images: Tensor, shortest_side: int = 320) -> NDArray[np.uint8]:
 
 
 def _rgb(images: Tensor) -> Tensor:
-    return grayscale_to_rgb(images) if images.shape[1] == 1 else images
+    return images.expand(-1, 3, -1, -1)

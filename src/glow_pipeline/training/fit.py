@@ -90,7 +90,9 @@ def fit(
     if not model.initialized:
         _initialize(model, train, seed)
     optimizer = torch.optim.Adamax(model.parameters(), lr=settings.lr, weight_decay=settings.decay)
-    schedule = warmup_schedule(optimizer, settings.warmup * len(train))
+    # At most a tenth of the run: with the seed's 10 epochs a trial of one epoch would learn next to nothing.
+    warmup = min(settings.warmup, settings.n_epochs / 10)
+    schedule = warmup_schedule(optimizer, warmup * len(train))
     history = History()
     best_weights = copy.deepcopy(model.state_dict())
     skipped_in_a_row = 0

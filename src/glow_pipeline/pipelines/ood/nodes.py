@@ -3,12 +3,11 @@
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from sklearn.metrics import roc_curve
 
 from glow_pipeline.device import describe_device, resolve_device
 from glow_pipeline.images.loader import Batches
 from glow_pipeline.images.table import ImageTable
-from glow_pipeline.outliers.metrics import detection_metrics
+from glow_pipeline.outliers.metrics import detection_metrics, roc_points
 from glow_pipeline.outliers.nll import nll
 from glow_pipeline.parameters import OodParameters
 from glow_pipeline.plots.curves import roc_figure
@@ -22,13 +21,12 @@ def score_images(
     """One row an image: where it comes from, its label, and its negative log-likelihood in bits per dimension."""
     flow = glow_model.flow.to(resolve_device(device))
     scores = nll(flow, Batches(images, ood.batch_size, resolve_device(device)), seed)
-    _, labels = images[:]
     return pd.DataFrame(
         {
             "source": images.record.source,
             "split": images.record.split,
             "index": np.arange(len(images)),
-            "label": labels.numpy(),
+            "label": images.labels.numpy(),
             "nll_bits_per_dim": scores.numpy(),
         }
     )
@@ -66,7 +64,7 @@ def plot_detection(ood_scores: pd.DataFrame, ood_metrics: dict[str, float]) -> t
         str(source): rows["nll_bits_per_dim"].to_numpy() for source, rows in ood_scores.groupby("source", sort=False)
     }
     title = " vs ".join(by_set)
-    fpr, tpr, _ = roc_curve(ood_scores["is_out"], ood_scores["nll_bits_per_dim"])
+    fpr, tpr = roc_points(ood_scores["is_out"].to_numpy(dtype=bool), ood_scores["nll_bits_per_dim"].to_numpy())
     return (
         score_histogram(by_set, "negative log-likelihood, bits per dimension", title),
         roc_figure(fpr, tpr, ood_metrics["auroc"], title),

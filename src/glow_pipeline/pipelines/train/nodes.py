@@ -144,10 +144,9 @@ def evaluate_glow(
     batches = Batches(test_images, EVALUATION_BATCH, resolve_device(device))
     metrics: dict[str, object] = {
         "test_bits_per_dim": mean_bits_per_dim(flow, batches, seed),
-        "val_bits_per_dim": record.val_bits_per_dim,
+        "best_val_bits_per_dim": record.val_bits_per_dim,
         "best_epoch": record.best_epoch,
         "epochs": record.epochs,
-        "skipped_steps": train_history.skipped_steps,
         "images": record.image_spec.key,
         "device": record.device,
     }

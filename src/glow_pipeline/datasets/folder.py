@@ -1,0 +1,31 @@
+"""Kedro dataset of a folder that a node reads and writes by itself."""
+
+from pathlib import Path
+from typing import Any, NoReturn
+
+from kedro.io import AbstractDataset, DatasetError
+
+
+class FolderDataset(AbstractDataset[NoReturn, Path]):
+    """Loads the path of a folder, absolute whatever the working directory is.
+
+    Args:
+        filepath: of the folder.
+        metadata: for plugins.
+    """
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._filepath = Path(filepath)
+        self.metadata = metadata
+
+    def load(self) -> Path:
+        return self._filepath
+
+    def save(self, data: NoReturn) -> None:  # noqa: ARG002
+        raise DatasetError(f"{self._filepath}: load the path and write into that folder")
+
+    def _exists(self) -> bool:
+        return self._filepath.is_dir()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": self._filepath}

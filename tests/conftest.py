@@ -1,0 +1,116 @@
+"""Small sources, tables and flows that many tests need."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+import torch
+from hypothesis import settings
+from torch import Tensor
+
+from glow_pipeline.flow import Glow
+from glow_pipeline.images.source import Chunk, Source, Split
+from glow_pipeline.images.spec import ImageSpec
+from glow_pipeline.images.table import ImageTable, TableRecord, plan_table
+from glow_pipeline.training.stored import ModelRecord, Provenance
+
+settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=25)
+settings.load_profile("repeatable")
+
+# The tensors of tests are tiny. Two threads would only wait for each other, for long on a busy machine.
+torch.set_num_threads(1)
+
+
+def random_images(n: int, channels: int = 1, size: tuple[int, int] = (8, 8), seed: int = 0) -> Tensor:
+    """uint8 (n, channels, *size), every value equally likely."""
+    random = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (n, channels, *size), generator=random).to(torch.uint8)
+
+
+class MakeSource(Protocol):
+    """Builds a source whose images are in memory and whose one file is in a temporary folder."""
+
+    def __call__(
+        self, images: Tensor, *, name: str = ..., content: bytes = ..., count: int | None = ..., chunk: int = ...
+    ) -> Source: ...
+
+
+@pytest.fixture
+def make_source(tmp_path: Path) -> MakeSource:
+    def make(
+        images: Tensor, *, name: str = "tiny", content: bytes = b"one", count: int | None = None, chunk: int = 10
+    ) -> Source:
+        file = tmp_path / "raw" / f"{name}.bin"
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(content)
+
+        def read(files: list[Path], split: Split) -> Iterator[Chunk]:
+            yield from Chunk.cut(images, torch.arange(len(images)) % 3, chunk)
+
+        return Source(
+            name=name,
+            channels=images.shape[1],
+            size=(images.shape[2], images.shape[3]),
+            default_size=(images.shape[2], images.shape[3]),
+            n_bits=8,
+            num_classes=3,
+            licence="none",
+            files=lambda raw, split: [file],
+            count=lambda files, split: len(images) if count is None else count,
+            read=read,
+        )
+
+    return make
+
+
+MakeTable = Callable[[Tensor, int], ImageTable]
+
+
+@pytest.fixture
+def make_table(make_source: MakeSource, tmp_path: Path) -> MakeTable:
+    """(8-bit images, n_bits) -> the table of them, at their own size; labels are 0, 1, 2, 0, ..."""
+
+    def make(images: Tensor, n_bits: int) -> ImageTable:
+        channels, height, width = images.shape[1:]
+        spec = ImageSpec(channels=channels, height=height, width=width, n_bits=n_bits, fit="resize")
+        folder = tmp_path / f"table_{len(list(tmp_path.glob('table_*')))}"
+        plan_table(make_source(images), "train", spec, tmp_path).write(folder)
+        return ImageTable(folder)
+
+    return make
+
+
+def jittered_glow(**arguments: object) -> Glow:
+    """A 1x8x8, 4-bit Glow whose every weight was moved, so that no layer is the identity."""
+    random = torch.Generator().manual_seed(3)
+    given: dict[str, object] = {"image_shape": (1, 8, 8), "K": 1, "L": 2, "hidden_channels": 4, "n_bits": 4}
+    model = Glow(**{**given, **arguments}, generator=random)  # type: ignore[arg-type]
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=random))
+    for name, buffer in model.named_buffers():
+        if name.endswith("initialized"):
+            buffer.fill_(True)
+    return model.eval()
+
+
+def model_record(**arguments: object) -> ModelRecord:
+    """The record of `jittered_glow(**arguments)`."""
+    spec = ImageSpec(channels=1, height=8, width=8, n_bits=4, fit="resize")
+    return ModelRecord(
+        dataset="tiny",
+        image_spec=spec,
+        num_classes=3,
+        flow={"K": 1, "L": 2, "hidden_channels": 4, **arguments},
+        parameters={"seed": 0},
+        train_table=TableRecord(
+            source="tiny", split="train", spec=spec, count=4, num_classes=3, source_files={}, made_with={}
+        ),
+        device="cpu",
+        epochs=2,
+        best_epoch=1,
+        steps=10,
+        val_bits_per_dim=1.25,
+        provenance=Provenance(kedro_session="session", versions={"torch": "2"}),
+    )

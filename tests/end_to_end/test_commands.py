@@ -1,0 +1,143 @@
+"""The commands as users type them, each in its own process, one after the other on one project."""
+
+import json
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+from nbclient import NotebookClient
+from PIL import Image
+
+from tests.project import TINY_TYPED, copy_project, files_below, kedro, versions
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project in which `kedro run` has been typed once."""
+    folder = copy_project(tmp_path_factory.mktemp("project"))
+    first = kedro(folder, "run", "--env", "digits", "--params", TINY_TYPED)
+    assert first.returncode == 0, first.stdout + first.stderr
+    (folder / "first.out").write_text(first.stdout)
+    (folder / "first.err").write_text(first.stderr)
+    return folder
+
+
+def newest_metrics(project: Path, pattern: str) -> dict[str, object]:
+    metrics: dict[str, object] = json.loads(versions(project, pattern)[-1].read_text())
+    return metrics
+
+
+def test_the_default_run_makes_every_artifact_and_says_where(project: Path) -> None:
+    printed = (project / "first.out").read_text()
+    for name in ("glow_model", "samples", "train_metrics", "training_curves", "ood_scores", "ood_metrics", "ood_roc"):
+        line = next(line for line in printed.splitlines() if line.split()[:1] == [name])
+        assert (project / line.split()[1]).is_file()
+    assert "bits/dim on test images" in printed
+    assert "AUROC" in printed
+    assert len(printed.splitlines()) < 25
+
+
+def test_the_default_run_prints_no_warnings(project: Path) -> None:
+    lines = [line for line in (project / "first.err").read_text().splitlines() if "train:" not in line]
+    assert [line for line in lines if line.strip()] == []
+
+
+def test_score_table_has_one_row_for_each_test_image_of_both_sets(project: Path) -> None:
+    scores = pd.read_parquet(versions(project, "07_model_output/digits/vs_textures/ood_scores.parquet/*/*")[-1])
+    assert (~scores["is_out"]).sum() == 297
+    assert scores["is_out"].sum() == 612
+    assert scores["nll_bits_per_dim"].notna().all()
+    metrics = newest_metrics(project, "08_reporting/digits/vs_textures/ood_metrics.json/*/*")
+    assert metrics["images"] == "1x8x8_4bit_resize"
+    assert metrics["in_bits_per_dim"] == pytest.approx(scores.loc[~scores["is_out"], "nll_bits_per_dim"].mean())
+
+
+def test_an_older_model_scores_by_load_versions(project: Path) -> None:
+    older = versions(project, "06_models/digits/glow_model.safetensors/*/*")[0].parent.name
+    again = kedro(project, "run", "--pipeline", "train", "--params", f"{TINY_TYPED},seed=1")
+    assert again.returncode == 0, again.stderr
+    assert kedro(project, "run", "--pipelines", "ood").returncode == 0
+    by_newest = newest_metrics(project, "08_reporting/digits/vs_textures/ood_metrics.json/*/*")
+    assert kedro(project, "run", "--pipeline", "ood", "--load-versions", f"glow_model:{older}").returncode == 0
+    by_older = newest_metrics(project, "08_reporting/digits/vs_textures/ood_metrics.json/*/*")
+    assert by_older["model_session"] == older
+    assert by_newest["model_session"] != older
+    assert by_older["auroc"] != by_newest["auroc"]
+
+
+def test_interpolation_and_temperature_give_moving_pictures(project: Path) -> None:
+    for mode in ("interpolate", "vtemp"):
+        done = kedro(project, "run", "--pipeline", "sample", "--params", f"sample.mode={mode},sample.frames=5")
+        assert done.returncode == 0, done.stderr
+        with Image.open(versions(project, f"07_model_output/digits/samples_{mode}.png/*/*.gif")[-1]) as movie:
+            assert getattr(movie, "n_frames", 1) == 8  # five there, three back
+        assert versions(project, f"07_model_output/digits/samples_{mode}.png/*/*.png")
+
+
+@pytest.mark.parametrize(
+    ("typed", "line"),
+    [
+        ("model.hiden_channels=32", "model.hiden_channels=32: unknown parameter; did you mean model.hidden_channels?"),
+        ("dataset=mnst", "dataset='mnst': should be one of digits, textures, mnist, fashionmnist; did you mean mnist?"),
+    ],
+)
+def test_a_wrong_parameter_ends_with_one_line_and_leaves_nothing(tmp_path: Path, typed: str, line: str) -> None:
+    fresh = copy_project(tmp_path)
+    before = files_below(fresh / "data")
+    done = kedro(fresh, "run", "--pipeline", "train", "--params", typed)
+    assert done.returncode != 0
+    assert done.stderr.strip() == f"Error: {line}"
+    assert done.stdout.strip() == ""
+    assert files_below(fresh / "data") == before
+    assert not (fresh / "mlflow.db").exists()
+
+
+def test_sigterm_is_recorded_as_killed_and_leaves_no_half_model(tmp_path: Path) -> None:
+    fresh = copy_project(tmp_path)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kedro", "run", "--pipelines", "train", "--params", "model.K=2,train.n_epochs=100000"],
+        cwd=fresh,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not versions(fresh, "06_models/digits/checkpoint.safetensors/*/*") and time.monotonic() < deadline:
+            time.sleep(0.2)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 128 + signal.SIGTERM
+    finally:
+        process.kill()
+    with sqlite3.connect(fresh / "mlflow.db") as database:
+        assert database.execute("select status from runs").fetchall() == [("KILLED",)]
+    assert versions(fresh, "06_models/digits/checkpoint.safetensors/*/*")
+    assert versions(fresh, "06_models/digits/glow_model.safetensors/*/*") == []
+    assert [path for path in files_below(fresh / "data") if path.name.startswith(".")] == []
+
+
+def test_the_notebook_runs_top_to_bottom(project: Path) -> None:
+    notebook = nbformat.read(project / "notebooks" / "look_at_a_model.ipynb", as_version=4)
+    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(project / "notebooks")}}).execute()
+    pictures = [
+        output for cell in notebook.cells for output in cell.get("outputs", []) if "image/png" in output.get("data", {})
+    ]
+    assert len(pictures) == 6
+
+
+def test_kedro_viz_exports_every_pipeline_with_pictures(project: Path) -> None:
+    done = kedro(project, "viz", "build", "--include-previews")
+    assert done.returncode == 0, done.stderr
+    api = project / "build" / "api"
+    main = json.loads((api / "main").read_text())
+    assert {pipeline["id"] for pipeline in main["pipelines"]} == {"__default__", "ingest", "train", "sample", "ood"}
+    layers = ["raw", "primary", "models", "model_output", "reporting"]
+    assert sorted(main["layers"]) == sorted(layers)
+    nodes = {node["name"]: node["id"] for node in main["nodes"]}
+    for picture in ("samples", "training_curves", "ood_histogram", "ood_roc"):
+        assert json.loads((api / "nodes" / nodes[picture]).read_text())["preview_type"] == "ImagePreview"

@@ -1,0 +1,54 @@
+"""The two promises that every layer makes, as checks: its logdet is the Jacobian's, and it inverts."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+Module = TypeVar("Module", bound=nn.Module)
+Forward = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def gaussian(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(*shape, generator=seeded(seed), dtype=dtype)
+
+
+def perturbed(module: Module, size: float = 0.3, seed: int = 1) -> Module:
+    """`module` in float64 with Gaussian noise on every parameter: zero initialisation would hide most mistakes."""
+    generator = seeded(seed)
+    module.double()
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(size * torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
+    return module
+
+
+def assert_logdet_is_the_jacobians(forward: Forward, x: Tensor, tolerance: float = 1e-9) -> None:
+    """`forward(x) -> (y, logdet)`: each image's logdet is log|det dy/dx|, whatever else is in the batch."""
+    logdet = forward(x)[1]
+    assert logdet.shape == (len(x),)
+    for i in range(len(x)):
+        one = x[i : i + 1]
+        jacobian = torch.autograd.functional.jacobian(lambda image: forward(image)[0], one, vectorize=True)
+        expected = torch.linalg.slogdet(jacobian.reshape(one.numel(), one.numel())).logabsdet
+        torch.testing.assert_close(logdet[i], expected, rtol=tolerance, atol=tolerance)
+
+
+def assert_inverts(module: nn.Module, x: Tensor, tolerance: float) -> None:
+    """`module.inverse` undoes `module`; the error is measured against the largest |x|, or 1 where that is less."""
+    with torch.no_grad():
+        y, _ = module(x)
+        back = module.inverse(y)  # type: ignore[operator]  # nn.Module does not know of `inverse`
+    assert_close_to_scale(back, x, tolerance)
+
+
+def assert_close_to_scale(actual: Tensor, expected: Tensor, tolerance: float) -> None:
+    assert actual.shape == expected.shape
+    error = (actual - expected).abs().max().item()
+    magnitude = max(1.0, expected.abs().max().item())
+    assert error <= tolerance * magnitude, f"error {error:.2e} at magnitude {magnitude:.2e}"

@@ -1,0 +1,95 @@
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from tests.project import copy_project, files_below, run, versions
+
+
+def refused(project: Path, pipeline: str, **runtime_params: Any) -> str:
+    """The one line with which a run is refused before it has touched a file or MLflow."""
+    before = files_below(project / "data"), (project / "mlflow.db").exists() and (project / "mlflow.db").read_bytes()
+    with pytest.raises(click.ClickException) as error:
+        run(project, pipeline, **runtime_params)
+    after = files_below(project / "data"), (project / "mlflow.db").exists() and (project / "mlflow.db").read_bytes()
+    assert after == before
+    assert len(error.value.message.splitlines()) == 1
+    return error.value.message
+
+
+@pytest.mark.parametrize(
+    ("runtime_params", "expected"),
+    [
+        (
+            {"model": {"hiden_channels": 32}},
+            "model.hiden_channels=32: unknown parameter; did you mean model.hidden_cha",
+        ),
+        ({"datset": "mnist"}, "datset=mnist: unknown parameter; did you mean dataset?"),
+        ({"dataset": "fashonmnist"}, "did you mean fashionmnist?"),
+        ({"model": {"K": -1}}, "model.K=-1: should be greater than or equal to 1"),
+        ({"model": {"K": "many"}}, "model.K='many': should be a valid integer"),
+        ({"model": {"L": 4}}, "model.L=4: each level halves the image, and 8x8 can be halved 3 times"),
+        ({"model": {"n_bits": 8}}, "model.n_bits=8: digits has images of 4 bits"),
+        ({"train": {"checkpoint": "nowhere.safetensors"}}, "nowhere.safetensors: no such file"),
+        ({"sample": {"mode": "wild"}}, "sample.mode='wild': should be 'normal', 'vtemp' or 'interpolate'"),
+    ],
+)
+def test_parameters_are_refused_before_anything_starts(
+    tmp_path: Path, runtime_params: dict[str, Any], expected: str
+) -> None:
+    assert expected in refused(copy_project(tmp_path), "train", **runtime_params)
+
+
+def test_ood_before_train_says_what_to_type(tmp_path: Path) -> None:
+    line = refused(copy_project(tmp_path), "ood")
+    assert line == (
+        "dataset=digits: no trained model of it yet; first type `kedro run --pipeline train --params dataset=digits`"
+    )
+
+
+def test_a_model_of_another_dataset_is_named(trained: Path) -> None:
+    assert "there are models of digits" in refused(trained, "ood", dataset="textures", out_dataset="digits")
+
+
+def test_a_parameter_that_contradicts_the_stored_model_is_refused(trained: Path) -> None:
+    assert "model.K=4: the stored model" in refused(trained, "ood", model={"K": 4})
+    assert "ingest.size=8: the stored model" in refused(trained, "sample", ingest={"size": 8})
+
+
+def test_a_parameter_that_agrees_with_the_stored_model_is_accepted(trained: Path) -> None:
+    run(trained, "sample", model={"K": 2}, ingest={"size": 16})
+    assert versions(trained, "07_model_output/digits/samples_normal.png/*/*.png")
+
+
+def test_one_set_is_not_compared_with_itself(trained: Path) -> None:
+    assert "out_dataset=digits: the same as dataset" in refused(trained, "ood", out_dataset="digits")
+
+
+def test_a_class_is_asked_only_of_a_conditioned_model(trained: Path) -> None:
+    assert "sample.y=3: the model knows no classes" in refused(trained, "sample", sample={"y": 3})
+
+
+def test_a_checkpoint_of_another_shape_or_flow_is_refused(trained: Path) -> None:
+    checkpoint = str(versions(trained, "06_models/digits/glow_model.safetensors/*/*")[-1])
+    line = refused(trained, "train", train={"checkpoint": checkpoint})
+    assert "a model of images 1x16x16_4bit_pad, but the parameters ask for 1x8x8_4bit_resize" in line
+    line = refused(trained, "train", train={"checkpoint": checkpoint}, ingest={"size": 16})
+    assert f"model.K=8: train.checkpoint={checkpoint} has 2; set model.K=2" in line
+
+
+def test_a_damaged_model_is_named(trained: Path, tmp_path: Path) -> None:
+    project = copy_project(tmp_path)
+    whole = versions(trained, "06_models/digits/glow_model.safetensors/*/*")[-1]
+    damaged = project / whole.relative_to(trained)
+    damaged.parent.mkdir(parents=True)
+    damaged.write_bytes(whole.read_bytes()[:-10])
+    assert "not a whole safetensors file" in refused(project, "sample")
+
+
+def test_a_mistake_found_in_the_middle_of_a_run_is_one_line_too(tmp_path: Path) -> None:
+    project = copy_project(tmp_path)
+    with pytest.raises(click.ClickException) as error:
+        run(project, "train", train={"lr": 1e12, "warmup": 0.0, "max_skipped_steps": 2, "n_epochs": 20})
+    assert error.value.message.startswith("train.max_skipped_steps=2: that many steps in a row")
+    assert versions(project, "06_models/digits/glow_model.safetensors/*/*"), "the last good model is saved"

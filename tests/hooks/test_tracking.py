@@ -1,0 +1,106 @@
+from pathlib import Path
+from typing import Any
+
+import click
+import mlflow
+import pytest
+from mlflow.entities import Dataset, Run
+
+from tests.project import TINY, copy_project, run, versions
+
+
+def runs(project: Path) -> list[Run]:
+    """Newest first."""
+    mlflow.set_tracking_uri(f"sqlite:///{project / 'mlflow.db'}")
+    found: list[Run] = mlflow.search_runs(experiment_names=["glow_pipeline"], output_format="list")
+    return found
+
+
+def inputs_of(done: Run) -> dict[str, Dataset]:
+    """The tables that a run read, by their names in the catalog."""
+    assert done.inputs is not None
+    return {tag.value: item.dataset for item in done.inputs.dataset_inputs for tag in item.tags}
+
+
+def test_a_training_is_recorded_with_its_parameters_metrics_inputs_and_artifacts(trained: Path) -> None:
+    done = runs(trained)[-1]
+    assert (done.info.run_name, done.info.status) == ("train digits", "FINISHED")
+    assert done.data.params["model.K"] == "2"
+    assert done.data.params["ingest.fit"] == "pad"
+    assert done.data.params["train.lr"] == "0.0002"
+    for metric in ("train_bits_per_dim", "val_bits_per_dim", "images_per_second", "test_bits_per_dim"):
+        assert done.data.metrics[metric] > 0
+    client = mlflow.MlflowClient()
+    (point,) = client.get_metric_history(done.info.run_id, "val_bits_per_dim")
+    assert point.step == 10  # 1,350 images in batches of 128: the last of the only epoch
+    inputs = inputs_of(done)
+    assert inputs["train_images"].name == "digits train 1x16x16_4bit_pad"
+    assert len(inputs["train_images"].digest) == 16
+    figures = [artifact.path for artifact in client.list_artifacts(done.info.run_id, "figures")]
+    assert figures == ["figures/dequantized_images.png", "figures/training_curves.png"]
+    for tag in ("kedro_session", "dataset", "version.torch", "version.glow_pipeline"):
+        assert tag in done.data.tags
+
+
+def test_equal_tables_have_equal_digests_and_others_have_not(trained: Path) -> None:
+    run(trained, "ood")
+    run(trained, "ood")
+    digests = [{name: table.digest for name, table in inputs_of(done).items()} for done in runs(trained)[:2]]
+    assert digests[0] == digests[1]
+    assert digests[0]["test_images"] != digests[0]["out_images"]
+
+
+def test_scores_count_for_the_model_that_made_them(trained: Path) -> None:
+    run(trained, "ood")
+    scored = runs(trained)[0]
+    assert scored.info.run_name == "ood digits vs textures"
+    assert scored.data.tags["out_dataset"] == "textures"
+    (model,) = mlflow.search_logged_models(
+        [scored.info.experiment_id], filter_string=f"name='{scored.data.tags['model']}'", output_format="list"
+    )
+    assert model.source_run_id == runs(trained)[-1].info.run_id
+    assert Path(trained / model.tags["path"]).is_file()
+    assert {metric.key for metric in model.metrics or []} >= {"test_bits_per_dim", "auroc"}
+
+
+def test_a_failed_run_is_recorded_as_failed_with_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> None:
+        raise ValueError("no such luck")
+
+    project = copy_project(tmp_path)
+    monkeypatch.setattr("glow_pipeline.pipelines.ingest.nodes.plan_table", broken)
+    with pytest.raises(ValueError, match="no such luck"):
+        run(project, "ingest")
+    (done,) = runs(project)
+    assert done.info.status == "FAILED"
+    assert done.data.tags["error"] == "ValueError: no such luck"
+
+
+def test_an_interrupted_run_is_recorded_as_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    project = copy_project(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("glow_pipeline.pipelines.ingest.nodes.plan_table", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(project, "ingest")
+    run(project, "ingest")
+    assert [done.info.status for done in runs(project)] == ["FINISHED", "KILLED"]
+
+
+def test_an_address_that_cannot_be_reached_is_one_line(tmp_path: Path) -> None:
+    project = copy_project(tmp_path)
+    (project / "conf" / "local").mkdir(exist_ok=True)
+    (project / "conf" / "local" / "mlflow.yml").write_text("tracking_uri: sqlite:///pyproject.toml/in/a/file.db\n")
+    with pytest.raises(click.ClickException, match=r"^mlflow.yml: tracking_uri=sqlite:///pyproject.toml/in/a/file.db"):
+        run(project, "ingest")
+
+
+def test_tracking_can_be_switched_off(tmp_path: Path) -> None:
+    project = copy_project(tmp_path)
+    (project / "conf" / "local").mkdir(exist_ok=True)
+    (project / "conf" / "local" / "mlflow.yml").write_text("enabled: false\n")
+    run(project, "train", **TINY)
+    assert versions(project, "06_models/digits/glow_model.safetensors/*/*")
+    assert not (project / "mlflow.db").exists()

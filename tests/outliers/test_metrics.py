@@ -1,0 +1,98 @@
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from glow_pipeline.outliers.metrics import detection_metrics
+
+Labels = NDArray[np.bool_]
+Scores = NDArray[np.float64]
+
+
+def auroc_by_pairs(is_out: Labels, score: Scores) -> float:
+    """How often an outlier scores higher than an image that belongs; a tie counts half (Mann and Whitney)."""
+    pairs = list(itertools.product(score[is_out], score[~is_out]))
+    return sum((out > belongs) + 0.5 * (out == belongs) for out, belongs in pairs) / len(pairs)
+
+
+def average_precision_by_definition(positive: Labels, score: Scores) -> float:
+    """Sum over thresholds t, from the highest, of (recall(t) - recall before) * precision(t)."""
+    total, before = 0.0, 0.0
+    for threshold in sorted(set(score), reverse=True):
+        found = score >= threshold
+        recall = (found & positive).sum() / positive.sum()
+        total += (recall - before) * (found & positive).sum() / found.sum()
+        before = recall
+    return total
+
+
+def fpr_by_brute_force(is_out: Labels, score: Scores) -> float:
+    """The lowest false positive rate of all thresholds that find at least 95% of the outliers."""
+    rates = [
+        (score[~is_out] >= threshold).mean()
+        for threshold in set(score)
+        if 100 * (score[is_out] >= threshold).sum() >= 95 * is_out.sum()
+    ]
+    return float(min(rates))
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(-4, 4)), min_size=2, max_size=60))
+def test_metrics_are_those_of_their_definitions_with_ties(rows: list[tuple[bool, int]]) -> None:
+    is_out = np.array([out for out, _ in rows])
+    score = np.array([float(value) for _, value in rows])
+    assume(is_out.any() and not is_out.all())
+    assert detection_metrics(is_out, score) == pytest.approx(
+        {
+            "auroc": auroc_by_pairs(is_out, score),
+            "aupr_out": average_precision_by_definition(is_out, score),
+            "aupr_in": average_precision_by_definition(~is_out, -score),
+            "fpr_at_95_tpr": fpr_by_brute_force(is_out, score),
+        }
+    )
+
+
+@pytest.mark.parametrize("n_out", [1, 19, 20, 21, 40, 57, 60])
+def test_95_percent_of_the_outliers_are_enough_and_fewer_are_not(n_out: int) -> None:
+    # Outlier i scores i, and one belonging image lies just below each outlier.
+    outliers = np.arange(n_out, dtype=float)
+    score = np.concatenate([outliers, outliers - 0.5])
+    is_out = np.arange(2 * n_out) < n_out
+    missed = n_out * 5 // 100  # so many may be missed; the belonging ones above the threshold are flagged
+    assert detection_metrics(is_out, score)["fpr_at_95_tpr"] == pytest.approx((n_out - missed - 1) / n_out)
+
+
+def test_a_score_by_hand() -> None:
+    # In falling order: out, in, out, in.
+    got = detection_metrics(np.array([False, True, False, True]), np.array([1.0, 2.0, 3.0, 4.0]))
+    assert got == pytest.approx({"auroc": 0.75, "aupr_out": 5 / 6, "aupr_in": 5 / 6, "fpr_at_95_tpr": 0.5})
+
+
+def test_a_constant_score_tells_nothing() -> None:
+    got = detection_metrics(np.array([True] * 3 + [False] * 9), np.ones(12))
+    assert got == pytest.approx({"auroc": 0.5, "aupr_out": 0.25, "aupr_in": 0.75, "fpr_at_95_tpr": 1.0})
+
+
+def test_perfect_separation_is_perfect() -> None:
+    got = detection_metrics(np.array([True] * 3 + [False] * 9), np.arange(12)[::-1].astype(float))
+    assert got == pytest.approx({"auroc": 1.0, "aupr_out": 1.0, "aupr_in": 1.0, "fpr_at_95_tpr": 0.0})
+
+
+def test_a_score_the_wrong_way_round_is_worse_than_chance() -> None:
+    got = detection_metrics(np.array([True] * 3 + [False] * 9), np.arange(12).astype(float))
+    assert got["auroc"] == 0.0
+    assert got["fpr_at_95_tpr"] == 1.0
+
+
+@given(st.lists(st.integers(-50, 50), min_size=6, max_size=30))
+def test_only_the_order_of_the_scores_counts(values: list[int]) -> None:
+    score = np.array(values, dtype=float)
+    is_out = np.arange(len(values)) % 3 == 0
+    assert detection_metrics(is_out, np.exp(score / 10)) == detection_metrics(is_out, score)
+
+
+def test_metrics_are_plain_numbers() -> None:
+    got = detection_metrics(np.array([True, False]), np.array([1.0, 0.0], dtype=np.float32))
+    assert all(type(value) is float for value in got.values())

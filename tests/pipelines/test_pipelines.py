@@ -1,0 +1,112 @@
+"""What the pipelines promise, with the real configuration and tiny models."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from glow_pipeline.training.stored import read_model, read_record
+from tests.project import TINY, copy_project, run, versions
+
+CONDITIONED = {**TINY["model"], "y_condition": True}
+
+
+def models(project: Path) -> list[Path]:
+    return versions(project, "06_models/digits/glow_model.safetensors/*/*")
+
+
+def newest_metrics(project: Path, pattern: str) -> dict[str, Any]:
+    metrics: dict[str, Any] = json.loads(versions(project, pattern)[-1].read_text())
+    return metrics
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(tmp_path: Path) -> None:
+    project = copy_project(tmp_path)
+    for seed in (3, 3, 4):
+        run(project, "__default__", seed=seed, **TINY)
+    for pattern in (
+        "07_model_output/digits/vs_textures/ood_scores.parquet/*/*",
+        "07_model_output/digits/*.png/*/*.png",
+    ):
+        first, again, other = (hashlib.sha256(path.read_bytes()).hexdigest() for path in versions(project, pattern))
+        assert first == again != other
+    weights = [read_model(path).flow.state_dict() for path in models(project)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_the_record_leads_back_to_where_the_model_came_from(tmp_path: Path) -> None:
+    project = copy_project(tmp_path)
+    run(project, "train", **TINY)
+    (model,) = models(project)
+    record = read_record(model)
+    assert record.provenance.kedro_session == model.parent.name
+    assert record.provenance.mlflow_run_id is not None
+    assert record.provenance.versions["torch"] == torch.__version__.partition("+")[0]
+    assert record.parameters["model"]["hidden_channels"] == 8
+    assert list(record.train_table.source_files) == ["digits.csv.gz"]
+    assert len(record.train_table.source_files["digits.csv.gz"]) == 64
+
+
+def test_training_starts_from_a_given_model(tmp_path: Path) -> None:
+    project = copy_project(tmp_path)
+    learning = {**TINY, "train": {**TINY["train"], "n_epochs": 3, "lr": 0.01}}
+    run(project, "train", **learning)
+    first = read_record(models(project)[0])
+    standing_still = {"n_epochs": 1, "lr": 1e-12, "checkpoint": str(models(project)[0])}
+    run(project, "train", model=TINY["model"], train=standing_still)
+    assert read_record(models(project)[1]).val_bits_per_dim == pytest.approx(first.val_bits_per_dim, abs=1e-4)
+
+
+def test_the_best_model_so_far_is_on_disk_while_training_goes_on(tmp_path: Path) -> None:
+    project = copy_project(tmp_path)
+    run(project, "train", **TINY)
+    (checkpoint,) = versions(project, "06_models/digits/checkpoint.safetensors/*/*")
+    saved, final = read_model(checkpoint), read_model(models(project)[0])
+    assert saved.record == final.record
+    weights = final.flow.state_dict()
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in saved.flow.state_dict().items())
+
+
+@pytest.fixture(scope="module")
+def conditioned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    project = copy_project(tmp_path_factory.mktemp("conditioned"))
+    run(project, "train", train={**TINY["train"], "n_epochs": 4, "lr": 0.01}, model=CONDITIONED)
+    return project
+
+
+def test_a_conditioned_model_is_measured_with_and_without_the_class(conditioned: Path) -> None:
+    metrics = newest_metrics(conditioned, "08_reporting/digits/train_metrics.json/*/*")
+    assert metrics["test_bits_per_dim_given_class"] != metrics["test_bits_per_dim"]
+
+
+def test_a_chosen_class_is_drawn(conditioned: Path) -> None:
+    pictures = []
+    for y in (0, 1, None):
+        run(conditioned, "sample", sample={"y": y, "n": 4, "temperature": 0.5})
+        with Image.open(versions(conditioned, "07_model_output/digits/samples_normal.png/*/*.png")[-1]) as picture:
+            pictures.append(np.asarray(picture))
+    assert pictures[0].shape == pictures[1].shape
+    assert not np.array_equal(pictures[0], pictures[1])
+    assert pictures[2].shape[0] > pictures[0].shape[0]  # a row for each of ten classes
+
+
+@pytest.mark.parametrize("mode", ["vtemp", "interpolate"])
+def test_a_conditioned_model_moves(conditioned: Path, mode: str) -> None:
+    run(conditioned, "sample", sample={"mode": mode, "n": 4, "frames": 3})
+    assert versions(conditioned, f"07_model_output/digits/samples_{mode}.png/*/*.gif")
+
+
+def test_scores_follow_the_table_and_metrics_follow_the_scores(conditioned: Path) -> None:
+    run(conditioned, "ood")
+    scores = pd.read_parquet(versions(conditioned, "07_model_output/digits/vs_textures/ood_scores.parquet/*/*")[-1])
+    assert list(scores.columns) == ["source", "split", "index", "label", "nll_bits_per_dim", "is_out"]
+    inside, outside = (scores.loc[scores["is_out"] == out, "nll_bits_per_dim"].to_numpy() for out in (False, True))
+    pairs = (outside[:, None] > inside[None, :]).mean() + 0.5 * (outside[:, None] == inside[None, :]).mean()
+    metrics = newest_metrics(conditioned, "08_reporting/digits/vs_textures/ood_metrics.json/*/*")
+    assert metrics["auroc"] == pytest.approx(pairs)

@@ -1,0 +1,114 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor
+
+from glow_pipeline.plots.grids import frame, labelled_grid, square_grid
+from tests.conftest import random_images
+
+
+def shown(axes: Axes) -> NDArray[np.uint8]:
+    """The pixels of the one image in these axes."""
+    (image,) = axes.images
+    pixels = image.get_array()
+    assert pixels is not None
+    return np.asarray(pixels)
+
+
+def rgb(image: Tensor) -> NDArray[np.uint8]:
+    pixels = image.permute(1, 2, 0).numpy()
+    return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
+
+
+def filled(figure: Figure) -> list[Axes]:
+    return [axes for axes in figure.axes if axes.images]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("n", "n_axes"), [(1, 1), (2, 2), (5, 6), (9, 9), (10, 12)])
+def test_a_square_grid_has_each_image_with_its_exact_pixels_in_order(channels: int, n: int, n_axes: int) -> None:
+    images = random_images(n, channels, (4, 6))
+    figure = square_grid(images)
+    assert len(figure.axes) == n_axes
+    assert figure.axes[:n] == filled(figure)
+    for axes, image in zip(filled(figure), images, strict=True):
+        assert np.array_equal(shown(axes), rgb(image))
+
+
+def test_black_stays_black_and_white_stays_white() -> None:
+    images = random_images(2)
+    images[0], images[1] = 0, 255
+    black, white = filled(square_grid(images))
+    # RGB pixels are shown as they are, so no axes stretch their own contrast.
+    assert shown(black).shape == shown(white).shape == (8, 8, 3)
+    assert (shown(black).max(), shown(white).min()) == (0, 255)
+
+
+def test_a_labelled_grid_has_its_images_in_rows_with_their_names() -> None:
+    rows = [random_images(3, 1, (4, 4), seed=0), random_images(1, 1, (4, 4), seed=1)]
+    figure = labelled_grid(rows, row_labels=["first", "second"], column_labels=["a", "b", "c"], title="all of them")
+    assert [bool(axes.images) for axes in figure.axes] == [True, True, True, True, False, False]
+    assert np.array_equal(shown(figure.axes[2]), rgb(rows[0][2]))
+    assert np.array_equal(shown(figure.axes[3]), rgb(rows[1][0]))
+    assert [axes.get_ylabel() for axes in figure.axes] == ["first", "", "", "second", "", ""]
+    assert [axes.get_title() for axes in figure.axes] == ["a", "b", "c", "", "", ""]
+    assert [text.get_text() for text in figure.texts] == ["all of them"]
+
+
+@pytest.mark.parametrize(("height", "width"), [(8, 8), (8, 32), (32, 8)])
+def test_images_keep_their_shape_on_paper(height: int, width: int) -> None:
+    figure = square_grid(random_images(4, 1, (height, width)), "title")
+    figure.canvas.draw()
+    for axes in figure.axes:
+        box = axes.get_window_extent()
+        assert box.width / box.height == pytest.approx(width / height, rel=0.05)
+
+
+def test_images_do_not_overlap_each_other_or_leave_the_figure() -> None:
+    figure = labelled_grid([random_images(3)] * 2, row_labels=["a", "b"], column_labels=["x", "y", "z"], title="t")
+    figure.canvas.draw()
+    boxes = [axes.get_window_extent() for axes in figure.axes]
+    width, height = figure.canvas.get_width_height()
+    for i, box in enumerate(boxes):
+        assert box.x0 >= 0
+        assert box.y0 >= 0
+        assert box.x1 <= width
+        assert box.y1 <= height
+        assert not any(box.overlaps(other) for other in boxes[:i])
+
+
+@given(st.integers(1, 12), st.integers(1, 9), st.integers(1, 9), st.sampled_from([1, 3]), st.integers(1, 60))
+def test_a_frame_has_every_image_enlarged_to_blocks(
+    n: int, height: int, width: int, channels: int, shortest: int
+) -> None:
+    images = random_images(n, channels, (height, width))
+    pixels = frame(images, shortest)
+    columns = math.ceil(math.sqrt(n))
+    # torchvision puts lines of one pixel around and between several images, and none around a single one.
+    line = 0 if n == 1 else 1
+    small = (math.ceil(n / columns) * (height + line) + line, columns * (width + line) + line)
+    factor = max(1, math.ceil(shortest / min(small)))
+    assert pixels.shape == (small[0] * factor, small[1] * factor, 3)
+    assert pixels.dtype == np.uint8
+    assert min(pixels.shape[:2]) >= shortest
+    for i, image in enumerate(images):
+        top, left = i // columns * (height + line) + line, i % columns * (width + line) + line
+        block = pixels[top * factor : (top + height) * factor, left * factor : (left + width) * factor]
+        assert np.array_equal(block, np.kron(rgb(image), np.ones((factor, factor, 1), dtype=np.uint8)))
+
+
+def test_the_lines_of_a_frame_are_grey() -> None:
+    pixels = frame(random_images(4, 1, (2, 2)), 1)
+    assert pixels.shape == (7, 7, 3)
+    assert (pixels[[0, 3, 6]] == 128).all()
+    assert (pixels[:, [0, 3, 6]] == 128).all()
+
+
+def test_frames_of_a_movie_have_one_shape() -> None:
+    assert len({frame(random_images(5, seed=seed)).shape for seed in range(3)}) == 1

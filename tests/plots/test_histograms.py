@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.container import BarContainer
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from glow_pipeline.plots.histograms import score_histogram
+
+
+def bars(figure: Figure) -> list[tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]]:
+    """For each set (left edges, widths, heights)."""
+    (axes,) = figure.axes
+    return [
+        (
+            np.array([bar.get_x() for bar in container]),
+            np.array([bar.get_width() for bar in container]),
+            np.array([bar.get_height() for bar in container]),
+        )
+        for container in axes.containers
+        if isinstance(container, BarContainer)
+    ]
+
+
+def draw(**scores: list[float]) -> Figure:
+    return score_histogram({name: np.array(values) for name, values in scores.items()}, "bits", "a vs b")
+
+
+values = st.lists(st.floats(-100, 100, width=32), min_size=1, max_size=40)
+
+
+@given(values, values)
+def test_each_set_has_area_1_over_the_same_bins(a: list[float], b: list[float]) -> None:
+    drawn = bars(draw(a=a, b=b))
+    assert len(drawn) == 2
+    for _, widths, heights in drawn:
+        assert (widths * heights).sum() == pytest.approx(1)
+    assert np.array_equal(drawn[0][0], drawn[1][0])
+
+
+def test_heights_are_the_density_of_the_scores() -> None:
+    random = np.random.default_rng(0)
+    a, b = random.normal(0, 1, 400), random.normal(3, 1, 100)
+    drawn = bars(score_histogram({"a": a, "b": b}, "bits", ""))
+    low, high = min(a.min(), b.min()), np.quantile(np.concatenate([a, b]), 0.995)
+    for scores, (left, widths, heights) in zip((a, b), drawn, strict=True):
+        assert (left[0], left[-1] + widths[-1]) == pytest.approx((low, high))
+        edges = np.append(left, high)
+        inner = [((scores >= edges[i]) & (scores < edges[i + 1])).sum() for i in range(len(left) - 1)]
+        assert np.rint(heights * widths * len(scores))[:-1].tolist() == inner
+
+
+def test_the_far_tail_is_gathered_in_the_last_bin() -> None:
+    scores = [*np.linspace(1, 2, 995).tolist(), *[1e6] * 5]
+    ((left, widths, heights),) = bars(draw(a=scores))
+    assert left[-1] + widths[-1] < 10_000
+    assert round((heights[-1] * widths[-1]) * 1000) >= 5
+    assert (heights * widths).sum() == pytest.approx(1)
+
+
+def test_scores_that_are_all_one_number_can_be_drawn() -> None:
+    ((_, widths, heights),) = bars(draw(a=[3.0, 3.0, 3.0]))
+    assert (widths * heights).sum() == pytest.approx(1)
+    assert np.count_nonzero(heights) == 1
+
+
+def test_names_and_numbers_are_told() -> None:
+    (axes,) = draw(digits=[1.0, 2.0], textures=[3.0]).axes
+    legend = axes.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["digits (2)", "textures (1)"]
+    assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_title()) == ("bits", "density", "a vs b")

@@ -1,0 +1,46 @@
+"""The documentation says what the code does."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from glow_pipeline.parameters import Parameters, known_names
+
+PARAMETERS = (Path(__file__).parents[1] / "docs" / "parameters.md").read_text()
+GENERATIVEZOO = (
+    "train sample outlier_detection dataset no_wandb out_dataset batch_size n_epochs lr hidden_channels K L "
+    "actnorm_scale flow_permutation flow_coupling LU_decomposed learn_top y_condition y_weight num_classes "
+    "sample_and_save_freq checkpoint n_bits max_grad_clip max_grad_norm num_workers warmup decay"
+)
+VVVM23 = (
+    "cfg-path nb-samples resume seed no-save no-cuda no-amp nb-workers no-grad-checkpoint temperature sample "
+    "sample-mode"
+)
+
+
+def rows_of_parameters() -> Iterator[str]:
+    for name, field in Parameters.model_fields.items():
+        group = field.annotation
+        if isinstance(group, type) and issubclass(group, BaseModel):
+            for leaf, leaf_field in group.model_fields.items():
+                yield f"| `{name}.{leaf}` | `{json.dumps(leaf_field.default)}` | {leaf_field.description} |"
+        else:
+            yield f"| `{name}` | `{json.dumps(field.default)}` | {field.description} |"
+
+
+def test_every_parameter_is_documented_with_its_default() -> None:
+    assert [row for row in rows_of_parameters() if row not in PARAMETERS] == []
+
+
+def test_every_flag_of_both_seeds_is_mapped() -> None:
+    _, zoo, vvvm23 = re.split(r"^## From ", PARAMETERS, flags=re.MULTILINE)
+    for text, flags in ((zoo, GENERATIVEZOO), (vvvm23, VVVM23)):
+        assert [flag for flag in flags.split() if f"| `--{flag}` |" not in text] == []
+
+
+def test_the_map_names_parameters_that_exist() -> None:
+    named = set(re.findall(r"`((?:model|train|sample|ood|ingest)\.\w+)", PARAMETERS))
+    assert named - set(known_names()) == set()

@@ -1,0 +1,151 @@
+import hashlib
+import os
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from glow_pipeline.files import link_or_copy, sha256, written_whole
+
+
+def write_half(path: Path, error: BaseException) -> NoReturn:
+    with written_whole(path) as temporary:
+        temporary.write_text("half")
+        raise error
+
+
+def write_folder(path: Path, error: BaseException | None = None) -> None:
+    with written_whole(path) as temporary:
+        (temporary / "inner").mkdir(parents=True)
+        (temporary / "inner" / "a").write_text("a")
+        (temporary / "b").write_text("b")
+        if error is not None:
+            raise error
+
+
+def test_a_written_file_appears_under_its_name_and_alone(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder" / "file.txt"
+    with written_whole(path) as temporary:
+        temporary.write_text("whole")
+    assert path.read_text() == "whole"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_nothing_is_under_the_name_before_the_block_ends(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    with written_whole(path) as temporary:
+        temporary.write_text("half")
+        assert not path.exists()
+        assert temporary.parent == path.parent
+        assert temporary.suffix == path.suffix
+
+
+def test_a_reader_sees_the_old_file_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    with written_whole(path) as temporary, temporary.open("w") as file:
+        file.write("new")
+        file.flush()
+        assert path.read_text() == "old"
+        file.write(" and longer")
+    assert path.read_text() == "new and longer"
+
+
+def test_an_exception_leaves_nothing_behind(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    with pytest.raises(RuntimeError, match="half way"):
+        write_half(path, RuntimeError("half way"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_exception_keeps_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    with pytest.raises(KeyboardInterrupt):
+        write_half(path, KeyboardInterrupt())
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_exception_before_anything_was_written_is_passed_on(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="at once"), written_whole(tmp_path / "file.txt"):
+        raise RuntimeError("at once")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_block_that_writes_nothing_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), written_whole(tmp_path / "file.txt"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_written_whole_with_all_that_is_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "table"
+    write_folder(path)
+    assert (path / "inner" / "a").read_text() == "a"
+    assert (path / "b").read_text() == "b"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_exception_leaves_no_folder_behind(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="half way"):
+        write_folder(tmp_path / "table", RuntimeError("half way"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_folder_is_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "table"
+    path.mkdir()
+    (path / "old").write_text("old")
+    with pytest.raises(OSError):  # noqa: PT011  # its number and words differ by system
+        write_folder(path)
+    assert [file.name for file in path.iterdir()] == ["old"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_every_file_is_flushed_to_disk_before_the_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "table"
+    flushed: list[tuple[int, bool]] = []
+    fsync = os.fsync
+
+    def recording(descriptor: int) -> None:
+        flushed.append((os.fstat(descriptor).st_ino, path.exists()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", recording)
+    write_folder(path)
+    within = [path, path / "inner", path / "inner" / "a", path / "b"]
+    assert {inode for inode, renamed in flushed if not renamed} == {part.stat().st_ino for part in within}
+    assert [inode for inode, renamed in flushed if renamed] == [tmp_path.stat().st_ino]
+
+
+@given(st.binary(max_size=100))
+def test_sha256_is_that_of_hashlib(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    path = tmp_path_factory.mktemp("sha") / "file"
+    path.write_bytes(content)
+    assert sha256(path) == hashlib.sha256(content).hexdigest()
+
+
+def test_sha256_of_a_file_larger_than_any_buffer(tmp_path: Path) -> None:
+    content = os.urandom(1_000_003)
+    (tmp_path / "file").write_bytes(content)
+    assert sha256(tmp_path / "file") == hashlib.sha256(content).hexdigest()
+
+
+def test_link_or_copy_gives_the_same_file_a_second_name(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("content")
+    link_or_copy(tmp_path / "a", tmp_path / "b")
+    assert (tmp_path / "b").stat().st_ino == (tmp_path / "a").stat().st_ino
+
+
+def test_link_or_copy_copies_where_links_are_not_possible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> NoReturn:
+        raise OSError("no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    (tmp_path / "a").write_text("content")
+    link_or_copy(tmp_path / "a", tmp_path / "b")
+    assert (tmp_path / "b").read_text() == "content"
+    assert (tmp_path / "b").stat().st_ino != (tmp_path / "a").stat().st_ino

@@ -1,0 +1,292 @@
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from omegaconf import DictConfig, OmegaConf
+from pydantic import BaseModel
+
+from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.images.registry import SOURCES
+from glow_pipeline.parameters import Parameters, known_names, parse_parameters
+
+CONF = Path(__file__).parents[1] / "conf" / "base"
+
+
+def nested(key: str, value: object) -> dict[str, Any]:
+    """("model.K", 3) -> {"model": {"K": 3}}"""
+    *groups, leaf = key.split(".")
+    raw: dict[str, Any] = {leaf: value}
+    for group in reversed(groups):
+        raw = {group: raw}
+    return raw
+
+
+def complaint(raw: dict[str, Any]) -> str:
+    """The one line that these parameters are refused with."""
+    with pytest.raises(GlowPipelineError) as raised:
+        parse_parameters(raw)
+    message = str(raised.value)
+    assert "\n" not in message
+    return message
+
+
+# What is refused ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("model.hiden_channels", 32, ["model.hiden_channels=32", "did you mean model.hidden_channels?"]),
+        ("train.batchsize", 32, ["train.batchsize=32", "did you mean train.batch_size?"]),
+        ("sample.nn", 3, ["sample.nn=3", "did you mean sample.n?"]),
+        ("datasett", "digits", ["datasett=digits", "did you mean dataset?"]),
+        ("zzz", 1, ["zzz=1", "known are", "dataset", "model.K", "ood.batch_size"]),
+        ("dataset", "mnst", ["dataset='mnst'", "digits, textures, mnist, fashionmnist", "did you mean mnist?"]),
+        ("out_dataset", "fashion-mnist", ["out_dataset='fashion-mnist'", "did you mean fashionmnist?"]),
+        ("dataset", "MNIST", ["dataset='MNIST'", "digits, textures, mnist, fashionmnist"]),
+        ("dataset", 5, ["dataset=5", "string"]),
+        ("device", "gpu", ["device='gpu'", "'auto', 'cpu', 'cuda' or 'mps'"]),
+        ("seed", -1, ["seed=-1", "greater than or equal to 0"]),
+        ("seed", 0.5, ["seed=0.5", "integer"]),
+        ("model.K", -1, ["model.K=-1", "greater than or equal to 1"]),
+        ("model.K", 0, ["model.K=0", "greater than or equal to 1"]),
+        ("model.K", "eight", ["model.K='eight'", "integer"]),
+        ("model.K", True, ["model.K=True", "integer"]),
+        ("model.K", None, ["model.K=None", "integer"]),
+        ("model.L", 0, ["model.L=0", "greater than or equal to 1"]),
+        ("model.hidden_channels", 1.5, ["model.hidden_channels=1.5", "integer"]),
+        ("model.actnorm_scale", 0, ["model.actnorm_scale=0", "greater than 0"]),
+        ("model.flow_permutation", "invconf", ["'invconf'", "'invconv', 'shuffle' or 'reverse'"]),
+        ("model.flow_coupling", "afine", ["model.flow_coupling='afine'", "'affine' or 'additive'"]),
+        ("model.LU_decomposed", "yes", ["model.LU_decomposed='yes'", "boolean"]),
+        ("model.n_bits", 9, ["model.n_bits=9", "less than or equal to 8"]),
+        ("model.n_bits", 0, ["model.n_bits=0", "greater than or equal to 1"]),
+        ("model.n_bits", 5, ["model.n_bits=5", "digits", "4 bits", "1 to 4"]),
+        ("model.num_classes", 1, ["model.num_classes=1", "greater than or equal to 2"]),
+        ("model.L", 4, ["model.L=4", "8x8", "at most 3", "multiple of 16"]),
+        ("train.lr", 0, ["train.lr=0", "greater than 0"]),
+        ("train.lr", "2e-4x", ["train.lr='2e-4x'", "number"]),
+        ("train.lr", math.nan, ["train.lr=nan", "greater than 0"]),
+        ("train.batch_size", 0, ["train.batch_size=0", "greater than or equal to 1"]),
+        ("train.max_grad_norm", -1, ["train.max_grad_norm=-1", "greater than or equal to 0"]),
+        ("train.sample_and_save_freq", 0, ["train.sample_and_save_freq=0", "greater than or equal to 1"]),
+        ("ingest.val_percentage", 100, ["ingest.val_percentage=100", "less than 100"]),
+        ("ingest.val_percentage", 0, ["ingest.val_percentage=0", "greater than 0"]),
+        ("ingest.channels", 2, ["ingest.channels=2", "1 or 3"]),
+        ("ingest.fit", "crop", ["ingest.fit='crop'", "'resize' or 'pad'"]),
+        ("ingest.size", 0, ["ingest.size=0", "positive side, or [height, width]"]),
+        ("ingest.size", [32, -32], ["ingest.size=[32, -32]", "positive side, or [height, width]"]),
+        ("ingest.size", [32, 32, 3], ["ingest.size=[32, 32, 3]", "positive side, or [height, width]"]),
+        ("ingest.size", [], ["ingest.size=[]", "positive side, or [height, width]"]),
+        ("sample.mode", "vtmp", ["sample.mode='vtmp'", "'normal', 'vtemp' or 'interpolate'"]),
+        ("sample.frames", 1, ["sample.frames=1", "greater than or equal to 2"]),
+        ("sample.temperature", -0.5, ["sample.temperature=-0.5", "greater than or equal to 0"]),
+        ("ood.batch_size", 0, ["ood.batch_size=0", "greater than or equal to 1"]),
+    ],
+)
+def test_what_is_not_allowed_is_refused_in_one_line_with_key_value_and_rule(
+    key: str, value: object, told: list[str]
+) -> None:
+    message = complaint(nested(key, value))
+    for part in told:
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("raw", "told"),
+    [
+        ({"ingest": {"size": 28}}, ["model.L=3", "28x28", "at most 2", "multiple of 8"]),
+        ({"ingest": {"size": [32, 12]}}, ["model.L=3", "32x12", "at most 2"]),
+        ({"model": {"L": 6}, "dataset": "mnist"}, ["model.L=6", "32x32", "at most 5", "multiple of 64"]),
+        (
+            {"dataset": "textures", "model": {"y_condition": True, "num_classes": 3}},
+            ["model.num_classes=3", "textures has 14 classes", "at least 14"],
+        ),
+        ({"dataset": "digits", "model": {"n_bits": 8}}, ["model.n_bits=8", "allowed are 1 to 4"]),
+    ],
+)
+def test_what_does_not_go_together_is_refused_in_one_line(raw: dict[str, Any], told: list[str]) -> None:
+    message = complaint(raw)
+    for part in told:
+        assert part in message
+
+
+def test_several_mistakes_are_counted() -> None:
+    message = complaint({"model": {"K": -1, "L": -1}, "seed": -1})
+    assert message.endswith("(and 2 more)")
+
+
+@pytest.mark.parametrize("name", [name for name in known_names() if "." in name])
+def test_a_typo_in_any_parameter_is_told_its_name(name: str) -> None:
+    typo = f"{name}_" if len(name.partition(".")[2]) < 3 else name[:-2] + name[-1] + name[-2] + "x"
+    assert f"did you mean {name}?" in complaint(nested(typo, 1))
+
+
+@given(st.dictionaries(st.text("abK.", min_size=1, max_size=4), st.integers() | st.text(max_size=5), min_size=1))
+def test_unknown_names_are_never_accepted(raw: dict[str, Any]) -> None:
+    assert "unknown parameter" in complaint(raw).replace("\n", " ")
+
+
+@pytest.mark.xfail(strict=True, reason="pydantic allows infinity")
+@pytest.mark.parametrize("key", ["train.lr", "train.warmup", "model.actnorm_scale", "sample.temperature"])
+def test_infinity_is_refused(key: str) -> None:
+    assert f"{key}=inf" in complaint(nested(key, math.inf))
+
+
+@pytest.mark.xfail(strict=True, reason="the value of an unknown parameter is not quoted")
+def test_a_value_of_two_lines_is_told_in_one() -> None:
+    complaint({"zzz": "a\nb"})
+
+
+@pytest.mark.xfail(strict=True, reason="the first of pydantic's errors for the two types of ingest.size is told alone")
+@pytest.mark.parametrize("size", ["big", 32.5, [32, "x"]])
+def test_a_size_of_the_wrong_type_is_told_what_is_allowed(size: object) -> None:
+    message = complaint({"ingest": {"size": size}})
+    assert "[height, width]" in message
+    assert "more" not in message
+
+
+@pytest.mark.xfail(strict=True, reason="a bare leaf name is too far from its dotted name")
+@pytest.mark.parametrize(("leaf", "name"), [("K", "model.K"), ("lr", "train.lr")])
+def test_a_flag_of_the_seed_is_told_where_it_belongs(leaf: str, name: str) -> None:
+    assert f"did you mean {name}?" in complaint({leaf: 1})
+
+
+@pytest.mark.xfail(strict=True, reason="model.L has to be at least 1")
+def test_an_odd_side_is_not_told_to_have_no_level() -> None:
+    assert "at most 0" not in complaint({"ingest": {"size": 27}})
+
+
+# What is allowed ------------------------------------------------------------------------------
+
+SEED_DEFAULTS = {
+    "train.batch_size": 128,
+    "train.n_epochs": 100,
+    "train.lr": 2e-4,
+    "train.warmup": 10,
+    "train.decay": 0,
+    "train.max_grad_clip": 0,
+    "train.max_grad_norm": 0,
+    "train.num_workers": 0,
+    "train.sample_and_save_freq": 5,
+    "train.checkpoint": None,
+    "model.hidden_channels": 64,
+    "model.K": 8,
+    "model.L": 3,
+    "model.actnorm_scale": 1.0,
+    "model.flow_permutation": "invconv",
+    "model.flow_coupling": "affine",
+    "model.LU_decomposed": False,
+    "model.learn_top": False,
+    "model.y_condition": False,
+    "model.y_weight": 0.01,
+}
+
+
+@pytest.mark.parametrize(("key", "value"), SEED_DEFAULTS.items(), ids=SEED_DEFAULTS.keys())
+def test_defaults_are_those_of_the_seed(key: str, value: object) -> None:
+    found: Any = Parameters().model_dump()
+    for part in key.split("."):
+        found = found[part]
+    assert found == value
+    assert type(found) is type(value) or isinstance(found, float)
+
+
+def leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in tree.items():
+        flat |= leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
+def base_configuration() -> dict[str, object]:
+    files = sorted(CONF.glob("parameters*.yml"))
+    loaded = [OmegaConf.load(file) for file in files]
+    globals_ = OmegaConf.load(CONF / "globals.yml")
+    assert isinstance(globals_, DictConfig)
+    flat: dict[str, object] = {}
+    for configuration in loaded:
+        tree = OmegaConf.to_container(configuration, resolve=False)
+        assert isinstance(tree, dict)
+        flat |= leaves({str(key): value for key, value in tree.items()})
+    for key, value in flat.items():
+        if isinstance(value, str) and value.startswith("${globals:"):
+            flat[key] = globals_[value.removeprefix("${globals:").removesuffix("}")]
+    return flat
+
+
+def test_the_base_configuration_is_the_defaults_and_names_every_parameter() -> None:
+    assert base_configuration() == leaves(Parameters().model_dump())
+
+
+def test_every_parameter_is_described() -> None:
+    def undescribed(model: type[BaseModel]) -> list[str]:
+        names = []
+        for name, field in model.model_fields.items():
+            if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+                names += undescribed(field.annotation)
+            elif not field.description:
+                names.append(name)
+        return names
+
+    assert undescribed(Parameters) == []
+
+
+def test_known_names_are_all_there_are() -> None:
+    assert sorted(known_names()) == sorted(leaves(Parameters().model_dump()))
+
+
+def test_what_is_parsed_is_what_was_given() -> None:
+    parsed = parse_parameters({"dataset": "mnist", "model": {"K": 2, "y_condition": True}, "train": {"lr": 1}})
+    assert (parsed.dataset, parsed.model.K, parsed.model.y_condition) == ("mnist", 2, True)
+    assert parsed.train.lr == 1.0
+    assert parsed.model.L == 3
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_the_defaults_fit_every_source(name: str) -> None:
+    parsed = parse_parameters({"dataset": name, "out_dataset": name, "model": {"y_condition": True}})
+    assert parsed.num_classes == SOURCES[name].num_classes
+
+
+def test_parameters_do_not_change_after_they_were_checked() -> None:
+    parsed = parse_parameters({})
+    with pytest.raises(ValueError, match="frozen"):
+        parsed.seed = 1  # type: ignore[misc]
+    with pytest.raises(ValueError, match="frozen"):
+        parsed.model.K = 1  # type: ignore[misc]
+
+
+# What the images are --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("raw", "key"),
+    [
+        ({"dataset": "digits"}, "1x8x8_4bit_resize"),
+        ({"dataset": "textures"}, "3x32x32_8bit_resize"),
+        ({"dataset": "mnist"}, "1x32x32_8bit_resize"),  # 28 is padded or resized to what three squeezes need
+        ({"dataset": "mnist", "ingest": {"fit": "pad"}}, "1x32x32_8bit_pad"),
+        ({"dataset": "mnist", "ingest": {"size": 16}}, "1x16x16_8bit_resize"),
+        ({"dataset": "mnist", "ingest": {"size": [16, 24]}}, "1x16x24_8bit_resize"),
+        ({"dataset": "mnist", "ingest": {"size": [16]}}, "1x16x16_8bit_resize"),
+        ({"dataset": "mnist", "ingest": {"channels": 3}}, "3x32x32_8bit_resize"),
+        ({"dataset": "textures", "ingest": {"channels": 1}, "model": {"n_bits": 5}}, "1x32x32_5bit_resize"),
+        ({"dataset": "digits", "model": {"n_bits": 1, "L": 2}, "ingest": {"size": 4}}, "1x4x4_1bit_resize"),
+        ({"dataset": "digits", "out_dataset": "textures"}, "1x8x8_4bit_resize"),
+    ],
+)
+def test_the_images_are_what_was_asked_for_or_as_the_source_has_them(raw: dict[str, Any], key: str) -> None:
+    assert parse_parameters(raw).image_spec.key == key
+
+
+def test_the_number_of_classes_is_the_sources_unless_given() -> None:
+    assert parse_parameters({"dataset": "textures"}).num_classes == 14
+    assert parse_parameters({"dataset": "textures", "model": {"num_classes": 20}}).num_classes == 20
+
+
+def test_fewer_classes_are_no_matter_without_conditioning() -> None:
+    assert parse_parameters({"dataset": "textures", "model": {"num_classes": 3}}).num_classes == 3

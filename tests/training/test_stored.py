@@ -1,0 +1,238 @@
+import json
+import os
+import struct
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import save, save_file
+
+from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.flow import Glow
+from glow_pipeline.images.spec import ImageSpec
+from glow_pipeline.randomness import generator
+from glow_pipeline.training import stored
+from glow_pipeline.training.stored import HEADER_KEY, ModelRecord, build_flow, read_model, read_record, write_model
+from tests.conftest import jittered_glow, model_record, random_images
+
+ARGUMENTS: list[dict[str, Any]] = [
+    {},
+    {"flow_permutation": "shuffle"},
+    {"flow_permutation": "reverse", "flow_coupling": "additive"},
+    {"LU_decomposed": True, "actnorm_scale": 0.5},
+    {"learn_top": True, "y_condition": True, "num_classes": 3},
+]
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Path:
+    path = tmp_path / "model.safetensors"
+    write_model(path, model_record(), jittered_glow().state_dict())
+    return path
+
+
+def one_line_about(path: Path) -> str:
+    with pytest.raises(GlowPipelineError) as raised:
+        read_model(path)
+    message = str(raised.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize("arguments", ARGUMENTS, ids=str)
+def test_a_model_comes_back_with_the_same_bits(tmp_path: Path, arguments: dict[str, Any]) -> None:
+    model, record = jittered_glow(**arguments), model_record(**arguments)
+    write_model(tmp_path / "model.safetensors", record, model.state_dict())
+    again = read_model(tmp_path / "model.safetensors")
+    before, after = model.state_dict(), again.flow.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) and before[name].dtype == after[name].dtype for name in before)
+    assert again.record == record
+    assert not again.flow.training
+    assert again.flow.initialized
+
+
+@pytest.mark.parametrize("arguments", ARGUMENTS, ids=str)
+def test_a_model_that_came_back_gives_the_same_scores_and_images(tmp_path: Path, arguments: dict[str, Any]) -> None:
+    # Trained models have the channels last in memory, as `build_flow` lays them out.
+    model = jittered_glow(**arguments).to(memory_format=torch.channels_last)
+    write_model(tmp_path / "model.safetensors", model_record(**arguments), model.state_dict())
+    again = read_model(tmp_path / "model.safetensors").flow
+    images = random_images(5) >> 4
+    noise = torch.rand(images.shape, generator=torch.Generator().manual_seed(0))
+    eps = model.draw_latents(5, torch.Generator().manual_seed(1))
+    y = torch.tensor([0, 1, 2, 1, 0])
+    with torch.no_grad():
+        assert torch.equal(again.log_prob(images, noise), model.log_prob(images, noise))
+        assert torch.equal(again.decode(eps, y=y), model.decode(eps, y=y))
+
+
+def test_the_record_alone_can_be_read(written: Path) -> None:
+    assert read_record(written) == model_record()
+
+
+def test_the_record_keeps_floats_and_nulls(tmp_path: Path) -> None:
+    record = model_record().model_copy(update={"val_bits_per_dim": 0.1 + 0.2, "parameters": {"a": None, "b": [1e-300]}})
+    write_model(tmp_path / "model.safetensors", record, {})
+    assert read_record(tmp_path / "model.safetensors") == record
+
+
+def test_an_untrained_model_is_drawn_from_its_generator() -> None:
+    spec = ImageSpec(channels=1, height=8, width=8, n_bits=4, fit="pad")
+    a, b, c = (build_flow(spec, {"K": 1, "L": 1}, generator(seed, "weights")).state_dict() for seed in (0, 0, 1))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert any(not torch.equal(a[name], c[name]) for name in a)
+
+
+def test_an_untrained_model_is_as_spec_and_arguments_say() -> None:
+    spec = ImageSpec(channels=3, height=8, width=16, n_bits=5, fit="pad")
+    flow = build_flow(spec, {"K": 2, "L": 3, "hidden_channels": 5})
+    assert isinstance(flow, Glow)
+    assert (flow.image_shape, flow.dequantization.n_bits) == ((3, 8, 16), 5)
+    assert [len(level.steps) for level in flow.levels] == [2, 2, 2]  # type: ignore[arg-type]  # a ModuleList forgets
+    assert flow.get_parameter("levels.0.steps.0.coupling.network.conv1.weight").shape[0] == 5
+
+
+# Files are written whole ----------------------------------------------------------------------
+
+
+def test_a_write_that_fails_keeps_the_model_that_was_there(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = written.read_bytes()
+
+    def full_disk(self: Path, content: bytes) -> NoReturn:
+        with self.open("wb") as file:
+            file.write(content[:100])
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        write_model(written, model_record(), jittered_glow().state_dict())
+    assert written.read_bytes() == before
+    assert list(written.parent.iterdir()) == [written]
+
+
+def test_the_same_model_is_written_as_the_same_bytes(written: Path, tmp_path: Path) -> None:
+    write_model(tmp_path / "again.safetensors", model_record(), jittered_glow().state_dict())
+    assert (tmp_path / "again.safetensors").read_bytes() == written.read_bytes()
+
+
+# Files that are not ours ----------------------------------------------------------------------
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    assert "no such file" in one_line_about(tmp_path / "absent.safetensors")
+
+
+def test_a_folder_is_not_a_model(tmp_path: Path) -> None:
+    one_line_about(tmp_path)
+
+
+@given(st.floats(0, 1, exclude_max=True))
+def test_a_truncated_model_is_not_read(tmp_path_factory: pytest.TempPathFactory, part: float) -> None:
+    path = tmp_path_factory.mktemp("cut") / "model.safetensors"
+    content = save({"weight": torch.zeros(300)}, metadata={HEADER_KEY: model_record().model_dump_json()})
+    path.write_bytes(content[: int(len(content) * part)])
+    one_line_about(path)
+
+
+def test_an_empty_file_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").touch()
+    one_line_about(tmp_path / "model.safetensors")
+
+
+@given(st.binary(max_size=64))
+def test_other_bytes_are_not_read(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    path = tmp_path_factory.mktemp("other") / "model.safetensors"
+    path.write_bytes(content)
+    one_line_about(path)
+
+
+def test_a_text_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_text("Not a model,\nbut two lines.\n" * 100)
+    one_line_about(tmp_path / "model.safetensors")
+
+
+class Trap:
+    """Whoever unpickles it makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_a_pickle_is_not_read_and_not_run(tmp_path: Path) -> None:
+    path, sprung = tmp_path / "model.safetensors", tmp_path / "sprung"
+    torch.save({"state_dict": jittered_glow().state_dict(), "trap": Trap(sprung)}, path)
+    one_line_about(path)
+    assert not sprung.exists()
+    with path.open("rb") as file:
+        torch.load(file, weights_only=False)  # the trap works
+    assert sprung.exists()
+
+
+def test_a_safetensors_file_of_somebody_else_is_not_ours(tmp_path: Path) -> None:
+    for metadata in (None, {"format": "pt"}):
+        save_file({"weight": torch.zeros(3)}, tmp_path / "theirs.safetensors", metadata=metadata)
+        assert "without a glow_pipeline record" in one_line_about(tmp_path / "theirs.safetensors")
+
+
+def without(key: str) -> str:
+    record = model_record().model_dump(mode="json")
+    del record[key]
+    return json.dumps(record)
+
+
+@pytest.mark.parametrize("record", ["", "null", "not json", "{}", "[]", without("image_spec"), without("flow")])
+def test_a_record_that_cannot_be_read_is_an_error(tmp_path: Path, record: str) -> None:
+    path = tmp_path / "model.safetensors"
+    save_file({"weight": torch.zeros(3)}, path, metadata={HEADER_KEY: record})
+    assert "record cannot be read" in one_line_about(path)
+
+
+def test_a_header_that_promises_gigabytes_is_not_believed(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(struct.pack("<Q", 2**62) + b"{}")
+    one_line_about(tmp_path / "model.safetensors")
+
+
+def other_weights(**arguments: Any) -> dict[str, torch.Tensor]:
+    return dict(jittered_glow(**arguments).state_dict())
+
+
+@pytest.mark.xfail(strict=True, reason="load_state_dict's RuntimeError of many lines comes through")
+@pytest.mark.parametrize(
+    "weights", [{}, other_weights(hidden_channels=5), other_weights(K=2)], ids=["none", "h5", "K2"]
+)
+def test_weights_that_are_not_those_of_the_record_are_an_error(
+    tmp_path: Path, weights: dict[str, torch.Tensor]
+) -> None:
+    write_model(tmp_path / "model.safetensors", model_record(), weights)
+    one_line_about(tmp_path / "model.safetensors")
+
+
+@pytest.mark.xfail(strict=True, reason="Glow's TypeError or ValueError comes through")
+@pytest.mark.parametrize("arguments", [{"layers": 3}, {"K": "many"}, {"L": 5}], ids=str)
+def test_a_flow_that_this_version_cannot_build_is_an_error(tmp_path: Path, arguments: dict[str, Any]) -> None:
+    write_model(tmp_path / "model.safetensors", model_record(**arguments), other_weights())
+    one_line_about(tmp_path / "model.safetensors")
+
+
+def test_records_do_not_change_after_they_were_made() -> None:
+    record: ModelRecord = model_record()
+    with pytest.raises(ValueError, match="frozen"):
+        record.epochs = 5  # type: ignore[misc]
+
+
+def test_the_header_is_read_without_the_weights(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise AssertionError("a flow was built")
+
+    monkeypatch.setattr(stored, "build_flow", refuse)
+    assert read_record(written).dataset == "tiny"
+    with pytest.raises(AssertionError, match="built"):
+        read_model(written)
