@@ -28,7 +28,7 @@ def copy_project(folder: Path) -> Path:
     return folder
 
 
-def kedro(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def kedro(project: Path, *arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
     """The real command, in its own process."""
     environment = {**os.environ, "COLUMNS": "80"}
     environment.pop("KEDRO_LOGGING_CONFIG", None)
@@ -39,7 +39,7 @@ def kedro(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=timeout,
     )
 
 

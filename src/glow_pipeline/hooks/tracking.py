@@ -44,7 +44,7 @@ class TrackingHook:
     """Writes down what a run was asked, what it read, what it made, and how it truly ended.
 
     The run has a speaking name, the parameters flattened, the metrics by step, the input tables with
-    their version as digest, and as artifacts the catalog entries whose `metadata.mlflow` names a folder.
+    a digest of their record, and as artifacts the catalog entries whose `metadata.mlflow` names a folder.
     """
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class TrackingHook:
         if self._config.enabled:
             self._run_id = self._start(run_params, pipeline, provenance)
             provenance = provenance.model_copy(update={"mlflow_run_id": self._run_id})
-            _end_when_terminated()
+        _end_when_terminated()
         catalog.save("provenance", provenance)
 
     @hook_impl
