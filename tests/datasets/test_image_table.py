@@ -100,13 +100,18 @@ def test_every_part_of_a_spec_is_in_its_folder() -> None:
     assert len({spec.key for spec in specs}) == len(specs)
 
 
-def test_identifying_anew_looks_into_another_folder(make_source: MakeSource, tmp_path: Path) -> None:
-    entry = dataset(tmp_path, 1, SMALL)
-    entry.save(plan_table(make_source(IMAGES_IN), "train", SMALL, tmp_path))
+def test_identifying_anew_looks_into_another_folder_for_its_own_newest_version(
+    make_source: MakeSource, tmp_path: Path
+) -> None:
+    source = make_source(IMAGES_IN)
+    dataset(tmp_path, 1, SMALL).save(plan_table(source, "train", SMALL, tmp_path))
+    dataset(tmp_path, 2, LARGE).save(plan_table(source, "train", LARGE, tmp_path))
+    entry = dataset(tmp_path, 3, SMALL)
+    assert entry.load().folder == folder_of(tmp_path, 1, SMALL)
     entry.identify(LARGE)
+    assert entry.load().folder == folder_of(tmp_path, 2, LARGE)
+    entry.identify(SMALL.model_copy(update={"n_bits": 1}))
     assert not entry.exists()
-    entry.identify(SMALL)
-    assert entry.load().record.spec == SMALL
 
 
 def test_a_table_that_was_cut_off_is_no_version(plan: PlannedTable, tmp_path: Path) -> None:
