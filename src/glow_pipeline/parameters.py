@@ -17,7 +17,7 @@ from glow_pipeline.images.spec import Fit, ImageSpec
 
 
 class _Group(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class IngestParameters(_Group):
@@ -32,12 +32,13 @@ class IngestParameters(_Group):
         10.0, gt=0, lt=100, description="share of the training images held out for validation, in percent"
     )
 
-    @field_validator("size")
+    @field_validator("size", mode="before")
     @classmethod
-    def _two_positive_sides(cls, size: int | list[int] | None) -> int | list[int] | None:
-        sides = [size] if isinstance(size, int) else size
-        if sides is not None and (len(sides) not in (1, 2) or min(sides) < 1):
-            raise PydanticCustomError("size", "Input should be a positive side, or [height, width]")
+    def _one_or_two_positive_sides(cls, size: object) -> object:
+        sides = size if isinstance(size, list) else [size]
+        whole = all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in sides)
+        if size is not None and not (whole and len(sides) in (1, 2)):
+            raise PydanticCustomError("size", "Input should be a positive whole side, or [height, width]")
         return size
 
 
@@ -172,17 +173,19 @@ def known_names() -> list[str]:
 
 
 def _one_line(error: ErrorDetails) -> str:
-    key = ".".join(part for part in error["loc"] if isinstance(part, str) and part not in ("int", "list[int]"))
-    value = error["input"]
+    parts = [part for part in error["loc"] if isinstance(part, str) and part not in ("int", "list[int]")]
+    key, value = ".".join(parts), error["input"]
     if error["type"] == "extra_forbidden":
-        return f"{key}={value}: unknown parameter; {_nearest(key, known_names())}"
+        shown = value if isinstance(value, str) and value.isprintable() else repr(value)
+        return f"{key}={shown}: unknown parameter; {_nearest(key, known_names())}"
     message = error["msg"].removeprefix("Input should be ")
     hint = f"; {_nearest(value, list(SOURCES))}" if error["type"] == "source" else ""
     return f"{key}={value!r}: should be {message}{hint}"
 
 
 def _nearest(name: object, known: list[str]) -> str:
-    close = get_close_matches(str(name), known, n=1, cutoff=0.5)
+    same_leaf = [candidate for candidate in known if candidate.rpartition(".")[2] == name]
+    close = same_leaf or get_close_matches(str(name), known, n=1, cutoff=0.5)
     return f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
 
 
@@ -196,9 +199,10 @@ def _check_together(parameters: Parameters) -> None:
         )
     deepest = min((side & -side).bit_length() - 1 for side in (spec.height, spec.width))
     if deepest < model.L:
+        lower = f"lower model.L to at most {deepest}, or " if deepest else ""
         raise GlowPipelineError(
             f"model.L={model.L}: each level halves the image, and {spec.height}x{spec.width} can be halved "
-            f"{deepest} times; lower model.L to at most {deepest}, or set ingest.size to a multiple of {2**model.L}"
+            f"{deepest} times; {lower}set ingest.size to a multiple of {2**model.L}"
         )
     if model.y_condition and parameters.num_classes < source.num_classes:
         raise GlowPipelineError(

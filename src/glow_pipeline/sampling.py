@@ -14,7 +14,7 @@ HIGHEST_TEMPERATURE = 2.0
 
 
 @dataclass(frozen=True)
-class Sequence:
+class Movement:
     """Images that change from step to step.
 
     Attributes:
@@ -31,11 +31,11 @@ def draw(model: Glow, n: int, temperature: float, generator: torch.Generator, y:
     return model.decode(model.draw_latents(n, generator), temperature, y)
 
 
-def vary_temperature(model: Glow, n: int, frames: int, generator: torch.Generator, y: Tensor | None = None) -> Sequence:
+def vary_temperature(model: Glow, n: int, frames: int, generator: torch.Generator, y: Tensor | None = None) -> Movement:
     """The same n latents at `frames` temperatures from 0 to 2."""
     eps = model.draw_latents(n, generator)
     temperatures = np.linspace(0, HIGHEST_TEMPERATURE, frames).tolist()
-    return Sequence(temperatures, [model.decode(eps, t, y) for t in _watched(temperatures)])
+    return Movement(temperatures, [model.decode(eps, t, y) for t in _watched(temperatures)])
 
 
 @torch.no_grad()
@@ -47,7 +47,7 @@ def interpolate(
     noise: Tensor,
     y_start: Tensor | None = None,
     y_end: Tensor | None = None,
-) -> Sequence:
+) -> Movement:
     """Straight lines in latent space from real images to real images.
 
     A class-conditioned model reads the latents by the class of the nearer end.
@@ -67,7 +67,7 @@ def interpolate(
         )
         for part in _watched(parts)
     ]
-    return Sequence(parts, images)
+    return Movement(parts, images)
 
 
 def there_and_back(images: list[Tensor]) -> list[Tensor]:

@@ -74,7 +74,7 @@ def test_two_tables_with_equal_records_hold_the_same_bytes(make_source: MakeSour
 @pytest.mark.parametrize(
     "count",
     [
-        pytest.param(22, marks=pytest.mark.xfail(strict=True, reason="numpy's broadcast error comes first")),
+        22,
         24,
     ],
 )

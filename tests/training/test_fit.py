@@ -371,7 +371,6 @@ def test_weights_that_a_step_made_useless_end_in_the_best_ones(tables: tuple[Ima
     assert finite(run.model.state_dict())
 
 
-@pytest.mark.xfail(strict=True, reason="an epoch without a step is told as 0 bits/dim, the best there is")
 def test_an_epoch_without_a_step_has_no_bits_per_dim(
     tables: tuple[ImageTable, ImageTable], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -204,7 +204,6 @@ def other_weights(**arguments: Any) -> dict[str, torch.Tensor]:
     return dict(jittered_glow(**arguments).state_dict())
 
 
-@pytest.mark.xfail(strict=True, reason="load_state_dict's RuntimeError of many lines comes through")
 @pytest.mark.parametrize(
     "weights", [{}, other_weights(hidden_channels=5), other_weights(K=2)], ids=["none", "h5", "K2"]
 )
@@ -215,7 +214,6 @@ def test_weights_that_are_not_those_of_the_record_are_an_error(
     one_line_about(tmp_path / "model.safetensors")
 
 
-@pytest.mark.xfail(strict=True, reason="Glow's TypeError or ValueError comes through")
 @pytest.mark.parametrize("arguments", [{"layers": 3}, {"K": "many"}, {"L": 5}], ids=str)
 def test_a_flow_that_this_version_cannot_build_is_an_error(tmp_path: Path, arguments: dict[str, Any]) -> None:
     write_model(tmp_path / "model.safetensors", model_record(**arguments), other_weights())

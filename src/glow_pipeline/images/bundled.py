@@ -12,8 +12,8 @@ from torch import Tensor
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.images.source import Chunk, Source, Split
 
-# The 1,797 digits come in the order of their writers, so a test split from the end has other writers
-# than the training images have; about one image in six, as many as MNIST holds out.
+# Consecutive digits tend to be of one writer, so a test split from the end shares fewer writers with the
+# training images than one drawn at random would. One image in six, as many as MNIST holds out.
 DIGITS_TRAIN = 1500
 
 PATCH = 32
@@ -56,7 +56,7 @@ def _digits_count(_files: list[Path], split: Split) -> int:
 def _read_digits(files: list[Path], split: Split) -> Iterator[Chunk]:
     table = np.loadtxt(files[0], delimiter=",")
     rows = slice(None, DIGITS_TRAIN) if split == "train" else slice(DIGITS_TRAIN, None)
-    # 17 grey levels, 0 to 16, spread over 8 bits; the reduction to 4 bits then joins the two darkest.
+    # 17 grey levels, 0 to 16, spread over 8 bits; the reduction to 4 bits then joins levels 8 and 9.
     images = np.rint(table[rows, :-1] * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
     yield from Chunk.cut(torch.from_numpy(images), torch.from_numpy(table[rows, -1]))
 

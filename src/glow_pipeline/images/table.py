@@ -51,16 +51,18 @@ class PlannedTable:
             folder / IMAGES, mode="w+", dtype=np.uint8, shape=(record.count, *record.spec.shape)
         )
         labels = np.empty(record.count, dtype=np.int64)
-        done = 0
+        done = stop = 0
         with tqdm(total=record.count, desc=f"ingest {record.source} {record.split}", unit="img", delay=2) as bar:
             for chunk in self.chunks():
                 stop = done + len(chunk.images)
+                if stop > record.count:
+                    break
                 images[done:stop] = prepare(chunk.images, record.spec).numpy()
                 labels[done:stop] = chunk.labels.numpy()
                 bar.update(stop - done)
                 done = stop
-        if done != record.count:
-            raise ValueError(f"{record.source} {record.split}: {record.count} images were expected, {done} came")
+        if stop != record.count:
+            raise ValueError(f"{record.source} {record.split}: {record.count} images were expected, {stop} came")
         images.flush()
         np.save(folder / LABELS, labels, allow_pickle=False)
         (folder / RECORD).write_text(record.model_dump_json(indent=2))
@@ -136,6 +138,6 @@ class ImageTable:
 
 def draw_validation(table: ImageTable, percentage: float, generator: torch.Generator) -> tuple[ImageTable, ImageTable]:
     """Split a training table at random into images to fit and images to validate on; both keep the table's order."""
-    n_val = max(1, round(len(table) * percentage / 100))
+    n_val = min(max(1, round(len(table) * percentage / 100)), len(table) - 1)
     order = torch.randperm(len(table), generator=generator).numpy()
     return table.subset(np.sort(order[n_val:])), table.subset(np.sort(order[:n_val]))

@@ -18,6 +18,7 @@ def detection_metrics(is_out: NDArray[np.bool_], score: NDArray[np.floating]) ->
     """
     from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve  # takes seconds to import
 
+    score = _finite(score)
     fpr, tpr, _ = roc_curve(is_out, score, drop_intermediate=False)
     return {
         "auroc": float(roc_auc_score(is_out, score)),
@@ -33,5 +34,11 @@ def roc_points(
     """False and true positive rates of all thresholds, each (n_thresholds,), for a curve."""
     from sklearn.metrics import roc_curve
 
-    fpr, tpr, _ = roc_curve(is_out, score)
+    fpr, tpr, _ = roc_curve(is_out, _finite(score))
     return fpr, tpr
+
+
+def _finite(score: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Infinity in the place just above all finite scores: only the order counts, and scikit-learn refuses infinity."""
+    highest = np.max(score, where=np.isfinite(score), initial=0.0)
+    return np.where(np.isposinf(score), highest + 1, score)

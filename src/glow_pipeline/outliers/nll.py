@@ -16,8 +16,10 @@ from glow_pipeline.training.evaluate import log_probs
 def nll(model: Glow, batches: Batches, seed: int) -> Tensor:
     """Bits per dimension of each image, float64 (n,), in the table's order; higher belongs less.
 
+    Infinite for an image so far out that the flow overflows.
+
     A class-conditioned model is asked for log p(x), not for log p(x | y): nobody knows an outlier's class.
     """
     name = batches.table.record.source
     log_prob = torch.cat(list(log_probs(model, batches, seed, description=f"score {name}")))
-    return model.bits_per_dim(log_prob.double())
+    return model.bits_per_dim(log_prob.double()).nan_to_num(nan=torch.inf, posinf=torch.inf)

@@ -1,5 +1,6 @@
 """Curves of a training, and of a detector."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,8 +21,9 @@ def training_curves(epochs: Sequence[dict[str, float]], title: str) -> Figure:
         axes.plot(
             epoch, [row[f"{split}_bits_per_dim"] for row in epochs], label=split, marker="." if len(epoch) < 20 else ""
         )
-    if epochs:
-        best = min(epochs, key=lambda row: row["val_bits_per_dim"])
+    finite = [row for row in epochs if math.isfinite(row["val_bits_per_dim"])]
+    if finite:
+        best = min(finite, key=lambda row: row["val_bits_per_dim"])
         axes.axvline(best["epoch"], color="grey", linestyle=":", label=f"best: epoch {best['epoch']:.0f}")
     axes.set(xlabel="epoch", ylabel="bits per dimension", title=title)
     axes.legend()

@@ -15,7 +15,8 @@ def score_histogram(scores: dict[str, NDArray[np.floating]], xlabel: str, title:
         scores: set name -> scores (n,).
     """
     together = np.concatenate(list(scores.values()))
-    low, high = together.min(), np.quantile(together, 0.995)
+    finite = together[np.isfinite(together)]
+    low, high = (finite.min(), np.quantile(finite, 0.995)) if len(finite) else (0.0, 1.0)
     bins = np.linspace(low, high if high > low else low + 1, 61)
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()

@@ -10,6 +10,8 @@ from glow_pipeline.flow import Glow
 from glow_pipeline.images.loader import Batches
 from glow_pipeline.randomness import generator
 
+NOISE_BLOCK = 64
+
 
 @torch.no_grad()
 def log_probs(
@@ -17,21 +19,42 @@ def log_probs(
 ) -> Iterator[Tensor]:
     """log-probability of each image in nats, float32 (B,) on the CPU, batch by batch in the table's order.
 
-    The dequantization noise is drawn from (seed, position in the table) alone: the same table gives
-    the same numbers, today and tomorrow.
+    An image's dequantization noise depends on the seed and its position in the table alone, whatever the
+    batches are: the same table gives the same scores, today and tomorrow.
 
     Args:
+        model: is set to evaluation mode and afterwards back.
+        batches: of one table, in its order.
+        seed: of the noise.
         labelled: give a class-conditioned model the labels: log p(image | label) instead of log p(image).
+        description: beside the progress bar.
     """
     training = model.training
     model.eval()
     first = 0
-    for images, labels in tqdm(batches, desc=description, unit="batch", delay=2, leave=False):
-        noise_generator = generator(seed, "score", first, images.device)
-        noise = torch.rand(images.shape, generator=noise_generator, device=images.device)
-        yield model.log_prob(images, noise, labels if labelled else None).cpu()
-        first += len(images)
-    model.train(training)
+    try:
+        for images, labels in tqdm(batches, desc=description, unit="batch", delay=2, leave=False):
+            noise = _noise(images, seed, first)
+            yield model.log_prob(images, noise, labels if labelled else None).cpu()
+            first += len(images)
+    finally:
+        model.train(training)
+
+
+def _noise(images: Tensor, seed: int, first: int) -> Tensor:
+    """Uniform noise for the rows from `first` on, cut from blocks that are drawn whole, each by its own generator."""
+    blocks = range(first // NOISE_BLOCK, (first + len(images) - 1) // NOISE_BLOCK + 1)
+    drawn = [
+        torch.rand(
+            NOISE_BLOCK,
+            *images.shape[1:],
+            generator=generator(seed, "score", block, images.device),
+            device=images.device,
+        )
+        for block in blocks
+    ]
+    offset = first - blocks[0] * NOISE_BLOCK
+    return torch.cat(drawn)[offset : offset + len(images)]
 
 
 def mean_bits_per_dim(model: Glow, batches: Batches, seed: int, *, labelled: bool = False) -> float:

@@ -82,7 +82,7 @@ def fit(
         y_weight: weight of the class head's cross-entropy, for a class-conditioned model.
         on_epoch: takes each epoch's metrics and the step at its end.
         on_save: takes the best weights and the history so far; called each
-            `sample_and_save_freq` epochs and after the last.
+            `sample_and_save_freq` epochs and after the last epoch.
 
     Returns:
         The history. When it says `diverged`, the weights are the last good ones.
@@ -107,13 +107,13 @@ def fit(
                 loss.backward()
                 if _clip_and_check(model, loss, settings):
                     optimizer.step()
+                    schedule.step()
                     skipped_in_a_row = 0
                     n_images += len(batch.images)
                     bits += bits_per_dim.item() * len(batch.images)
                 else:
                     skipped_in_a_row += 1
                     history.skipped_steps += 1
-                schedule.step()
                 history.steps += 1
                 images_per_second = n_images / (time.perf_counter() - started)
                 bar.set_postfix_str(
@@ -128,7 +128,7 @@ def fit(
                 break
 
             metrics: dict[str, float] = {
-                "train_bits_per_dim": bits / max(n_images, 1),
+                "train_bits_per_dim": bits / n_images if n_images else math.nan,
                 "val_bits_per_dim": mean_bits_per_dim(model, val, seed, labelled=model.y_condition),
                 "images_per_second": images_per_second,
                 "lr": float(schedule.get_last_lr()[0]),

@@ -101,9 +101,19 @@ def read_record(path: Path) -> ModelRecord:
 
 
 def read_model(path: Path) -> TrainedGlow:
-    """Read a model, on the CPU and in evaluation mode."""
+    """Read a model, on the CPU and in evaluation mode.
+
+    Raises:
+        GlowPipelineError: as `read_record`, or the weights are not those of the flow that the record describes.
+    """
     record = read_record(path)
-    flow = build_flow(record.image_spec, record.flow)
-    with safe_open(path, framework="pt") as file:
-        flow.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+    try:
+        flow = build_flow(record.image_spec, record.flow)
+        with safe_open(path, framework="pt") as file:
+            flow.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+    except (RuntimeError, TypeError, ValueError) as mismatch:
+        raise GlowPipelineError(
+            f"{path}: weights and record do not fit together ({' '.join(str(mismatch).split())[:200]}); "
+            f"use a model of this version"
+        ) from None
     return TrainedGlow(flow.eval(), record)

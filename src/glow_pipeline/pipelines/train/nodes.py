@@ -7,7 +7,7 @@ import torch
 from matplotlib.figure import Figure
 
 from glow_pipeline.datasets.checkpoint import CheckpointSlot
-from glow_pipeline.device import describe_device, resolve_device
+from glow_pipeline.device import describe_device, resolve_device, threads_for
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.flow import Dequantization, Glow
 from glow_pipeline.images.loader import Batches
@@ -107,17 +107,18 @@ def train_glow(
         checkpoint_slot.write(record(history), best)
 
     batch_size = min(settings.batch_size, len(fit_images))
-    history = fit(
-        flow,
-        Batches(fit_images, batch_size, device, settings.num_workers, drop_last=True),
-        Batches(val_images, EVALUATION_BATCH, device),
-        settings,
-        seed=seed,
-        y_weight=checked.model.y_weight,
-        on_epoch=log_metrics,
-        on_save=save_progress,
-    )
-    return TrainedGlow(flow, record(history)), history
+    with threads_for(batch_size * flow.image_shape[1] * flow.image_shape[2]):
+        history = fit(
+            flow,
+            Batches(fit_images, batch_size, device, settings.num_workers, drop_last=True),
+            Batches(val_images, EVALUATION_BATCH, device),
+            settings,
+            seed=seed,
+            y_weight=checked.model.y_weight,
+            on_epoch=log_metrics,
+            on_save=save_progress,
+        )
+        return TrainedGlow(flow, record(history)), history
 
 
 def evaluate_glow(
