@@ -55,6 +55,10 @@ class ClosingHook:
             if key in data
         ]
         lines += figures
+        if any(data.get("auroc", 1.0) < 0.5 for data in self._saved.values() if isinstance(data, dict)):
+            lines.append(
+                "  An AUROC below 0.5 is the likelihood's known failure: README, What to expect of the likelihood."
+            )
         parameters = Parameters.model_validate(catalog.load("parameters"))
         preset = self._project / "conf" / parameters.dataset
         if "glow_model" in self._saved and preset.is_dir() and self._env != parameters.dataset:

@@ -1,0 +1,38 @@
+"""What must hold on a GPU as it does on a CPU: `pytest -m gpu`."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from glow_pipeline.device import resolve_device
+from glow_pipeline.flow import Glow
+from tests.project import TINY, copy_project, run, versions
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here"),
+]
+
+
+def test_auto_takes_the_gpu() -> None:
+    assert resolve_device("auto").type == "cuda"
+
+
+def test_the_gpu_scores_as_the_cpu_does() -> None:
+    random = torch.Generator().manual_seed(0)
+    model = Glow((3, 16, 16), K=2, L=2, hidden_channels=16, generator=random)
+    images = torch.randint(0, 256, (8, 3, 16, 16), generator=random).to(torch.uint8)
+    noise = torch.rand(images.shape, generator=random)
+    model.initialize(model.dequantization.forward(images, noise)[0])
+    with torch.no_grad():
+        on_cpu = model.bits_per_dim(model.log_prob(images, noise))
+        on_gpu = model.cuda().bits_per_dim(model.log_prob(images.cuda(), noise.cuda()))
+    torch.testing.assert_close(on_gpu.cpu(), on_cpu, atol=1e-3, rtol=1e-3)
+
+
+def test_the_whole_chain_runs_on_the_gpu(tmp_path: Path) -> None:
+    project = copy_project(tmp_path)
+    model = {**TINY["model"], "y_condition": True}
+    run(project, "__default__", device="cuda", train=TINY["train"], model=model)
+    assert versions(project, "08_reporting/digits/vs_textures/ood_metrics.json/*/*")
