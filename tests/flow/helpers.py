@@ -1,10 +1,13 @@
 """The two promises that every layer makes, as checks: its logdet is the Jacobian's, and it inverts."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import pytest
 import torch
 from torch import Tensor, nn
+
+from glow_pipeline.flow import Glow
 
 Module = TypeVar("Module", bound=nn.Module)
 Forward = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -52,3 +55,39 @@ def assert_close_to_scale(actual: Tensor, expected: Tensor, tolerance: float) ->
     error = (actual - expected).abs().max().item()
     magnitude = max(1.0, expected.abs().max().item())
     assert error <= tolerance * magnitude, f"error {error:.2e} at magnitude {magnitude:.2e}"
+
+
+OPTIONS = [
+    pytest.param({}, id="defaults"),
+    pytest.param({"learn_top": True, "LU_decomposed": True}, id="LU, learn_top"),
+    pytest.param({"y_condition": True, "num_classes": 3, "flow_permutation": "shuffle"}, id="shuffle, y_condition"),
+    pytest.param(
+        {
+            "learn_top": True,
+            "y_condition": True,
+            "num_classes": 3,
+            "flow_permutation": "reverse",
+            "flow_coupling": "additive",
+        },
+        id="reverse, additive, learn_top, y_condition",
+    ),
+]
+every_model = pytest.mark.parametrize("options", OPTIONS)
+
+
+def small_glow(
+    image_shape: tuple[int, int, int] = (1, 4, 8), K: int = 2, L: int = 2, seed: int = 0, **options: Any
+) -> Glow:
+    return Glow(image_shape, K, L, hidden_channels=6, generator=seeded(seed), **options)
+
+
+def random_images(model: Glow, n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Images of evenly drawn levels, and noise in float64."""
+    generator = seeded(seed)
+    shape = (n, *model.image_shape)
+    images = torch.randint(0, model.dequantization.n_levels, shape, generator=generator).to(torch.uint8)
+    return images, torch.rand(shape, generator=generator, dtype=torch.float64)
+
+
+def concatenated(eps: list[Tensor]) -> Tensor:
+    return torch.cat([e.flatten(1) for e in eps], dim=1)

@@ -34,11 +34,14 @@ class ClosingHook:
     @hook_impl
     def before_pipeline_run(self) -> None:
         self._started = time.monotonic()
-        self._saved: dict[str, Any] = {}
+        self._saved: list[str] = []
+        self._metrics: list[dict[str, Any]] = []
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
-        self._saved[dataset_name] = data
+        self._saved.append(dataset_name)
+        if isinstance(data, dict):
+            self._metrics.append(data)
 
     @hook_impl(trylast=True)
     def after_pipeline_run(self, catalog: DataCatalog) -> None:
@@ -47,15 +50,13 @@ class ClosingHook:
             dataset = catalog[name]
             if isinstance(dataset, AbstractVersionedDataset):
                 lines += [f"  {name:<19} {_short(path, self._project)}" for path in artifact_files(dataset)]
-        figures = [
-            f"  {data[key]:<19.4f} {meaning}{_of(data)}"
-            for data in self._saved.values()
-            if isinstance(data, dict)
+        lines += [
+            f"  {metrics[key]:<19.4f} {meaning}{_of(metrics)}"
+            for metrics in self._metrics
             for key, meaning in FIGURES.items()
-            if key in data
+            if key in metrics
         ]
-        lines += figures
-        if any(data.get("auroc", 1.0) < 0.5 for data in self._saved.values() if isinstance(data, dict)):
+        if any(metrics.get("auroc", 1.0) < 0.5 for metrics in self._metrics):
             lines.append(
                 "  An AUROC below 0.5 is the likelihood's known failure: README, What to expect of the likelihood."
             )
