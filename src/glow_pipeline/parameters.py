@@ -90,11 +90,9 @@ class SampleParameters(_Group):
         "normal",
         description="normal: a grid; vtemp: the same latents at temperatures 0 to 2; interpolate: between real images",
     )
-    n: int = Field(16, ge=1, description="images in a grid; pairs are n / 2 in interpolate")
+    n: int = Field(16, ge=1, description="images in a grid, of each class if conditioned; in interpolate n / 2 pairs")
     temperature: float = Field(0.7, ge=0, description="factor on the latents in normal")
-    y: int | None = Field(
-        None, ge=0, description="the class to draw, of a class-conditioned model; null: each class in turn"
-    )
+    y: int | None = Field(None, ge=0, description="the class to draw, of a class-conditioned model; null: each of them")
     frames: int = Field(40, ge=2, description="pictures from one end of a movement to the other")
 
 

@@ -37,13 +37,15 @@ def _normal(flow: Glow, name: str, sample: SampleParameters, seed: int) -> Figur
     title = f"Glow on {name}, temperature {sample.temperature}"
     if not flow.y_condition:
         return square_grid(_shown(flow, draw(flow, sample.n, sample.temperature, random)), title)
-    classes = list(range(flow.num_classes)) if sample.y is None else [sample.y]
-    per_class = -(-sample.n // len(classes)) if sample.y is None else sample.n
-    rows = [
-        _shown(flow, draw(flow, per_class, sample.temperature, random, torch.full((per_class,), k, device=device)))
-        for k in classes
-    ]
-    return labelled_grid(rows, row_labels=[f"class {k}" for k in classes], title=title)
+
+    def of_class(k: int) -> Tensor:
+        y = torch.full((sample.n,), k, device=device)
+        return _shown(flow, draw(flow, sample.n, sample.temperature, random, y))
+
+    if sample.y is not None:
+        return square_grid(of_class(sample.y), f"{title}, class {sample.y}")
+    classes = range(flow.num_classes)
+    return labelled_grid([of_class(k) for k in classes], row_labels=[f"class {k}" for k in classes], title=title)
 
 
 def _vtemp(flow: Glow, name: str, sample: SampleParameters, seed: int) -> Movie:
