@@ -114,7 +114,7 @@ class TrackingHook:
 
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         parameters = Parameters.model_validate(self._catalog.load("parameters"))
-        name = "+".join(run_params["pipeline_names"] or ["all"])
+        name = "+".join(sorted(run_params["pipeline_names"] or ["all"]))  # Kedro hands them over in no fixed order
         tags = {
             "pipeline": name,
             "dataset": parameters.dataset,
