@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install run test lint ui viz bench lock
+.PHONY: help install run test lint sources ui viz bench lock
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -29,6 +29,9 @@ lint: $(INSTALLED) ## format, style, types, and which module may import which
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+sources: $(INSTALLED) ## the datasets, with their sizes, classes and what is on disk
+	@$(BIN)/python -m glow_pipeline.images.listing data/01_raw
 
 ui: $(INSTALLED) ## compare runs in the browser (MLflow)
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1

@@ -1,18 +1,23 @@
 """Small sources, tables and flows that many tests need."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import settings
 from torch import Tensor
 
+from glow_pipeline.files import sha256
 from glow_pipeline.flow import Glow
-from glow_pipeline.images.source import Chunk, Source, Split
+from glow_pipeline.images.image_set import ImageSet
+from glow_pipeline.images.planned_table import plan_table
+from glow_pipeline.images.registry import SOURCES
+from glow_pipeline.images.source import ArraySplit, Source, SourceFile
 from glow_pipeline.images.spec import ImageSpec
-from glow_pipeline.images.table import ImageTable, TableRecord, plan_table
+from glow_pipeline.images.table import ImageTable, TableRecord
 from glow_pipeline.training.stored import ModelRecord, Provenance
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=25)
@@ -29,37 +34,50 @@ def random_images(n: int, channels: int = 1, size: tuple[int, int] = (8, 8), see
 
 
 class MakeSource(Protocol):
-    """Builds a source whose images are in memory and whose one file is in a temporary folder."""
+    """Registers a source: images in memory, labels 0, 1, 2, 0, ..., one file in a temporary folder."""
 
     def __call__(
-        self, images: Tensor, *, name: str = ..., content: bytes = ..., count: int | None = ..., chunk: int = ...
-    ) -> Source: ...
+        self,
+        images: Tensor,
+        *,
+        name: str = ...,
+        content: bytes = ...,
+        n_labels: int | None = ...,
+        chunk: int = ...,
+        own_validation: int = ...,
+    ) -> ImageSet: ...
 
 
 @pytest.fixture
-def make_source(tmp_path: Path) -> MakeSource:
+def make_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeSource:
     def make(
-        images: Tensor, *, name: str = "tiny", content: bytes = b"one", count: int | None = None, chunk: int = 10
-    ) -> Source:
+        images: Tensor,
+        *,
+        name: str = "tiny",
+        content: bytes = b"one",
+        n_labels: int | None = None,
+        chunk: int = 10,
+        own_validation: int = 0,
+    ) -> ImageSet:
         file = tmp_path / "raw" / f"{name}.bin"
         file.parent.mkdir(exist_ok=True)
         file.write_bytes(content)
-
-        def read(files: list[Path], split: Split) -> Iterator[Chunk]:
-            yield from Chunk.cut(images, torch.arange(len(images)) % 3, chunk)
-
-        return Source(
+        labels = np.arange(len(images) if n_labels is None else n_labels) % 3
+        source = Source(
             name=name,
+            title="noise",
             channels=images.shape[1],
+            n_bits=8,
             size=(images.shape[2], images.shape[3]),
             default_size=(images.shape[2], images.shape[3]),
-            n_bits=8,
             num_classes=3,
             licence="none",
-            files=lambda raw, split: [file],
-            count=lambda files, split: len(images) if count is None else count,
-            read=read,
+            counts=(0, 0, 0),
+            files=lambda raw, split: [SourceFile(file, sha256(file))],
+            open=lambda files, split: ArraySplit(labels, lambda: iter(images.split(chunk)), own_validation),
         )
+        monkeypatch.setitem(SOURCES, name, source)
+        return ImageSet.of(name)
 
     return make
 
@@ -105,7 +123,14 @@ def model_record(**arguments: object) -> ModelRecord:
         flow={"K": 1, "L": 2, "hidden_channels": 4, **arguments},
         parameters={"seed": 0},
         train_table=TableRecord(
-            source="tiny", split="train", spec=spec, count=4, num_classes=3, source_files={}, made_with={}
+            image_set=ImageSet.of("tiny"),
+            split="train",
+            spec=spec,
+            count=4,
+            num_classes=3,
+            source_files={},
+            on_unreadable="stop",
+            made_with={},
         ),
         device="cpu",
         epochs=2,

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from pydantic import BaseModel
 
 from glow_pipeline.errors import GlowPipelineError
@@ -44,9 +44,9 @@ def complaint(raw: dict[str, Any]) -> str:
         ("sample.nn", 3, ["sample.nn=3", "did you mean sample.n?"]),
         ("datasett", "digits", ["datasett=digits", "did you mean dataset?"]),
         ("zzz", 1, ["zzz=1", "known are", "dataset", "model.K", "ood.batch_size"]),
-        ("dataset", "mnst", ["dataset='mnst'", "digits, textures, mnist, fashionmnist", "did you mean mnist?"]),
+        ("dataset", "mnst", ["dataset='mnst'", "`make sources`", "did you mean mnist?"]),
         ("out_dataset", "fashion-mnist", ["out_dataset='fashion-mnist'", "did you mean fashionmnist?"]),
-        ("dataset", "MNIST", ["dataset='MNIST'", "digits, textures, mnist, fashionmnist"]),
+        ("dataset", "MNIST", ["dataset='MNIST'", "`make sources`"]),
         ("dataset", 5, ["dataset=5", "string"]),
         ("device", "gpu", ["device='gpu'", "'auto', 'cpu', 'cuda' or 'mps'"]),
         ("seed", -1, ["seed=-1", "greater than or equal to 0"]),
@@ -81,6 +81,18 @@ def complaint(raw: dict[str, Any]) -> str:
         ("ingest.size", [32, -32], ["ingest.size=[32, -32]", "positive whole side, or [height, width]"]),
         ("ingest.size", [32, 32, 3], ["ingest.size=[32, 32, 3]", "positive whole side, or [height, width]"]),
         ("ingest.size", [], ["ingest.size=[]", "positive whole side, or [height, width]"]),
+        ("ingest.classes", [], ["ingest.classes=[]", "a class, a range, or several"]),
+        ("ingest.classes", "1,2", ["ingest.classes='1,2'", "3, 0-4, 0-4+7"]),
+        ("ingest.classes", [-1], ["ingest.classes=[-1]", "a class, a range, or several"]),
+        ("ingest.classes", True, ["ingest.classes=True", "a class, a range, or several"]),
+        ("ingest.classes", 10, ["ingest.classes=[10]", "digits has the classes 0 to 9"]),
+        ("ood.out_classes", "12-14", ["ood.out_classes=[12, 13, 14]", "textures has the classes 0 to 13"]),
+        ("ingest.on_unreadable", "ignore", ["ingest.on_unreadable='ignore'", "'stop' or 'skip'"]),
+        ("ingest.eval_percentage", 0, ["ingest.eval_percentage=0", "greater than 0"]),
+        ("ingest.num_workers", -1, ["ingest.num_workers=-1", "greater than or equal to 0"]),
+        ("dataset", "folder", ["ingest.path=null", "dataset=folder needs", "set ingest.path"]),
+        ("out_dataset", "folder", ["ood.out_path=null", "out_dataset=folder needs", "set ood.out_path"]),
+        ("train.flip", True, ["train.flip=True", "digits", "train.flip=false"]),
         ("sample.mode", "vtmp", ["sample.mode='vtmp'", "'normal', 'vtemp' or 'interpolate'"]),
         ("sample.frames", 1, ["sample.frames=1", "greater than or equal to 2"]),
         ("sample.temperature", -0.5, ["sample.temperature=-0.5", "greater than or equal to 0"]),
@@ -200,16 +212,11 @@ def leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, object]:
 def base_configuration() -> dict[str, object]:
     files = sorted(CONF.glob("parameters*.yml"))
     loaded = [OmegaConf.load(file) for file in files]
-    globals_ = OmegaConf.load(CONF / "globals.yml")
-    assert isinstance(globals_, DictConfig)
     flat: dict[str, object] = {}
     for configuration in loaded:
         tree = OmegaConf.to_container(configuration, resolve=False)
         assert isinstance(tree, dict)
         flat |= leaves({str(key): value for key, value in tree.items()})
-    for key, value in flat.items():
-        if isinstance(value, str) and value.startswith("${globals:"):
-            flat[key] = globals_[value.removeprefix("${globals:").removesuffix("}")]
     return flat
 
 
@@ -243,7 +250,8 @@ def test_what_is_parsed_is_what_was_given() -> None:
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_the_defaults_fit_every_source(name: str) -> None:
-    parsed = parse_parameters({"dataset": name, "out_dataset": name, "model": {"y_condition": True}})
+    raw = {"dataset": name, "out_dataset": name, "model": {"y_condition": True}, "ingest": {"path": "images"}}
+    parsed = parse_parameters(raw)
     assert parsed.num_classes == SOURCES[name].num_classes
 
 
@@ -285,3 +293,29 @@ def test_the_number_of_classes_is_the_sources_unless_given() -> None:
 
 def test_fewer_classes_are_no_matter_without_conditioning() -> None:
     assert parse_parameters({"dataset": "textures", "model": {"num_classes": 3}}).num_classes == 3
+
+
+@pytest.mark.parametrize(
+    ("typed", "classes"),
+    [(3, (3,)), ("3", (3,)), ("0-4", (0, 1, 2, 3, 4)), ("5+0-2", (0, 1, 2, 5)), ([2, 1, 2], (1, 2)), (None, None)],
+)
+def test_classes_are_typed_as_one_a_range_or_several(typed: object, classes: tuple[int, ...] | None) -> None:
+    parsed = parse_parameters({"ingest": {"classes": typed}, "ood": {"out_classes": typed}})
+    assert (parsed.image_set.classes, parsed.out_image_set.classes) == (classes, classes)
+
+
+def test_a_folder_is_its_path_its_split_and_its_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    raw = {"dataset": "folder", "out_dataset": "folder", "seed": 3}
+    parsed = parse_parameters({**raw, "ingest": {"path": "cats", "eval_percentage": 25.0, "classes": 0}})
+    inside, outside = parsed.image_set, parsed.out_image_set
+    assert (inside.path, inside.eval_path, inside.eval_percentage, inside.seed) == (tmp_path / "cats", None, 25.0, 3)
+    assert outside == inside.model_copy(update={"classes": None})
+    parsed = parse_parameters({**raw, "ingest": {"path": "cats"}, "ood": {"out_path": "dogs", "out_classes": 1}})
+    outside = parsed.out_image_set
+    assert (outside.path, outside.eval_path, outside.classes) == (tmp_path / "dogs", tmp_path / "dogs", (1,))
+
+
+def test_a_folder_with_images_for_testing_is_not_split_by_seed() -> None:
+    raw = {"dataset": "folder", "ingest": {"path": "a", "eval_path": "b"}}
+    assert parse_parameters({**raw, "seed": 1}).image_set == parse_parameters({**raw, "seed": 2}).image_set

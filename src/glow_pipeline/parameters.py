@@ -4,24 +4,52 @@ The values come from conf/ and from `--params`; the names of the seeds' flags ar
 these classes do not allow ends the run before anything has been read, fetched or written.
 """
 
+import re
 from difflib import get_close_matches
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.flow.step import FlowCoupling, FlowPermutation
-from glow_pipeline.images.registry import SOURCES
+from glow_pipeline.images.image_set import ImageSet
+from glow_pipeline.images.registry import FOLDER, SOURCES
 from glow_pipeline.images.spec import Fit, ImageSpec
+from glow_pipeline.images.table import OnUnreadable
 
 
 class _Group(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
+def _classes(value: object) -> object:
+    """`3`, `0-4`, `0-4+7` or a list -> list of classes. (Kedro splits what is typed at commas, lists too.)"""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return [value]
+    if isinstance(value, str) and re.fullmatch(r"\d+(-\d+)?(\+\d+(-\d+)?)*", value):
+        runs = [[int(end) for end in run.split("-")] for run in value.split("+")]
+        return [k for run in runs for k in range(run[0], run[-1] + 1)]
+    if value is None or (isinstance(value, list) and value and all(isinstance(k, int) and k >= 0 for k in value)):
+        return value
+    raise PydanticCustomError("classes", "Input should be a class, a range, or several: 3, 0-4, 0-4+7")
+
+
+Classes = Annotated[list[int] | None, BeforeValidator(_classes)]
+
+
 class IngestParameters(_Group):
-    """How images are prepared."""
+    """Which images, and how they are prepared."""
+
+    classes: Classes = Field(None, description="images of these classes alone: 3, 0-4, 0-4+7; null: all")
+    path: str | None = Field(None, description="of dataset=folder: where the images are")
+    eval_path: str | None = Field(None, description="of dataset=folder: where the images for testing are, if elsewhere")
+    eval_percentage: float = Field(
+        10.0,
+        gt=0,
+        lt=100,
+        description="of dataset=folder without eval_path: percent that are for testing, drawn by seed",
+    )
 
     size: int | list[int] | None = Field(None, description="side, or [height, width], in pixels; null: the source's")
     channels: Literal[1, 3] | None = Field(None, description="1 grey, 3 RGB; null: the source's")
@@ -29,8 +57,16 @@ class IngestParameters(_Group):
         "resize", description="how an image comes to that size: resize (antialiased bilinear) or pad (black border)"
     )
     val_percentage: float = Field(
-        10.0, gt=0, lt=100, description="share of the training images held out for validation, in percent"
+        10.0,
+        gt=0,
+        lt=100,
+        description="percent of the training images held out for validation, where the source has no such split",
     )
+    on_unreadable: OnUnreadable = Field(
+        "stop",
+        description="files that cannot be read: stop lists them and ends the run, skip lists and leaves them out",
+    )
+    num_workers: int | None = Field(None, ge=0, description="processes that decode; null: one for each core")
 
     @field_validator("size", mode="before")
     @classmethod
@@ -73,6 +109,7 @@ class TrainParameters(_Group):
     decay: float = Field(0.0, ge=0, description="weight decay of Adamax")
     max_grad_clip: float = Field(0.0, ge=0, description="clip each gradient value to this; 0: off")
     max_grad_norm: float = Field(0.0, ge=0, description="clip the gradient's norm to this; 0: off")
+    flip: bool = Field(False, description="mirror each training image left to right, every other time at random")
     num_workers: int = Field(0, ge=0, description="processes that read batches ahead; 0: read in the training process")
     sample_and_save_freq: int = Field(
         5, ge=1, description="every how many epochs samples are logged and the best model is saved"
@@ -99,6 +136,11 @@ class SampleParameters(_Group):
 class OodParameters(_Group):
     """Outlier scoring."""
 
+    out_classes: Classes = Field(None, description="outliers of these classes alone, as ingest.classes")
+    out_path: str | None = Field(
+        None, description="of out_dataset=folder: where the outliers are; null: among the images of ingest.path"
+    )
+
     batch_size: int = Field(256, ge=1, description="images scored at once")
 
 
@@ -119,8 +161,27 @@ class Parameters(_Group):
     @classmethod
     def _known_source(cls, name: str) -> str:
         if name not in SOURCES:
-            raise PydanticCustomError("source", "Input should be one of {names}", {"names": ", ".join(SOURCES)})
+            raise PydanticCustomError("source", "Input should be one of those that `make sources` lists")
         return name
+
+    @property
+    def image_set(self) -> ImageSet:
+        """The images that `dataset` stands for."""
+        if self.dataset == FOLDER.name:
+            return self._folder(self.ingest.path, self.ingest.eval_path, self.ingest.classes)
+        return ImageSet.of(self.dataset, self.ingest.classes)
+
+    @property
+    def out_image_set(self) -> ImageSet:
+        """The images that `out_dataset` stands for; all those of `ood.out_path` are for testing."""
+        if self.out_dataset != FOLDER.name:
+            return ImageSet.of(self.out_dataset, self.ood.out_classes)
+        if self.ood.out_path is None:
+            return self._folder(self.ingest.path, self.ingest.eval_path, self.ood.out_classes)
+        return self._folder(self.ood.out_path, self.ood.out_path, self.ood.out_classes)
+
+    def _folder(self, path: str | None, eval_path: str | None, classes: list[int] | None) -> ImageSet:
+        return ImageSet.of_folder(path or "", eval_path, self.ingest.eval_percentage, self.seed, classes)
 
     @property
     def image_spec(self) -> ImageSpec:
@@ -190,6 +251,22 @@ def _nearest(name: object, known: list[str]) -> str:
 def _check_together(parameters: Parameters) -> None:
     """What no field can know alone."""
     spec, model, source = parameters.image_spec, parameters.model, SOURCES[parameters.dataset]
+    if parameters.ingest.path is None and FOLDER.name in (parameters.dataset, parameters.out_dataset):
+        if parameters.dataset == FOLDER.name:
+            raise GlowPipelineError("ingest.path=null: dataset=folder needs a folder of images; set ingest.path")
+        if parameters.ood.out_path is None:
+            raise GlowPipelineError("ood.out_path=null: out_dataset=folder needs a folder of images; set ood.out_path")
+    for key, classes, name in (
+        ("ingest.classes", parameters.ingest.classes, parameters.dataset),
+        ("ood.out_classes", parameters.ood.out_classes, parameters.out_dataset),
+    ):
+        known = SOURCES[name].num_classes
+        if classes is not None and name != FOLDER.name and max(classes) >= known:
+            raise GlowPipelineError(f"{key}={classes}: {name} has the classes 0 to {known - 1}")
+    if parameters.train.flip and not source.mirrors:
+        raise GlowPipelineError(
+            f"train.flip=True: a mirror image of {source.name} ({source.title}) is none of them; set train.flip=false"
+        )
     if spec.n_bits > source.n_bits:
         raise GlowPipelineError(
             f"model.n_bits={model.n_bits}: {source.name} has images of {source.n_bits} bits; "

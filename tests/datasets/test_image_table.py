@@ -1,4 +1,11 @@
-from collections.abc import Iterator
+import json
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import NoReturn
 
@@ -6,12 +13,17 @@ import numpy as np
 import pytest
 import torch
 from kedro.io import DatasetError, Version
+from PIL import Image
+from torch import Tensor
 
 from glow_pipeline.datasets import ImageTableDataset
+from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.images.image_set import ImageSet
+from glow_pipeline.images.planned_table import PlannedTable, plan_table
 from glow_pipeline.images.preparation import prepare
-from glow_pipeline.images.source import Chunk
+from glow_pipeline.images.source import ArraySplit
 from glow_pipeline.images.spec import ImageSpec
-from glow_pipeline.images.table import IMAGES, LABELS, RECORD, PlannedTable, plan_table
+from glow_pipeline.images.table import IMAGES, LABELS, NAMES, RECORD
 from tests.conftest import MakeSource, random_images
 
 SMALL = ImageSpec(channels=1, height=4, width=4, n_bits=8, fit="resize")
@@ -39,11 +51,16 @@ def plan(make_source: MakeSource, tmp_path: Path) -> PlannedTable:
     return plan_table(make_source(IMAGES_IN), "train", SMALL, tmp_path)
 
 
+def reading(plan: PlannedTable, read: Callable[[], Iterator[Tensor]]) -> PlannedTable:
+    """The same plan, with its images from elsewhere."""
+    return replace(plan, open=lambda: ArraySplit(np.arange(6) % 3, read))
+
+
 def not_decodable(plan: PlannedTable) -> PlannedTable:
-    def refuse() -> Iterator[Chunk]:
+    def refuse() -> NoReturn:
         raise AssertionError("the table was decoded again")
 
-    return PlannedTable(plan.record, refuse)
+    return replace(plan, open=refuse)
 
 
 def test_a_saved_plan_is_loaded_as_a_table(plan: PlannedTable, tmp_path: Path) -> None:
@@ -53,11 +70,14 @@ def test_a_saved_plan_is_loaded_as_a_table(plan: PlannedTable, tmp_path: Path) -
     assert entry.exists()
     table = entry.load()
     assert table.folder == folder_of(tmp_path, 1)
-    assert table.record == plan.record
+    assert table.record.origin == plan.origin
     assert torch.equal(table[:][0], prepare(IMAGES_IN, SMALL))
 
 
-def test_a_table_with_the_same_record_is_not_decoded_again_but_linked(plan: PlannedTable, tmp_path: Path) -> None:
+# Tables that are there already ------------------------------------------------------------------
+
+
+def test_a_table_of_the_same_origin_is_not_decoded_again_but_linked(plan: PlannedTable, tmp_path: Path) -> None:
     dataset(tmp_path, 1).save(plan)
     dataset(tmp_path, 2).save(not_decodable(plan))
     first, second = folder_of(tmp_path, 1), folder_of(tmp_path, 2)
@@ -65,6 +85,33 @@ def test_a_table_with_the_same_record_is_not_decoded_again_but_linked(plan: Plan
     for file in second.iterdir():
         assert file.stat().st_ino == (first / file.name).stat().st_ino
     assert dataset(tmp_path, 3).load().folder == second
+
+
+def test_a_version_of_the_same_origin_is_linked_though_it_is_not_the_newest(
+    plan: PlannedTable, make_source: MakeSource, tmp_path: Path
+) -> None:
+    dataset(tmp_path, 1).save(plan)
+    for day, content in ((2, b"two"), (3, b"three")):
+        other = plan_table(make_source(random_images(6, seed=day), content=content), "train", SMALL, tmp_path)
+        dataset(tmp_path, day).save(other)
+    dataset(tmp_path, 4).save(not_decodable(plan))
+    assert folder_of(tmp_path, 4).joinpath(IMAGES).samefile(folder_of(tmp_path, 1) / IMAGES)
+    newest = dataset(tmp_path, 5).load()
+    assert newest.folder == folder_of(tmp_path, 4)
+    assert torch.equal(newest[:][0], prepare(IMAGES_IN, SMALL))
+
+
+def test_a_linked_table_has_the_names_of_its_images(tmp_path: Path) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for name in ("b.png", "a.png"):
+        Image.new("L", (3, 3)).save(pictures / name)
+    images = ImageSet.of_folder(str(pictures), str(pictures), 10.0, 0)
+    plan = plan_table(images, "train", SMALL, tmp_path)
+    dataset(tmp_path, 1).save(plan)
+    dataset(tmp_path, 2).save(not_decodable(plan))
+    assert folder_of(tmp_path, 2).joinpath(NAMES).samefile(folder_of(tmp_path, 1) / NAMES)
+    assert dataset(tmp_path, 2).load().names == ["a.png", "b.png"]
 
 
 def test_a_linked_table_outlives_the_first(plan: PlannedTable, tmp_path: Path) -> None:
@@ -83,11 +130,41 @@ def test_a_changed_source_is_decoded_anew(plan: PlannedTable, make_source: MakeS
     assert not folder_of(tmp_path, 2).joinpath(IMAGES).samefile(folder_of(tmp_path, 1) / IMAGES)
 
 
+@pytest.mark.parametrize("record", [None, "", "{}", '{"source": "tiny", "split": "train", "count": 6}'])
+def test_a_version_with_a_record_of_another_kind_is_passed_over(
+    plan: PlannedTable, tmp_path: Path, record: str | None
+) -> None:
+    """As tables have that an older release wrote, in the same place."""
+    dataset(tmp_path, 1).save(plan)
+    dataset(tmp_path, 2).save(plan)
+    file = folder_of(tmp_path, 2) / RECORD
+    file.unlink()
+    if record is not None:
+        file.write_text(record)
+    dataset(tmp_path, 3).save(not_decodable(plan))
+    assert dataset(tmp_path, 4).load().folder == folder_of(tmp_path, 3)
+
+
+def test_files_are_copied_where_links_are_not_possible(
+    plan: PlannedTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> NoReturn:
+        raise OSError("no links here")
+
+    dataset(tmp_path, 1).save(plan)
+    monkeypatch.setattr("os.link", refuse)
+    dataset(tmp_path, 2).save(not_decodable(plan))
+    assert torch.equal(dataset(tmp_path, 2).load()[:][0], prepare(IMAGES_IN, SMALL))
+
+
+# Specs and versions -----------------------------------------------------------------------------
+
+
 def test_two_specs_never_share_a_version(make_source: MakeSource, tmp_path: Path) -> None:
-    source = make_source(IMAGES_IN)
-    dataset(tmp_path, 1, SMALL).save(plan_table(source, "train", SMALL, tmp_path))
+    images = make_source(IMAGES_IN)
+    dataset(tmp_path, 1, SMALL).save(plan_table(images, "train", SMALL, tmp_path))
     assert not dataset(tmp_path, 2, LARGE).exists()
-    dataset(tmp_path, 2, LARGE).save(plan_table(source, "train", LARGE, tmp_path))
+    dataset(tmp_path, 2, LARGE).save(plan_table(images, "train", LARGE, tmp_path))
     assert dataset(tmp_path, 3, SMALL).load().record.spec == SMALL
     assert dataset(tmp_path, 3, LARGE).load().record.spec == LARGE
 
@@ -103,9 +180,9 @@ def test_every_part_of_a_spec_is_in_its_folder() -> None:
 def test_identifying_anew_looks_into_another_folder_for_its_own_newest_version(
     make_source: MakeSource, tmp_path: Path
 ) -> None:
-    source = make_source(IMAGES_IN)
-    dataset(tmp_path, 1, SMALL).save(plan_table(source, "train", SMALL, tmp_path))
-    dataset(tmp_path, 2, LARGE).save(plan_table(source, "train", LARGE, tmp_path))
+    images = make_source(IMAGES_IN)
+    dataset(tmp_path, 1, SMALL).save(plan_table(images, "train", SMALL, tmp_path))
+    dataset(tmp_path, 2, LARGE).save(plan_table(images, "train", LARGE, tmp_path))
     entry = dataset(tmp_path, 3, SMALL)
     assert entry.load().folder == folder_of(tmp_path, 1, SMALL)
     entry.identify(LARGE)
@@ -114,46 +191,12 @@ def test_identifying_anew_looks_into_another_folder_for_its_own_newest_version(
     assert not entry.exists()
 
 
-def test_a_table_that_was_cut_off_is_no_version(plan: PlannedTable, tmp_path: Path) -> None:
-    def half() -> Iterator[Chunk]:
-        yield Chunk(IMAGES_IN[:3], torch.zeros(3, dtype=torch.int64))
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        dataset(tmp_path, 1).save(PlannedTable(plan.record, half))
-    assert not dataset(tmp_path, 2).exists()
-    assert dataset(tmp_path, 2).list_versions() == []
-    assert list(folder_of(tmp_path, 1).parent.iterdir()) == []
-
-
-def test_what_a_killed_process_leaves_is_no_version(plan: PlannedTable, tmp_path: Path) -> None:
-    dataset(tmp_path, 1).save(plan)
-    remains = folder_of(tmp_path, 2).with_name(".0a1b2c3d.train")
-    remains.mkdir(parents=True)
-    np.save(remains / IMAGES, np.zeros(3))
-    assert dataset(tmp_path, 3).load().folder == folder_of(tmp_path, 1)
-    dataset(tmp_path, 3).save(not_decodable(plan))
-
-
-def test_no_reader_sees_a_table_before_it_is_whole(plan: PlannedTable, tmp_path: Path) -> None:
-    seen: list[bool] = []
-
-    def watched() -> Iterator[Chunk]:
-        for chunk in plan.chunks():
-            seen.append(dataset(tmp_path, 2).exists())
-            yield chunk
-
-    dataset(tmp_path, 1).save(PlannedTable(plan.record, watched))
-    assert seen == [False]
-    assert dataset(tmp_path, 2).exists()
-
-
 def test_an_older_version_can_be_asked_for(plan: PlannedTable, make_source: MakeSource, tmp_path: Path) -> None:
     dataset(tmp_path, 1).save(plan)
     dataset(tmp_path, 2).save(plan_table(make_source(IMAGES_IN, content=b"two"), "train", SMALL, tmp_path))
     old = ImageTableDataset(filepath=str(tmp_path / "tiny" / "train"), version=Version(version(1), None))
     old.identify(SMALL)
-    assert old.load().record == plan.record
+    assert old.load().record.origin == plan.origin
 
 
 def test_a_table_without_a_spec_is_an_error(plan: PlannedTable, tmp_path: Path) -> None:
@@ -165,13 +208,138 @@ def test_a_table_without_a_spec_is_an_error(plan: PlannedTable, tmp_path: Path) 
         entry.save(plan)
 
 
-def test_files_are_copied_where_links_are_not_possible(
-    plan: PlannedTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: object) -> NoReturn:
-        raise OSError("no links here")
+# Tables that were cut off -----------------------------------------------------------------------
 
+
+def assert_no_table(folder: Path) -> None:
+    assert not dataset(folder, 20).exists()
+    assert dataset(folder, 20).list_versions() == []
+
+
+def test_a_table_that_was_cut_off_is_no_version(plan: PlannedTable, tmp_path: Path) -> None:
+    def half() -> Iterator[Tensor]:
+        yield IMAGES_IN[:3]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        dataset(tmp_path, 1).save(reading(plan, half))
+    assert_no_table(tmp_path)
+    assert list(folder_of(tmp_path, 1).parent.iterdir()) == []
+    dataset(tmp_path, 2).save(plan)
+
+
+def test_a_table_that_cannot_be_written_is_no_version(plan: PlannedTable, tmp_path: Path) -> None:
+    """The error reaches the user as the cause of Kedro's; see EarlyChecksHook."""
+    with pytest.raises(DatasetError) as told:
+        dataset(tmp_path, 1).save(reading(plan, lambda: iter([IMAGES_IN[:3]])))
+    cause = told.value.__cause__
+    assert isinstance(cause, GlowPipelineError)
+    assert "6 labels but 3 images" in str(cause)
+    assert_no_table(tmp_path)
+    assert list(folder_of(tmp_path, 1).parent.iterdir()) == []
+
+
+def test_what_a_killed_process_leaves_is_no_version_and_is_swept_at_the_next_save(
+    plan: PlannedTable, tmp_path: Path
+) -> None:
     dataset(tmp_path, 1).save(plan)
-    monkeypatch.setattr("os.link", refuse)
-    dataset(tmp_path, 2).save(not_decodable(plan))
-    assert torch.equal(dataset(tmp_path, 2).load()[:][0], prepare(IMAGES_IN, SMALL))
+    remains = folder_of(tmp_path, 2).with_name(".0a1b2c3d.train")
+    remains.mkdir(parents=True)
+    np.save(remains / IMAGES, np.zeros(3))
+    assert dataset(tmp_path, 3).load().folder == folder_of(tmp_path, 1)
+    assert remains.exists()
+    dataset(tmp_path, 3).save(not_decodable(plan))
+    assert not remains.exists()
+    assert dataset(tmp_path, 4).load().folder == folder_of(tmp_path, 3)
+
+
+def test_the_sweep_takes_nothing_else(plan: PlannedTable, tmp_path: Path) -> None:
+    dataset(tmp_path, 1).save(plan)
+    beside = folder_of(tmp_path, 1).with_name("notes.train")
+    of_another_split = folder_of(tmp_path, 1).parents[2] / "test" / version(1) / ".0a1b2c3d.test"
+    for folder in (beside, of_another_split):
+        folder.mkdir(parents=True)
+    dataset(tmp_path, 2).save(plan)
+    assert beside.exists()
+    assert of_another_split.exists()  # a process may be writing there, under a lock of its own
+
+
+def test_no_reader_sees_a_table_before_it_is_whole(plan: PlannedTable, tmp_path: Path) -> None:
+    seen: list[bool] = []
+
+    def watched() -> Iterator[Tensor]:
+        for image in IMAGES_IN.split(2):
+            seen.append(dataset(tmp_path, 2).exists())
+            yield image
+
+    dataset(tmp_path, 1).save(reading(plan, watched))
+    assert seen == [False] * 3
+    assert dataset(tmp_path, 2).exists()
+
+
+# Two processes ----------------------------------------------------------------------------------
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="the plan's images are in this process's memory")
+
+
+def started(target: Callable[[], None]) -> multiprocessing.process.BaseProcess:
+    process = multiprocessing.get_context("fork").Process(target=target)
+    process.start()
+    return process
+
+
+def ended(process: multiprocessing.process.BaseProcess) -> int | None:
+    process.join(60)
+    assert not process.is_alive()
+    return process.exitcode
+
+
+@needs_fork
+def test_of_processes_that_save_the_same_plan_at_once_one_decodes_and_each_has_its_version(
+    plan: PlannedTable, tmp_path: Path
+) -> None:
+    days = (1, 2, 3)
+    barrier: Barrier = multiprocessing.get_context("fork").Barrier(len(days))
+    decoded = tmp_path / "decoded"
+    decoded.mkdir()
+
+    def slow() -> Iterator[Tensor]:
+        (decoded / str(os.getpid())).touch()
+        for image in IMAGES_IN.split(1):
+            time.sleep(0.05)
+            yield image
+
+    def save(day: int) -> None:
+        barrier.wait(30)
+        dataset(tmp_path, day).save(reading(plan, slow))
+
+    processes = [started(lambda day=day: save(day)) for day in days]  # type: ignore[misc]
+    assert [ended(process) for process in processes] == [0] * len(days)
+    assert len(list(decoded.iterdir())) == 1
+    assert dataset(tmp_path, 9).list_versions(full_path=False) == [version(day) for day in reversed(days)]
+    for day in days:
+        folder = folder_of(tmp_path, day)
+        assert list(folder.parent.iterdir()) == [folder]
+        assert json.loads((folder / RECORD).read_text())["count"] == 6
+        assert np.array_equal(np.load(folder / IMAGES), prepare(IMAGES_IN, SMALL).numpy())
+        assert np.load(folder / LABELS).tolist() == [0, 1, 2, 0, 1, 2]
+
+
+@needs_fork
+def test_a_process_that_is_killed_while_it_writes_leaves_no_version_and_no_lock(
+    plan: PlannedTable, tmp_path: Path
+) -> None:
+    def deadly() -> Iterator[Tensor]:
+        yield IMAGES_IN[:3]
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    process = started(lambda: dataset(tmp_path, 1).save(reading(plan, deadly)))
+    assert ended(process) == -signal.SIGKILL
+    (remains,) = folder_of(tmp_path, 1).parent.iterdir()
+    assert remains.name.startswith(".")
+    assert_no_table(tmp_path)
+    dataset(tmp_path, 2).save(plan)
+    assert not remains.exists()
+    assert dataset(tmp_path, 3).load().folder == folder_of(tmp_path, 2)
+    assert torch.equal(dataset(tmp_path, 3).load()[:][0], prepare(IMAGES_IN, SMALL))
+    dataset(tmp_path, 3).save(not_decodable(plan))

@@ -84,7 +84,7 @@ def test_interpolation_and_temperature_give_moving_pictures(project: Path) -> No
     ("typed", "line"),
     [
         ("model.hiden_channels=32", "model.hiden_channels=32: unknown parameter; did you mean model.hidden_channels?"),
-        ("dataset=mnst", "dataset='mnst': should be one of digits, textures, mnist, fashionmnist; did you mean mnist?"),
+        ("dataset=mnst", "dataset='mnst': should be one of those that `make sources` lists; did you mean mnist?"),
     ],
 )
 def test_a_wrong_parameter_ends_with_one_line_and_leaves_nothing(tmp_path: Path, typed: str, line: str) -> None:
@@ -118,7 +118,7 @@ def test_sigterm_is_recorded_as_killed_and_leaves_no_half_model(tmp_path: Path) 
         assert database.execute("select status from runs").fetchall() == [("KILLED",)]
     assert versions(fresh, "06_models/digits/checkpoint.safetensors/*/*")
     assert versions(fresh, "06_models/digits/glow_model.safetensors/*/*") == []
-    assert [path for path in files_below(fresh / "data") if path.name.startswith(".")] == []
+    assert {path.name for path in files_below(fresh / "data") if path.name.startswith(".")} <= {".lock"}
 
 
 def test_the_notebook_runs_top_to_bottom(project: Path) -> None:

@@ -1,3 +1,4 @@
+import json
 import pickle
 from pathlib import Path
 
@@ -7,92 +8,26 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
-from glow_pipeline.files import sha256
-from glow_pipeline.images.preparation import prepare
+from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.images.image_set import ImageSet
+from glow_pipeline.images.planned_table import plan_table
 from glow_pipeline.images.spec import ImageSpec
-from glow_pipeline.images.table import IMAGES, LABELS, RECORD, ImageTable, TableRecord, draw_validation, plan_table
+from glow_pipeline.images.table import (
+    IMAGES,
+    LABELS,
+    NAMES,
+    RECORD,
+    ImageTable,
+    TableOrigin,
+    TableRecord,
+    split_validation,
+)
 from glow_pipeline.randomness import generator
 from tests.conftest import MakeSource, MakeTable, random_images
 
-SPEC = ImageSpec(channels=1, height=4, width=6, n_bits=3, fit="resize")
-
-
-def test_a_written_table_gives_the_prepared_images_and_labels(make_source: MakeSource, tmp_path: Path) -> None:
-    images = random_images(23, 3, (10, 9))
-    plan_table(make_source(images, chunk=10), "train", SPEC, tmp_path).write(tmp_path / "table")
-    table = ImageTable(tmp_path / "table")
-    assert len(table) == 23
-    got, labels = table[:]
-    assert got.dtype == torch.uint8
-    assert labels.dtype == torch.int64
-    assert torch.equal(got, prepare(images, SPEC))
-    assert torch.equal(labels, torch.arange(23) % 3)
-
-
-@pytest.mark.parametrize("fit", ["resize", "pad"])
-def test_sources_of_any_size_and_colour_come_to_one_spec_by_one_path(
-    make_source: MakeSource, tmp_path: Path, fit: str
-) -> None:
-    spec = ImageSpec.model_validate({**SPEC.model_dump(), "fit": fit})
-    inside, outside = random_images(5, 1, (28, 28)), random_images(5, 3, (8, 17))
-    for name, images in (("inside", inside), ("outside", outside)):
-        plan_table(make_source(images, name=name), "test", spec, tmp_path).write(tmp_path / name)
-        table = ImageTable(tmp_path / name)
-        assert table.record.spec == spec
-        assert torch.equal(table[:][0], prepare(images, spec))
-
-
-def test_the_record_says_what_the_table_is(make_source: MakeSource, tmp_path: Path) -> None:
-    plan = plan_table(make_source(random_images(3)), "test", SPEC, tmp_path)
-    plan.write(tmp_path / "table")
-    record = ImageTable(tmp_path / "table").record
-    assert record == plan.record
-    assert (record.source, record.split, record.count, record.num_classes) == ("tiny", "test", 3, 3)
-    assert record.spec == SPEC
-    assert record.source_files == {"tiny.bin": sha256(tmp_path / "raw" / "tiny.bin")}
-
-
-def test_records_are_equal_when_the_tables_would_be(make_source: MakeSource, tmp_path: Path) -> None:
-    def record(content: bytes = b"one", split: str = "train", n_bits: int = 3, fit: str = "resize") -> TableRecord:
-        spec = ImageSpec.model_validate({**SPEC.model_dump(), "n_bits": n_bits, "fit": fit})
-        source = make_source(random_images(3), content=content)
-        return plan_table(source, "train" if split == "train" else "test", spec, tmp_path).record
-
-    assert record() == record()
-    others = [record(content=b"two"), record(split="test"), record(n_bits=2), record(fit="pad")]
-    assert all(other != record() for other in others)
-
-
-def test_two_tables_with_equal_records_hold_the_same_bytes(make_source: MakeSource, tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        plan_table(make_source(random_images(13)), "train", SPEC, tmp_path).write(tmp_path / name)
-    for file in (IMAGES, LABELS, RECORD):
-        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
-
-
-@pytest.mark.parametrize(
-    "count",
-    [
-        22,
-        24,
-    ],
-)
-def test_a_wrong_count_is_an_error(make_source: MakeSource, tmp_path: Path, count: int) -> None:
-    plan = plan_table(make_source(random_images(23), count=count), "train", SPEC, tmp_path)
-    with pytest.raises(ValueError, match=f"tiny train: {count} images were expected"):
-        plan.write(tmp_path / "table")
-
-
-def test_planning_decodes_nothing(make_source: MakeSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise AssertionError("an image was prepared")
-
-    monkeypatch.setattr("glow_pipeline.images.table.prepare", refuse)
-    plan = plan_table(make_source(random_images(3)), "train", SPEC, tmp_path)
-    assert plan.record.count == 3
-    with pytest.raises(AssertionError, match="prepared"):
-        plan.write(tmp_path / "table")
+SPEC = ImageSpec(channels=1, height=2, width=2, n_bits=8, fit="resize")
 
 
 def test_opening_a_table_reads_no_pixel(make_table: MakeTable) -> None:
@@ -113,34 +48,68 @@ def test_pixels_stay_in_the_file_until_they_are_asked_for(make_table: MakeTable)
     assert not table._images.flags.writeable
 
 
+def test_labels_are_had_without_a_look_at_the_images(make_table: MakeTable) -> None:
+    table = make_table(random_images(5), 8)
+    (table.folder / IMAGES).unlink()
+    assert table.labels.tolist() == [0, 1, 2, 0, 1]
+    assert table.labels.dtype == torch.int64
+    assert table.subset(np.array([4, 2])).labels.tolist() == [1, 2]
+
+
 def test_images_that_were_handed_out_can_be_changed_without_changing_the_table(make_table: MakeTable) -> None:
     images = random_images(5)
     table = make_table(images, 8)
     got, labels = table[1:3]
     got.zero_()
     labels.zero_()
+    table.labels.zero_()
     assert torch.equal(table[:][0], images)
     assert table[:][1].tolist() == [0, 1, 2, 0, 1]
+
+
+def written(folder: Path, images: NDArray[np.uint8], own_validation: int = 0) -> ImageTable:
+    """A table as the format has it, by hand: label and name of an image are its row."""
+    np.save(folder / IMAGES, images)
+    np.save(folder / LABELS, np.arange(len(images)))
+    (folder / NAMES).write_text(json.dumps([f"{row}.png" for row in range(len(images))]))
+    record = {
+        "image_set": {"source": "s"},
+        "split": "train",
+        "spec": SPEC.model_dump(),
+        "source_files": {},
+        "on_unreadable": "stop",
+        "made_with": {},
+        "count": len(images),
+        "num_classes": len(images),
+        "own_validation": own_validation,
+    }
+    (folder / RECORD).write_text(json.dumps(record))
+    return ImageTable(folder)
+
+
+def noise(count: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(0).integers(0, 256, (count, 1, 2, 2), dtype=np.uint8)
 
 
 @given(st.lists(st.integers(0, 9), max_size=12), st.data())
 def test_a_subset_is_a_view_of_its_rows_in_its_order(
     tmp_path_factory: pytest.TempPathFactory, rows: list[int], data: st.DataObject
 ) -> None:
-    folder = tmp_path_factory.mktemp("subset")
-    images = np.random.default_rng(0).integers(0, 256, (10, 1, 2, 2), dtype=np.uint8)
-    spec = ImageSpec(channels=1, height=2, width=2, n_bits=8, fit="resize")
-    np.save(folder / IMAGES, images)
-    np.save(folder / LABELS, np.arange(10))
-    record = TableRecord(source="s", split="train", spec=spec, count=10, num_classes=10, source_files={}, made_with={})
-    (folder / RECORD).write_text(record.model_dump_json())
+    images = noise(10)
+    table = written(tmp_path_factory.mktemp("subset"), images)
     within = data.draw(st.lists(st.integers(0, len(rows) - 1), max_size=5) if rows else st.just([]))
     wanted = np.array(rows, dtype=np.int64)
-    subset = ImageTable(folder).subset(wanted)
+    subset = table.subset(wanted)
     assert np.array_equal(subset[:][0].numpy(), images[wanted])
     assert subset[:][1].tolist() == rows
+    assert subset.labels.tolist() == rows
+    assert subset.names == [f"{row}.png" for row in rows]
     again = subset.subset(np.array(within, dtype=np.int64))
     assert again[:][1].tolist() == [rows[i] for i in within]
+
+
+def test_a_table_of_images_without_files_has_no_names(make_table: MakeTable) -> None:
+    assert make_table(random_images(5), 8).names is None
 
 
 def test_a_pickle_carries_no_pixels_and_gives_the_same_table(make_table: MakeTable) -> None:
@@ -155,15 +124,60 @@ def test_a_pickle_carries_no_pixels_and_gives_the_same_table(make_table: MakeTab
     assert torch.equal(again[:][1], table[:][1])
 
 
-# Validation -----------------------------------------------------------------------------------
+# Record -----------------------------------------------------------------------------------------
+
+
+def record(count: int = 3) -> TableRecord:
+    return TableRecord(
+        image_set=ImageSet.of_folder("/data/cats", None, 12.5, 7, [1, 0]),
+        split="test",
+        spec=SPEC,
+        source_files={"cats": "00ff"},
+        on_unreadable="skip",
+        made_with={"torch": "2"},
+        count=count,
+        num_classes=9,
+        own_validation=2,
+        unreadable={"a.png": "empty file"},
+    )
+
+
+def test_a_record_goes_through_json() -> None:
+    assert TableRecord.model_validate_json(record().model_dump_json(indent=2)) == record()
+
+
+def test_the_origin_is_all_of_the_record_that_was_known_before_the_images_were_read() -> None:
+    one, other = record(3), record(4)
+    assert one != other
+    assert type(one.origin) is TableOrigin
+    assert one.origin == other.origin
+    assert one.origin.model_dump() == {
+        name: value
+        for name, value in one.model_dump().items()
+        if name not in ("count", "num_classes", "own_validation", "unreadable")
+    }
+
+
+def test_a_table_is_called_as_its_images_are() -> None:
+    assert record().name == record().origin.name == record().image_set.key
+
+
+def test_a_record_does_not_take_what_it_does_not_know() -> None:
+    with pytest.raises(ValidationError):
+        TableRecord.model_validate({**record().model_dump(), "colour": "red"})
+
+
+# Validation -------------------------------------------------------------------------------------
 
 
 def rows(table: ImageTable, percentage: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    fit, val = draw_validation(table, percentage, generator(seed, "validation"))
+    fit, val = split_validation(table, percentage, generator(seed, "validation"))
     return fit.rows, val.rows
 
 
-@pytest.mark.parametrize(("percentage", "n_val"), [(10.0, 4), (25.0, 10), (0.1, 1), (50.0, 20)])
+@pytest.mark.parametrize(
+    ("percentage", "n_val"), [(10.0, 4), (25.0, 10), (0.1, 1), (50.0, 20), (99.9, 39), (100.0, 39)]
+)
 def test_validation_images_are_that_share_disjoint_and_the_rest_is_kept(
     make_table: MakeTable, percentage: float, n_val: int
 ) -> None:
@@ -190,6 +204,46 @@ def test_validation_images_come_from_all_over_the_table(make_table: MakeTable) -
 
 def test_validation_is_of_the_same_images_as_the_table(make_table: MakeTable) -> None:
     images = random_images(12)
-    fit, val = draw_validation(make_table(images, 8), 25, generator(0, "validation"))
+    fit, val = split_validation(make_table(images, 8), 25, generator(0, "validation"))
     assert torch.equal(fit[:][0], images[fit.rows])
     assert torch.equal(val[:][0], images[val.rows])
+
+
+@pytest.mark.parametrize("own_validation", [1, 3, 11])
+def test_the_sources_own_validation_split_is_taken_whatever_the_share_and_the_seed(
+    tmp_path: Path, own_validation: int
+) -> None:
+    table = written(tmp_path, noise(12), own_validation)
+    for percentage, seed in ((25.0, 0), (50.0, 1)):
+        fit, val = split_validation(table, percentage, generator(seed, "validation"))
+        assert fit.labels.tolist() == list(range(12 - own_validation))
+        assert val.labels.tolist() == list(range(12 - own_validation, 12))
+
+
+def test_the_sources_own_validation_split_is_that_of_the_classes(make_source: MakeSource, tmp_path: Path) -> None:
+    images = random_images(20)
+    make_source(images, own_validation=8)
+    plan_table(ImageSet.of("tiny", [1]), "train", SPEC, tmp_path).write(tmp_path / "table")
+    fit, val = split_validation(ImageTable(tmp_path / "table"), 10, generator(0, "validation"))
+    assert (len(fit), len(val)) == (4, 3)  # rows 1, 4, 7, 10 and 13, 16, 19
+
+
+def test_when_all_images_are_the_sources_own_for_validation_a_share_is_drawn(tmp_path: Path) -> None:
+    """As when the classes that are asked for occur in no other."""
+    fit, val = rows(written(tmp_path, noise(12), own_validation=12), 25, 0)
+    assert (len(fit), len(val)) == (9, 3)
+    assert sorted([*fit, *val]) == list(range(12))
+
+
+@pytest.mark.parametrize("own_validation", [0, 1])
+def test_one_image_cannot_be_for_training_and_for_validation(tmp_path: Path, own_validation: int) -> None:
+    with pytest.raises(GlowPipelineError, match=r"^s: 1 image .*; give it two at least$") as told:
+        rows(written(tmp_path, noise(1), own_validation), 25, 0)
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("own_validation", [0, 1])
+@pytest.mark.parametrize("percentage", [0.1, 50, 99])
+def test_two_images_are_enough(tmp_path: Path, own_validation: int, percentage: float) -> None:
+    fit, val = rows(written(tmp_path, noise(2), own_validation), percentage, 0)
+    assert (len(fit), len(val)) == (1, 1)

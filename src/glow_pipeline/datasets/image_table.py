@@ -1,13 +1,22 @@
 """Kedro dataset of an image table."""
 
+import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from filelock import FileLock, Timeout
 from kedro.io import AbstractVersionedDataset, DatasetError, Version
+from pydantic import ValidationError
 
 from glow_pipeline.files import link_or_copy, written_whole
+from glow_pipeline.images.planned_table import PlannedTable
 from glow_pipeline.images.spec import ImageSpec
-from glow_pipeline.images.table import ImageTable, PlannedTable, TableRecord
+from glow_pipeline.images.table import ImageTable, TableOrigin
+
+log = logging.getLogger(__name__)
 
 
 class ImageTableDataset(AbstractVersionedDataset[PlannedTable, ImageTable]):
@@ -15,7 +24,7 @@ class ImageTableDataset(AbstractVersionedDataset[PlannedTable, ImageTable]):
 
     The folder is `<parent of filepath>/<image spec>/<name of filepath>/<version>/`, so that tables of two
     sizes never share a newest version. Which spec that is comes from `identify`, at the start of a run.
-    A plan whose record equals the newest version's is not carried out again: its files get a second name.
+    A plan of the same origin as a version that is there is not carried out again: its files get a second name.
 
     Args:
         filepath: where the tables of one source and split lie.
@@ -47,23 +56,47 @@ class ImageTableDataset(AbstractVersionedDataset[PlannedTable, ImageTable]):
 
     def save(self, data: PlannedTable) -> None:
         self._check_identified()
-        existing = self._newest_equal_to(data.record)
-        with written_whole(Path(self._get_save_path())) as folder:
-            if existing is None:
-                data.write(folder)
-            else:
-                folder.mkdir()
-                for file in existing.iterdir():
-                    link_or_copy(file, folder / file.name)
+        tables = Path(self._filepath)
+        tables.mkdir(parents=True, exist_ok=True)
+        with self._alone_in(tables):
+            for left_behind in tables.glob(f"*/.*.{tables.name}"):  # by a process that was killed
+                shutil.rmtree(left_behind)
+            existing = self._equal_to(data.origin)
+            with written_whole(Path(self._get_save_path())) as folder:
+                if existing is None:
+                    data.write(folder)
+                else:
+                    folder.mkdir()
+                    for file in existing.iterdir():
+                        link_or_copy(file, folder / file.name)
 
-    def _newest_equal_to(self, record: TableRecord) -> Path | None:
+    @contextmanager
+    def _alone_in(self, tables: Path) -> Iterator[None]:
+        """Two runs that want the same table do not both decode it: the second waits and links."""
+        lock = FileLock(tables / ".lock")
+        try:
+            lock.acquire(timeout=1)
+        except Timeout:
+            log.info("waiting for another process that writes %s", tables)
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _equal_to(self, origin: TableOrigin) -> Path | None:
+        """A version that was made from the same files in the same way."""
         for version in self._get_versions():
-            return Path(version) if ImageTable(Path(version)).record == record else None
+            try:
+                if ImageTable(Path(version)).record.origin == origin:
+                    return Path(version)
+            except (FileNotFoundError, ValidationError):  # tampered with, or from before records looked like this
+                log.info("%s: its record cannot be used; the table is passed over", version)
         return None
 
     def _check_identified(self) -> None:
         if not self._identified:
-            raise DatasetError(f"{self._base}: no image spec was given; is ImageSpecHook in settings.HOOKS?")
+            raise DatasetError(f"{self._base}: no image spec was given; is ImagesHook in settings.HOOKS?")
 
     def _exists(self) -> bool:
         return self._identified and Path(self._get_load_path()).is_dir()

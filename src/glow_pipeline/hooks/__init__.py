@@ -2,7 +2,7 @@
 
 from glow_pipeline.hooks.closing import ClosingHook
 from glow_pipeline.hooks.early_checks import EarlyChecksHook
-from glow_pipeline.hooks.image_spec import ImageSpecHook
+from glow_pipeline.hooks.images import ImagesHook
 from glow_pipeline.hooks.tracking import TrackingHook
 
-__all__ = ["ClosingHook", "EarlyChecksHook", "ImageSpecHook", "TrackingHook"]
+__all__ = ["ClosingHook", "EarlyChecksHook", "ImagesHook", "TrackingHook"]

@@ -12,8 +12,14 @@ from kedro.pipeline import Pipeline
 
 from glow_pipeline.datasets.glow_model import GlowModelDataset
 from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.images.image_set import ImageSet
+from glow_pipeline.images.registry import FOLDER, source_of
+from glow_pipeline.images.source import Split
+from glow_pipeline.images.sources.folder import check_folder
 from glow_pipeline.parameters import Parameters, parse_parameters
 from glow_pipeline.training.stored import ModelRecord, read_record
+
+SPLITS: tuple[Split, ...] = ("train", "test")
 
 
 class EarlyChecksHook:
@@ -34,8 +40,12 @@ class EarlyChecksHook:
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
         parameters = Parameters.model_validate(catalog.load("parameters"))
         try:
+            raw = catalog.load("raw_folder")
+            splits = [split for split in SPLITS if f"{split}_images" in pipeline.all_outputs()]
+            _check_within_reach(parameters.image_set, splits, raw, "ingest.path", "ingest.eval_path")
             if "out_images" in pipeline.all_outputs():
                 _check_two_datasets(parameters)
+                _check_within_reach(parameters.out_image_set, ["test"], raw, "ood.out_path", "ood.out_path")
             if "glow_model" in pipeline.inputs():
                 dataset = cast(GlowModelDataset, catalog["glow_model"])
                 _check_stored_model(dataset, parameters, run_params["runtime_params"])
@@ -57,21 +67,40 @@ class EarlyChecksHook:
 
 
 def _check_two_datasets(parameters: Parameters) -> None:
-    if parameters.out_dataset == parameters.dataset:
+    """An image that is both inside and out says nothing."""
+    if parameters.out_image_set.overlaps(parameters.image_set):
         raise GlowPipelineError(
-            f"out_dataset={parameters.out_dataset}: the same as dataset; choose another, --params out_dataset=..."
+            f"out_dataset={parameters.out_image_set.key}: its images are among those of dataset="
+            f"{parameters.image_set.key}; choose another out_dataset, or set ingest.classes and ood.out_classes apart"
+        )
+
+
+def _check_within_reach(image_set: ImageSet, splits: list[Split], raw: Path, path: str, eval_path: str) -> None:
+    """What no program can fetch has to be on disk; `path` and `eval_path` are the parameters that name a folder."""
+    if image_set.path is not None:
+        check_folder(image_set.path, path)
+        if image_set.eval_path is not None:
+            check_folder(image_set.eval_path, eval_path)
+        return
+    source = source_of(image_set)
+    _, absent = source.on_disk(raw, splits)
+    if source.manual and absent:
+        names = ", ".join(file.name for file in absent)
+        raise GlowPipelineError(
+            f"{absent[0].parent}: {names}: missing, and {source.name} cannot be downloaded by a program; "
+            f"put there what you get from {source.manual}"
         )
 
 
 def _check_stored_model(dataset: GlowModelDataset, parameters: Parameters, runtime_params: dict[str, Any]) -> None:
     """A stored model is there, is this dataset's, and no parameter that was typed contradicts it."""
     if not dataset.exists():
-        raise GlowPipelineError(_no_model(dataset, parameters.dataset))
+        raise GlowPipelineError(_no_model(dataset, parameters.image_set))
     record = dataset.record()
-    if record.dataset != parameters.dataset:
+    if record.dataset != parameters.image_set.key:
         raise GlowPipelineError(
-            f"{dataset.load_path}: a model of dataset {record.dataset}, not {parameters.dataset}; "
-            f"type dataset={record.dataset}, or put the model where it belongs"
+            f"{dataset.load_path}: a model of {record.dataset}, not {parameters.image_set.key}; "
+            f"put the model where it belongs"
         )
     for key, value in _leaves(runtime_params):
         if _contradicts(key, value, record):
@@ -84,7 +113,7 @@ def _check_stored_model(dataset: GlowModelDataset, parameters: Parameters, runti
     _check_class(parameters, record.flow["y_condition"], record.num_classes)
 
 
-def _no_model(dataset: GlowModelDataset, name: str) -> str:
+def _no_model(dataset: GlowModelDataset, image_set: ImageSet) -> str:
     versions = dataset.list_versions(full_path=False)
     if versions:
         return f"glow_model:{dataset.resolve_load_version()}: no such version; there are {', '.join(versions)}"
@@ -93,9 +122,14 @@ def _no_model(dataset: GlowModelDataset, name: str) -> str:
         {found.parents[2].name for found in models.glob(f"*/{dataset.filepath.name}/*/{dataset.filepath.name}")}
     )
     there = f" (there are models of {', '.join(others)})" if others else ""
+    typed = f"dataset={image_set.source}"
+    if image_set.path is not None:
+        typed += f",ingest.path={image_set.path}"
+    if image_set.classes is not None:
+        typed += f",ingest.classes={'+'.join(map(str, image_set.classes))}"
     return (
-        f"dataset={name}: no trained model of it yet{there}; first type "
-        f"`kedro run --pipeline train --params dataset={name}`"
+        f"dataset={image_set.key}: no trained model of it yet{there}; first type "
+        f"`kedro run --pipeline train --params {typed}`"
     )
 
 
@@ -109,6 +143,8 @@ def _check_checkpoint(path: Path, parameters: Parameters) -> None:
             f"{spec.key}; set ingest.size, ingest.channels or model.n_bits, or choose another checkpoint"
         )
     wanted = {**parameters.model.model_dump(), "num_classes": parameters.num_classes}
+    if parameters.dataset == FOLDER.name and parameters.model.num_classes is None:
+        wanted["num_classes"] = record.num_classes  # the folder's own, which is not known yet
     for name, value in record.flow.items():
         if wanted[name] != value:
             raise GlowPipelineError(
@@ -131,10 +167,17 @@ def _contradicts(key: str, value: object, record: ModelRecord) -> bool:
     group, _, name = key.partition(".")
     if group not in ("ingest", "model") or name not in record.parameters[group]:
         return False
-    typed = {**record.parameters, group: {**record.parameters[group], name: value}}
-    then = parse_parameters(typed)
-    flow = {**then.model.model_dump(include=set(record.flow)), "num_classes": then.num_classes}
-    return then.image_spec != record.image_spec or flow != record.flow
+    was = parse_parameters(record.parameters)
+    then = parse_parameters({**record.parameters, group: {**record.parameters[group], name: value}})
+    return any(
+        of(then) != of(was)
+        for of in (
+            lambda parameters: parameters.image_spec,
+            lambda parameters: parameters.image_set,
+            lambda parameters: parameters.model.model_dump(include=set(record.flow)),
+            lambda parameters: parameters.num_classes,
+        )
+    )
 
 
 def _leaves(nested: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -117,17 +117,17 @@ class TrackingHook:
         name = "+".join(sorted(run_params["pipeline_names"] or ["all"]))  # Kedro hands them over in no fixed order
         tags = {
             "pipeline": name,
-            "dataset": parameters.dataset,
+            "dataset": parameters.image_set.key,
             "kedro_session": provenance.kedro_session,
             "kedro_command": " ".join(["kedro", *sys.argv[1:]]),
             "git_commit": provenance.git_commit,
             "git_dirty": provenance.git_dirty,
             **{f"version.{package}": number for package, number in provenance.versions.items()},
         }
-        name = f"{name} {parameters.dataset}"
+        name = f"{name} {parameters.image_set.key}"
         if "out_images" in pipeline.all_outputs():
-            tags["out_dataset"] = parameters.out_dataset
-            name = f"{name} vs {parameters.out_dataset}"
+            tags["out_dataset"] = parameters.out_image_set.key
+            name = f"{name} vs {parameters.out_image_set.key}"
         try:
             mlflow.set_tracking_uri(_absolute_uri(self._config.tracking_uri, self._project))
             if mlflow.get_experiment_by_name(self._config.experiment) is None:
@@ -164,7 +164,7 @@ class TrackingHook:
         record = table.record
         digest = hashlib.sha256(record.model_dump_json().encode()).hexdigest()[:16]
         source = LocalArtifactDatasetSource(table.folder.as_uri())
-        data = MetaDataset(source, name=f"{record.source} {record.split} {record.spec.key}", digest=digest)  # type: ignore[abstract]
+        data = MetaDataset(source, name=f"{record.name} {record.split} {record.spec.key}", digest=digest)  # type: ignore[abstract]
         mlflow.log_input(data, context=name)
 
     def _register_model(self, model: TrainedGlow) -> None:

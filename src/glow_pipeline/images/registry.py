@@ -1,7 +1,42 @@
 """Every source by the name that a user types after `dataset=`."""
 
-from glow_pipeline.images.bundled import DIGITS, TEXTURES
+from glow_pipeline.images.image_set import ImageSet
 from glow_pipeline.images.source import Source
-from glow_pipeline.images.torchvision_sets import FASHIONMNIST, MNIST
+from glow_pipeline.images.sources.bundled import DIGITS, TEXTURES
+from glow_pipeline.images.sources.celeba import CELEBA
+from glow_pipeline.images.sources.cifar import CIFAR10, CIFAR100
+from glow_pipeline.images.sources.dtd import DTD
+from glow_pipeline.images.sources.folder import folder_source
+from glow_pipeline.images.sources.idx import FASHIONMNIST, MNIST
+from glow_pipeline.images.sources.imagenet import IMAGENET
+from glow_pipeline.images.sources.medmnist import MEDMNIST
+from glow_pipeline.images.sources.places365 import PLACES365
+from glow_pipeline.images.sources.svhn import SVHN
+from glow_pipeline.images.sources.tiny_imagenet import TINYIMAGENET
 
-SOURCES: dict[str, Source] = {source.name: source for source in (DIGITS, TEXTURES, MNIST, FASHIONMNIST)}
+FOLDER = folder_source(ImageSet(source="folder"))
+
+SOURCES: dict[str, Source] = {
+    source.name: source
+    for source in (
+        DIGITS,
+        TEXTURES,
+        MNIST,
+        FASHIONMNIST,
+        CIFAR10,
+        CIFAR100,
+        SVHN,
+        TINYIMAGENET,
+        *MEDMNIST,
+        DTD,
+        PLACES365,
+        IMAGENET,
+        CELEBA,
+        FOLDER,
+    )
+}
+
+
+def source_of(image_set: ImageSet) -> Source:
+    """Where these images come from."""
+    return folder_source(image_set) if image_set.source == FOLDER.name else SOURCES[image_set.source]

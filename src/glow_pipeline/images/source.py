@@ -1,28 +1,68 @@
-"""What the pipeline has to know of a set of images before it reads one."""
+"""What the pipeline has to know of a set of images before it reads one, and how it reads them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 Split = Literal["train", "test"]
 
 
-class Chunk(NamedTuple):
-    """Some images of a source, in order."""
+class SourceFile(NamedTuple):
+    """A file, or a whole folder, that a split is made from, and what it holds."""
 
-    images: Tensor  # uint8 (n, C, H, W), 8 bits whatever the source's n_bits
-    labels: Tensor  # int64 (n,)
+    path: Path
+    sha256: str
 
-    @classmethod
-    def cut(cls, images: Tensor, labels: Tensor, size: int = 4096) -> Iterator["Chunk"]:
-        """Arrays that are in memory anyway, in chunks of `size`."""
-        for start in range(0, len(images), size):
-            stop = start + size
-            yield cls(images[start:stop], labels[start:stop].to(torch.int64))
+
+class Reader(Protocol):
+    """Encoded images by position. It is handed to other processes, so it must pickle, and open files late."""
+
+    def __call__(self, index: int) -> bytes:
+        """The whole encoded file of an image.
+
+        Raises:
+            UnreadableImageError: the image's file cannot be had.
+        """
+        ...
+
+    def name(self, index: int) -> str:
+        """What a person would call the image: its file's name."""
+        ...
+
+
+@dataclass(frozen=True)
+class ArraySplit:
+    """A split whose images lie in arrays, all of one size.
+
+    Attributes:
+        labels: int64 (n,).
+        read: the images in the order of the labels, in pieces uint8 (some, C, H, W), 8 bits whatever the source's
+            n_bits is. Pieces are small: a split may be larger than memory.
+        own_validation: how many images at the end are the source's own validation split.
+    """
+
+    labels: NDArray[np.int64]
+    read: Callable[[], Iterator[Tensor]]
+    own_validation: int = 0
+
+
+@dataclass(frozen=True)
+class EncodedSplit:
+    """A split whose images are files of their own, on disk or in an archive; as `ArraySplit` otherwise.
+
+    Attributes:
+        num_classes: where the source does not know it before.
+    """
+
+    labels: NDArray[np.int64]
+    reader: Reader
+    own_validation: int = 0
+    num_classes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -31,22 +71,36 @@ class Source:
 
     Attributes:
         name: what a user types after `dataset=`.
-        channels, size, n_bits: as the images come: 1 or 3, (H, W), grey levels as a power of two.
+        title: what it shows, in a few words.
+        channels, n_bits: as the images come: 1 or 3, grey levels as a power of two.
+        size: (H, W) as they come; None where each image has its own.
         default_size: (H, W) that the pipeline gives them unless `ingest.size` says otherwise.
-        num_classes: labels are 0 ... num_classes - 1.
+        num_classes: labels are 0 ... num_classes - 1. Of a folder it is known when the folder has been looked at.
         licence: of the images.
-        files: (raw data folder, split) -> the files with that split, fetched and verified if they are not there.
-        count: number of images in a split.
-        read: (those files, split) -> the images in the source's order.
+        counts: published number of images for training, for the source's own validation split, and for testing.
+        files: (raw data folder, split) -> the split's files, fetched if need be, with their verified checksums.
+        open: (those files, split) -> labels, and a way to read the images; decodes none yet.
+        lies_at: (raw data folder, split) -> where those files are looked for, if they are looked for there.
+        manual: how to get the files when they cannot be downloaded; empty where they can.
+        mirrors: whether a mirror image could be one of the set; not so for digits and text.
     """
 
     name: str
+    title: str
     channels: int
-    size: tuple[int, int]
-    default_size: tuple[int, int]
     n_bits: int
+    size: tuple[int, int] | None
+    default_size: tuple[int, int]
     num_classes: int
     licence: str
-    files: Callable[[Path, Split], list[Path]]
-    count: Callable[[list[Path], Split], int]
-    read: Callable[[list[Path], Split], Iterator[Chunk]]
+    counts: tuple[int, int, int]
+    files: Callable[[Path, Split], list[SourceFile]]
+    open: Callable[[Sequence[Path], Split], ArraySplit | EncodedSplit]
+    lies_at: Callable[[Path, Split], list[Path]] = lambda _raw, _split: []
+    manual: str = ""
+    mirrors: bool = True
+
+    def on_disk(self, raw: Path, splits: Sequence[Split] = ("train", "test")) -> tuple[list[Path], list[Path]]:
+        """Files of these splits that exist, whatever they hold, and files that do not."""
+        paths = list(dict.fromkeys(path for split in splits for path in self.lies_at(raw, split)))
+        return [path for path in paths if path.is_file()], [path for path in paths if not path.is_file()]

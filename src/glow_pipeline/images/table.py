@@ -1,90 +1,54 @@
 """The image table: prepared images in a memory map, with their labels and a record of what they are."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import json
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
-from tqdm import tqdm
 
-from glow_pipeline.files import sha256
-from glow_pipeline.images.preparation import prepare
-from glow_pipeline.images.source import Chunk, Source, Split
+from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.images.image_set import ImageSet
+from glow_pipeline.images.source import Split
 from glow_pipeline.images.spec import ImageSpec
 
-IMAGES, LABELS, RECORD = "images.npy", "labels.npy", "record.json"
+IMAGES, LABELS, NAMES, RECORD = "images.npy", "labels.npy", "names.json", "record.json"
+OnUnreadable = Literal["stop", "skip"]
 
 
-class TableRecord(BaseModel):
-    """What a table holds and what it was made from; two tables with equal records hold the same bytes."""
+class TableOrigin(BaseModel):
+    """What a table is made from and how; two tables of equal origin hold the same bytes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    source: str
+    image_set: ImageSet
     split: Split
     spec: ImageSpec
-    count: int
-    num_classes: int
     source_files: dict[str, str]  # file name -> sha256
+    on_unreadable: OnUnreadable
     made_with: dict[str, str]  # whatever else the pixels depend on
 
-
-@dataclass(frozen=True)
-class PlannedTable:
-    """A table that can be written, or left unwritten when one with the same record is there already."""
-
-    record: TableRecord
-    chunks: Callable[[], Iterator[Chunk]]
-
-    def write(self, folder: Path) -> None:
-        """Decode, prepare and write chunk by chunk, so that memory does not grow with the number of images."""
-        record = self.record
-        folder.mkdir()
-        images = np.lib.format.open_memmap(
-            folder / IMAGES, mode="w+", dtype=np.uint8, shape=(record.count, *record.spec.shape)
-        )
-        labels = np.empty(record.count, dtype=np.int64)
-        done = stop = 0
-        with tqdm(total=record.count, desc=f"ingest {record.source} {record.split}", unit="img", delay=2) as bar:
-            for chunk in self.chunks():
-                stop = done + len(chunk.images)
-                if stop > record.count:
-                    break
-                images[done:stop] = prepare(chunk.images, record.spec).numpy()
-                labels[done:stop] = chunk.labels.numpy()
-                bar.update(stop - done)
-                done = stop
-        if stop != record.count:
-            raise ValueError(f"{record.source} {record.split}: {record.count} images were expected, {stop} came")
-        images.flush()
-        np.save(folder / LABELS, labels, allow_pickle=False)
-        (folder / RECORD).write_text(record.model_dump_json(indent=2))
+    @property
+    def name(self) -> str:
+        """Of the images: `mnist`, `pneumoniamnist_class_0`, ..."""
+        return self.image_set.key
 
 
-def plan_table(source: Source, split: Split, spec: ImageSpec, raw: Path) -> PlannedTable:
-    """Find (or fetch) and checksum the source's files; decode nothing yet.
+class TableRecord(TableOrigin):
+    """What a table holds."""
 
-    Args:
-        raw: folder that holds source files, one folder a source.
-    """
-    files = source.files(raw, split)
-    record = TableRecord(
-        source=source.name,
-        split=split,
-        spec=spec,
-        count=source.count(files, split),
-        num_classes=source.num_classes,
-        source_files={file.name: sha256(file) for file in files},
-        made_with={"table_format": "1", "torch": version("torch")},
-    )
-    return PlannedTable(record, lambda: source.read(files, split))
+    count: int
+    num_classes: int  # of the source, whichever of them are here
+    own_validation: int = 0  # images at the end that the source itself sets apart for validation
+    unreadable: dict[str, str] = {}  # files that were left out -> why
+
+    @property
+    def origin(self) -> TableOrigin:
+        return TableOrigin(**{name: getattr(self, name) for name in TableOrigin.model_fields})
 
 
 class ImageTable:
@@ -97,7 +61,7 @@ class ImageTable:
 
     def __init__(self, folder: Path, rows: NDArray[np.int64] | None = None) -> None:
         self.folder = folder
-        self.record = TableRecord.model_validate_json((folder / RECORD).read_text())
+        self.record = TableRecord.model_validate_json((folder / RECORD).read_text(encoding="utf-8"))
         self.rows = np.arange(self.record.count) if rows is None else rows
 
     def __len__(self) -> int:
@@ -105,7 +69,7 @@ class ImageTable:
 
     def __repr__(self) -> str:
         r = self.record
-        return f"ImageTable({r.source} {r.split}, {len(self)} images {r.spec.key})"
+        return f"ImageTable({r.name} {r.split}, {len(self)} images {r.spec.key})"
 
     def subset(self, indices: NDArray[np.int64]) -> Self:
         """The table of these images, in this order; nothing is copied."""
@@ -120,6 +84,14 @@ class ImageTable:
     def labels(self) -> Tensor:
         """All labels, int64 (N,), without a look at the images."""
         return torch.from_numpy(self._labels[self.rows])
+
+    @property
+    def names(self) -> list[str] | None:
+        """The images' files, where each has one of its own."""
+        if not (self.folder / NAMES).is_file():
+            return None
+        names = json.loads((self.folder / NAMES).read_text(encoding="utf-8"))
+        return [names[row] for row in self.rows]
 
     @cached_property
     def _images(self) -> NDArray[np.uint8]:
@@ -136,8 +108,22 @@ class ImageTable:
         return {"folder": self.folder, "record": self.record, "rows": self.rows}
 
 
-def draw_validation(table: ImageTable, percentage: float, generator: torch.Generator) -> tuple[ImageTable, ImageTable]:
-    """Split a training table at random into images to fit and images to validate on; both keep the table's order."""
+def split_validation(table: ImageTable, percentage: float, generator: torch.Generator) -> tuple[ImageTable, ImageTable]:
+    """A training table -> images to fit and images to validate on; both keep the table's order.
+
+    The source's own validation split where it has one, else a share drawn at random.
+
+    Raises:
+        GlowPipelineError: there are not two images.
+    """
+    if len(table) < 2:
+        raise GlowPipelineError(
+            f"{table.record.name}: {len(table)} image to train on and to validate with; give it two at least"
+        )
+    n_own = table.record.own_validation
+    if 0 < n_own < len(table):
+        boundary = len(table) - n_own
+        return table.subset(np.arange(boundary)), table.subset(np.arange(boundary, len(table)))
     n_val = min(max(1, round(len(table) * percentage / 100)), len(table) - 1)
     order = torch.randperm(len(table), generator=generator).numpy()
     return table.subset(np.sort(order[n_val:])), table.subset(np.sort(order[:n_val]))

@@ -20,6 +20,6 @@ def nll(model: Glow, batches: Batches, seed: int) -> Tensor:
 
     A class-conditioned model is asked for log p(x), not for log p(x | y): nobody knows an outlier's class.
     """
-    name = batches.table.record.source
+    name = batches.table.record.name
     log_prob = torch.cat(list(log_probs(model, batches, seed, description=f"score {name}")))
     return model.bits_per_dim(log_prob.double()).nan_to_num(nan=torch.inf, posinf=torch.inf)

@@ -14,6 +14,7 @@ from torch.nn.utils import clip_grad_norm_, clip_grad_value_, get_total_norm
 from tqdm import tqdm
 
 from glow_pipeline.flow import Glow
+from glow_pipeline.images.augmentation import mirror_half
 from glow_pipeline.images.loader import Batch, Batches
 from glow_pipeline.randomness import generator
 from glow_pipeline.training.evaluate import mean_bits_per_dim
@@ -37,6 +38,8 @@ class Settings(Protocol):
     def max_grad_clip(self) -> float: ...
     @property
     def max_grad_norm(self) -> float: ...
+    @property
+    def flip(self) -> bool: ...
     @property
     def sample_and_save_freq(self) -> int: ...
     @property
@@ -102,6 +105,9 @@ def fit(
             model.train()
             started, n_images, bits = time.perf_counter(), 0, 0.0
             for batch in train.shuffled(generator(seed, "shuffle", epoch)):
+                if settings.flip:
+                    mirrored = mirror_half(batch.images, generator(seed, "flip", history.steps, batch.images.device))
+                    batch = batch._replace(images=mirrored)
                 loss, bits_per_dim = _loss(model, batch, y_weight, seed, history.steps)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()

@@ -18,14 +18,15 @@ from glow_pipeline.training.stored import TrainedGlow
 def score_images(
     glow_model: TrainedGlow, images: ImageTable, ood: OodParameters, seed: int, device: str
 ) -> pd.DataFrame:
-    """One row an image: where it comes from, its label, and its negative log-likelihood in bits per dimension."""
+    """One row an image: its set, its file if it has one of its own, its label, its nll in bits per dimension."""
     flow = glow_model.flow.to(resolve_device(device))
     scores = nll(flow, Batches(images, ood.batch_size, resolve_device(device)), seed)
     return pd.DataFrame(
         {
-            "source": images.record.source,
+            "source": images.record.name,
             "split": images.record.split,
             "index": np.arange(len(images)),
+            "file": images.names,
             "label": images.labels.numpy(),
             "nll_bits_per_dim": scores.numpy(),
         }
@@ -50,7 +51,7 @@ def measure_detection(
         "n_in": int((~is_out).sum()),
         "n_out": int(is_out.sum()),
         "in_dataset": glow_model.record.dataset,
-        "out_dataset": out_images.record.source,
+        "out_dataset": out_images.record.name,
         # Both sets came to this shape by images.preparation.prepare.
         "images": out_images.record.spec.key,
         "model_session": glow_model.record.provenance.kedro_session,

@@ -80,7 +80,7 @@ def _interpolate(flow: Glow, test_images: ImageTable, sample: SampleParameters, 
             for row in range(min(STILL_ROWS, n_pairs))
         ],
         column_labels=["real", *[f"{moving.steps[i]:.2f}" for i in shown], "real"],
-        title=f"Glow on {test_images.record.source}: between real test images",
+        title=f"Glow on {test_images.record.name}: between real test images",
     )
     return Movie(still, [frame(step) for step in there_and_back(steps)])
 

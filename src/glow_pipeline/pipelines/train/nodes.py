@@ -10,9 +10,11 @@ from glow_pipeline.datasets.checkpoint import CheckpointSlot
 from glow_pipeline.device import describe_device, resolve_device, threads_for
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.flow import Dequantization, Glow
+from glow_pipeline.images import table
+from glow_pipeline.images.image_set import ImageSet
 from glow_pipeline.images.loader import Batches
 from glow_pipeline.images.spec import ImageSpec
-from glow_pipeline.images.table import ImageTable, draw_validation
+from glow_pipeline.images.table import ImageTable
 from glow_pipeline.metric_logger import log_figure, log_metrics
 from glow_pipeline.parameters import IngestParameters, ModelParameters, Parameters, TrainParameters
 from glow_pipeline.plots.curves import training_curves
@@ -28,7 +30,7 @@ EVALUATION_BATCH = 256
 
 def split_validation(train_images: ImageTable, ingest: IngestParameters, seed: int) -> tuple[ImageTable, ImageTable]:
     """Images to fit and images to validate on, drawn by seed; two views of one table."""
-    return draw_validation(train_images, ingest.val_percentage, generator(seed, "validation"))
+    return table.split_validation(train_images, ingest.val_percentage, generator(seed, "validation"))
 
 
 def dequantize(train_images: ImageTable) -> tuple[Dequantization, Figure]:
@@ -40,7 +42,7 @@ def dequantize(train_images: ImageTable) -> tuple[Dequantization, Figure]:
     return dequantization, labelled_grid(
         [dequantization.expand(images), noisy],
         row_labels=[f"{dequantization.n_bits} bits", "+ noise"],
-        title=f"{train_images.record.source}, dequantized",
+        title=f"{train_images.record.name}, dequantized",
     )
 
 
@@ -84,7 +86,7 @@ def train_glow(
 
     def record(history: History) -> ModelRecord:
         return ModelRecord(
-            dataset=checked.dataset,
+            dataset=fit_images.record.name,
             image_spec=fit_images.record.spec,
             num_classes=flow.num_classes,
             flow=flow_arguments(checked.model, flow.num_classes),
@@ -156,6 +158,6 @@ def evaluate_glow(
     return metrics
 
 
-def plot_training(train_history: History, dataset: str) -> Figure:
+def plot_training(train_history: History, image_set: ImageSet) -> Figure:
     """Training and validation bits per dimension over the epochs."""
-    return training_curves(train_history.epochs, f"Glow on {dataset}")
+    return training_curves(train_history.epochs, f"Glow on {image_set.key}")

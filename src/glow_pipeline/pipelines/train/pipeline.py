@@ -33,7 +33,7 @@ def create_pipeline() -> Pipeline:
                 ["glow_model", "test_images", "train_history", "params:train", "params:seed", "params:device"],
                 "train_metrics",
             ),
-            Node(plot_training, ["train_history", "params:dataset"], "training_curves"),
+            Node(plot_training, ["train_history", "image_set"], "training_curves"),
         ],
         namespace="train",
         prefix_datasets_with_namespace=False,

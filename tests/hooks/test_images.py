@@ -27,7 +27,7 @@ def test_a_training_goes_by_its_parameters_whatever_is_stored(trained: Path) -> 
 def test_the_same_images_are_not_decoded_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project = copy_project(tmp_path)
     run(project, "ingest")
-    monkeypatch.setattr("glow_pipeline.images.table.prepare", None)  # decoding again would fail
+    monkeypatch.setattr("glow_pipeline.images.planned_table.prepare", None)  # decoding again would fail
     run(project, "ingest")
     first, second = versions(project, "03_primary/digits/*/train/*/train/images.npy")
     assert first.samefile(second)

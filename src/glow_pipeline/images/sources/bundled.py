@@ -1,6 +1,6 @@
 """Real images that come inside the wheels of scikit-learn and scikit-image: no network, no download."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -10,7 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.images.source import Chunk, Source, Split
+from glow_pipeline.files import sha256
+from glow_pipeline.images.source import ArraySplit, Source, SourceFile, Split
 
 # Consecutive digits tend to be of one writer, so a test split from the end shares fewer writers with the
 # training images than one drawn at random would. One image in six, as many as MNIST holds out.
@@ -45,34 +46,31 @@ def _package_folder(package: str) -> Path:
     return Path(spec.origin).parent
 
 
-def _digits_files(_raw: Path, _split: Split) -> list[Path]:
-    return [_package_folder("sklearn") / "datasets" / "data" / "digits.csv.gz"]
+def _digits_files(_raw: Path, _split: Split) -> list[SourceFile]:
+    return _verified([_package_folder("sklearn") / "datasets" / "data" / "digits.csv.gz"])
 
 
-def _digits_count(_files: list[Path], split: Split) -> int:
-    return DIGITS_TRAIN if split == "train" else 1797 - DIGITS_TRAIN
-
-
-def _read_digits(files: list[Path], split: Split) -> Iterator[Chunk]:
+def _open_digits(files: Sequence[Path], split: Split) -> ArraySplit:
     table = np.loadtxt(files[0], delimiter=",")
     rows = slice(None, DIGITS_TRAIN) if split == "train" else slice(DIGITS_TRAIN, None)
     # 17 grey levels, 0 to 16, spread over 8 bits; the reduction to 4 bits then joins levels 8 and 9.
-    images = np.rint(table[rows, :-1] * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
-    yield from Chunk.cut(torch.from_numpy(images), torch.from_numpy(table[rows, -1]))
+    images = torch.from_numpy(np.rint(table[rows, :-1] * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8))
+    return ArraySplit(table[rows, -1].astype(np.int64), lambda: iter([images]))
 
 
-def _photograph_files(_raw: Path, _split: Split) -> list[Path]:
-    return [_package_folder(package) / name for package, names in PHOTOGRAPHS.items() for name in names]
+def _photograph_files(_raw: Path, _split: Split) -> list[SourceFile]:
+    return _verified([_package_folder(package) / name for package, names in PHOTOGRAPHS.items() for name in names])
 
 
-def _photograph_count(files: list[Path], split: Split) -> int:
-    return sum(len(_patches(file, split)) for file in files)
+def _open_photographs(files: Sequence[Path], split: Split) -> ArraySplit:
+    patches = [_patches(file, split) for file in files]
+    labels = np.repeat(np.arange(len(files)), [len(some) for some in patches])
+    return ArraySplit(labels, lambda: iter(patches))
 
 
-def _read_photographs(files: list[Path], split: Split) -> Iterator[Chunk]:
-    for label, file in enumerate(files):
-        patches = _patches(file, split)
-        yield from Chunk.cut(patches, torch.full((len(patches),), label))
+def _verified(paths: list[Path]) -> list[SourceFile]:
+    """They came inside a wheel, which pip has checked."""
+    return [SourceFile(path, sha256(path)) for path in paths]
 
 
 def _patches(file: Path, split: Split) -> Tensor:
@@ -93,26 +91,29 @@ def _patches(file: Path, split: Split) -> Tensor:
 
 DIGITS = Source(
     name="digits",
+    title="handwritten digits",
     channels=1,
     size=(8, 8),
     default_size=(8, 8),
     n_bits=4,
     num_classes=10,
     licence="CC BY 4.0 (UCI Optical Recognition of Handwritten Digits)",
+    counts=(DIGITS_TRAIN, 0, 1797 - DIGITS_TRAIN),
     files=_digits_files,
-    count=_digits_count,
-    read=_read_digits,
+    open=_open_digits,
+    mirrors=False,
 )
 
 TEXTURES = Source(
     name="textures",
+    title="patches of photographs",
     channels=3,
     size=(PATCH, PATCH),
     default_size=(PATCH, PATCH),
     n_bits=8,
     num_classes=sum(len(names) for names in PHOTOGRAPHS.values()),
     licence="public domain or CC (each photograph as scikit-learn and scikit-image state it)",
+    counts=(1_810, 0, 612),
     files=_photograph_files,
-    count=_photograph_count,
-    read=_read_photographs,
+    open=_open_photographs,
 )

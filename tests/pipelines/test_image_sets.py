@@ -1,0 +1,167 @@
+"""Any images alone or in pairs: classes of one set against each other, and a user's own folders."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from glow_pipeline.images.table import ImageTable
+from glow_pipeline.training.stored import read_record
+from tests.project import TINY, copy_project, run, versions
+
+SMALL = {**TINY, "train": {**TINY["train"], "batch_size": 16}}
+
+
+def write_images(folder: Path, n: int, brightness: int, seed: int = 0) -> None:
+    """Noise of 12x10 RGB around a brightness, as PNG."""
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(seed)
+    for i in range(n):
+        pixels = random.integers(brightness, brightness + 60, (12, 10, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i:03}.png")
+
+
+def scores(project: Path, pattern: str) -> pd.DataFrame:
+    return pd.read_parquet(versions(project, f"07_model_output/{pattern}/ood_scores.parquet/*/*")[-1])
+
+
+def refused(project: Path, pipeline: str, **parameters: Any) -> str:
+    with pytest.raises(click.ClickException) as raised:
+        run(project, pipeline, **parameters)
+    assert "\n" not in raised.value.message
+    return raised.value.message
+
+
+def test_classes_of_one_set_are_told_from_the_others(tmp_path: Path) -> None:
+    project = copy_project(tmp_path)
+    inside: dict[str, Any] = {"dataset": "digits", "ingest": {"classes": "0-4"}}
+    run(project, "train", **inside, **SMALL)
+    run(project, "ood", **inside, out_dataset="digits", ood={"out_classes": "5-9"})
+    table = scores(project, "digits_class_0-4/vs_digits_class_5-9")
+    assert sorted(table.loc[~table["is_out"], "label"].unique()) == [0, 1, 2, 3, 4]
+    assert sorted(table.loc[table["is_out"], "label"].unique()) == [5, 6, 7, 8, 9]
+    assert len(table) == 297
+    (train,) = versions(project, "03_primary/digits_class_0-4/*/train/*/train")
+    assert set(ImageTable(train).labels.tolist()) == {0, 1, 2, 3, 4}
+    run(project, "ingest", dataset="digits")  # the whole set's table is another one
+    (whole,) = versions(project, "03_primary/digits/*/train/*/train")
+    assert len(ImageTable(whole)) == 1500
+    assert len(ImageTable(train)) < 1500
+
+
+def test_images_cannot_be_inside_and_outside(tmp_path: Path) -> None:
+    project = copy_project(tmp_path)
+    line = refused(project, "ood", out_dataset="digits", ingest={"classes": "0-4"}, ood={"out_classes": "4-9"})
+    assert line.startswith("out_dataset=digits_class_4-9: its images are among those of dataset=digits_class_0-4")
+
+
+@pytest.fixture(scope="module")
+def inspected(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A project with a model of the good ones in a folder of good and bad images; and that folder."""
+    folder = tmp_path_factory.mktemp("images")
+    write_images(folder / "bad", 15, 150, seed=1)
+    write_images(folder / "good", 60, 20)
+    project = copy_project(tmp_path_factory.mktemp("project"))
+    ingest = {"path": str(folder), "classes": 1, "eval_percentage": 20.0, "size": 8}
+    run(project, "train", dataset="folder", ingest=ingest, **SMALL)
+    return project, folder
+
+
+def key_of(project: Path) -> str:
+    (model,) = versions(project, "06_models/*/glow_model.safetensors/*/*")
+    return read_record(model).dataset
+
+
+def test_a_folder_is_its_own_outlier_problem(inspected: tuple[Path, Path]) -> None:
+    project, folder = inspected
+    # Neither another seed nor another default share makes an image a test image that training has seen.
+    run(
+        project,
+        "ood",
+        seed=7,
+        dataset="folder",
+        out_dataset="folder",
+        ingest={"path": str(folder), "classes": 1},
+        ood={"out_classes": 0},
+    )
+    table = scores(project, f"{key_of(project)}/vs_{key_of(project)[:-1]}0")
+    (train,) = versions(project, "03_primary/*class_1/*/train/*/train")
+    trained_on = set(ImageTable(train).names or [])
+    tested = set(table["file"])
+    assert len(tested) == len(table) == 15  # a fifth of 75, good and bad
+    assert not tested & trained_on
+    assert {Path(name).parts[0] for name in trained_on} == {"good"}
+    assert {Path(name).parts[0] for name in table.loc[table["is_out"], "file"]} == {"bad"}
+
+
+def test_all_images_of_another_folder_are_outliers(inspected: tuple[Path, Path], tmp_path: Path) -> None:
+    project, folder = inspected
+    write_images(tmp_path / "others", 9, 100)
+    typed = {"path": str(folder), "classes": 1}
+    run(
+        project, "ood", dataset="folder", out_dataset="folder", ingest=typed, ood={"out_path": str(tmp_path / "others")}
+    )
+    table = pd.concat(
+        pd.read_parquet(path)
+        for path in versions(project, "07_model_output/*/vs_folder_others_*/ood_scores.parquet/*/*")
+    )
+    assert sorted(table.loc[table["is_out"], "file"]) == [f"{i:03}.png" for i in range(9)]
+
+
+def test_a_share_that_contradicts_the_stored_model_is_refused(inspected: tuple[Path, Path]) -> None:
+    project, folder = inspected
+    typed = {"path": str(folder), "classes": 1, "eval_percentage": 50.0}
+    line = refused(project, "ood", dataset="folder", out_dataset="digits", ingest=typed)
+    assert "ingest.eval_percentage=50.0: the stored model" in line
+    assert "ingest.eval_percentage=20.0" in line
+
+
+def test_unreadable_files_end_the_run_or_are_left_out(tmp_path: Path) -> None:
+    project, folder = copy_project(tmp_path / "project"), tmp_path / "images"
+    write_images(folder, 20, 50)
+    (folder / "003.png").write_bytes(b"")
+    (folder / "004.png").write_bytes((folder / "005.png").read_bytes()[:60])
+    typed: dict[str, Any] = {"dataset": "folder", "ingest": {"path": str(folder), "size": 8, "eval_path": str(folder)}}
+    line = refused(project, "ingest", **typed)
+    assert "2 unreadable files: 003.png (empty file), 004.png (" in line
+    assert "ingest.on_unreadable=skip" in line
+    assert versions(project, "03_primary/**/images.npy") == []
+    typed["ingest"]["on_unreadable"] = "skip"
+    run(project, "ingest", **typed)
+    (table,) = versions(project, "03_primary/*/*/train/*/train")
+    assert len(ImageTable(table)) == 18
+    assert list(ImageTable(table).record.unreadable) == ["003.png", "004.png"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "told"),
+    [
+        ({"dataset": "folder", "ingest": {"path": "nowhere"}}, "nowhere: no such folder"),
+        ({"dataset": "folder", "ingest": {"path": "conf"}}, "conf: no image in it"),
+        (
+            {"dataset": "imagenet"},
+            "ILSVRC2012_devkit_t12.tar.gz, ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar: missing",
+        ),
+        ({"dataset": "celeba"}, "01_raw/celeba: img_align_celeba.zip, list_attr_celeba.txt"),
+    ],
+)
+def test_images_that_cannot_be_had_end_a_run_before_it_starts(
+    tmp_path: Path, parameters: dict[str, Any], told: str
+) -> None:
+    project = copy_project(tmp_path)
+    assert told in refused(project, "train", **parameters)
+    assert not (project / "mlflow.db").exists()
+
+
+def test_a_model_is_not_mistaken_for_one_of_another_folder(inspected: tuple[Path, Path], tmp_path: Path) -> None:
+    project, folder = inspected
+    shutil.copytree(folder, tmp_path / folder.name)
+    typed = {"path": str(tmp_path / folder.name), "classes": 1}
+    line = refused(project, "ood", dataset="folder", out_dataset="digits", ingest=typed)
+    assert "no trained model of it yet" in line
+    assert f"dataset=folder,ingest.path={tmp_path / folder.name},ingest.classes=1" in line
