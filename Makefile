@@ -42,6 +42,7 @@ viz: $(INSTALLED) ## the pipelines as a picture in the browser (Kedro-Viz)
 bench: $(INSTALLED) ## speed beside public libraries
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -c requirements.lock -e '.[bench]'
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/ingest.py
 
 lock: ## resolve pyproject.toml anew, for every platform
 	uv pip compile --universal --python-version 3.11 --no-header --no-annotate --extra dev pyproject.toml --output-file requirements.lock

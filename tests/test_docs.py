@@ -7,9 +7,13 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from glow_pipeline.images.listing import facts
+from glow_pipeline.images.registry import SOURCES
 from glow_pipeline.parameters import Parameters, known_names
 
-PARAMETERS = (Path(__file__).parents[1] / "docs" / "parameters.md").read_text()
+TESTS = Path(__file__).parent
+PARAMETERS = (TESTS.parent / "docs" / "parameters.md").read_text()
+DATASETS = (TESTS.parent / "docs" / "datasets.md").read_text()
 GENERATIVEZOO = (
     "train sample outlier_detection dataset no_wandb out_dataset batch_size n_epochs lr hidden_channels K L "
     "actnorm_scale flow_permutation flow_coupling LU_decomposed learn_top y_condition y_weight num_classes "
@@ -44,3 +48,20 @@ def test_every_flag_of_both_seeds_is_mapped() -> None:
 def test_the_map_names_parameters_that_exist() -> None:
     named = set(re.findall(r"`((?:model|train|sample|ood|ingest)\.\w+)", PARAMETERS))
     assert named - set(known_names()) == set()
+
+
+def test_every_source_is_documented_with_its_numbers() -> None:
+    larger = ("_64", "_128", "_224")
+    rows = [
+        " | ".join([f"| `{source.name}`", *facts(source)[1:]])
+        for source in SOURCES.values()
+        if not source.name.endswith(larger)
+    ]
+    assert [row for row in rows if row not in DATASETS] == []
+
+
+def test_tests_that_the_documentation_names_exist() -> None:
+    written = "".join(path.read_text() for path in TESTS.rglob("test_*.py"))
+    named = re.findall(r"`(test_\w+)`", DATASETS)
+    assert len(named) > 20
+    assert [name for name in named if f"def {name}(" not in written] == []

@@ -105,6 +105,20 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(tables: tuple
     assert not same(first.model.state_dict(), train(tables, seed=1).model.state_dict())
 
 
+def test_flipping_makes_mirror_images_as_probable(tables: tuple[ImageTable, ImageTable]) -> None:
+    def gap(flip: bool) -> float:
+        """Bits/dim that a mirrored validation image costs more."""
+        run = train(tables, n_epochs=12, flip=flip)
+        images = tables[1][:][0]
+        noise = torch.rand(images.shape, generator=generator(0, "gap"))
+        bits = [run.model.bits_per_dim(run.model.log_prob(shown, noise)) for shown in (images, images.flip(-1))]
+        return (bits[1] - bits[0]).mean().item()
+
+    assert gap(flip=False) > 0.5
+    assert abs(gap(flip=True)) < 0.2
+    assert same(train(tables, flip=True).model.state_dict(), train(tables, flip=True).model.state_dict())
+
+
 def test_reading_ahead_in_another_process_changes_nothing(tables: tuple[ImageTable, ImageTable]) -> None:
     expected = train(tables, n_epochs=1).model.state_dict()
     model = new_glow()

@@ -84,7 +84,8 @@ def decode(encoded: bytes) -> Tensor:
             with Image.open(io.BytesIO(encoded), formats=FORMATS) as opened:
                 if opened.width * opened.height > MAX_PIXELS:
                     raise UnreadableImageError(f"{opened.width}x{opened.height} pixels; allowed are {MAX_PIXELS:,}")
-                pixels = _pixels(ImageOps.exif_transpose(opened))
+                ImageOps.exif_transpose(opened, in_place=True)
+                pixels = _pixels(opened)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise UnreadableImageError(f"more than {MAX_PIXELS:,} pixels") from None
     except UnidentifiedImageError:
@@ -104,8 +105,13 @@ def _pixels(image: Image.Image) -> NDArray[np.uint8]:
             raise UnreadableImageError("32-bit pixels, whose range is not known")
         return (deep.astype(np.uint16) >> 8).astype(np.uint8)[:, :, None]
     if image.mode in GREY_MODES:
-        return np.array(image.convert("L"))[:, :, None]
-    return np.array(image.convert("RGB"))
+        return np.array(_as(image, "L"))[:, :, None]
+    return np.array(_as(image, "RGB"))
+
+
+def _as(image: Image.Image, mode: str) -> Image.Image:
+    """`convert` would copy an image that is of that mode already."""
+    return image if image.mode == mode else image.convert(mode)
 
 
 class _Decoder:
