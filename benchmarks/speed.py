@@ -1,6 +1,6 @@
-"""Training speed beside public libraries, on the same work in one process: `make bench`.
+"""Speed and memory beside public libraries, on the same work in one process: `make bench`.
 
-Single steps of each implementation alternate, so that whatever else the machine does slows all of them
+Single calls of each implementation alternate, so that whatever else the machine does slows all of them
 alike; what counts is the ratio. All have K steps a level, L levels, affine coupling with networks of
 3x3, 1x1 and 3x3 convolutions, invertible 1x1 convolutions, and are trained by Adam on the same batches.
 What differs is said beside each.
@@ -12,6 +12,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,20 +20,39 @@ from torch.nn import functional as F
 
 from glow_pipeline.device import describe_device, resolve_device
 from glow_pipeline.flow import Glow
+from glow_pipeline.flow.fused import Activations, Execution
 
 CHANNELS, SIDE = 3, 32
-LogProb = Callable[[Tensor], Tensor]
+MEASURE = "normflows"  # what the ratios are to
 
 
-def glow_pipeline(K: int, L: int, hidden_channels: int, device: torch.device) -> tuple[nn.Module, LogProb]:
+class Contender(NamedTuple):
+    """An implementation, ready to run."""
+
+    name: str
+    model: nn.Module
+    log_prob: Callable[[Tensor], Tensor]  # uint8 (B, 3, 32, 32) -> nats (B,)
+    sample: Callable[[int], object]  # n images, in whatever form
+
+
+def glow_pipeline(
+    K: int, L: int, hidden_channels: int, device: torch.device, activations: Activations = "stored"
+) -> Contender:
     """Ours: with actnorms inside the coupling networks, as in the paper."""
     flow = Glow((CHANNELS, SIDE, SIDE), K, L, hidden_channels).to(device).to(memory_format=torch.channels_last)
     images = sample_images(64, device)
     flow.initialize(flow.dequantization.forward(images, torch.rand(images.shape, device=device))[0])
-    return flow, lambda images: flow.log_prob(images, torch.rand(images.shape, device=device))
+    flow.execution = Execution(activations)
+    generator = torch.Generator(device).manual_seed(0)
+    return Contender(
+        "glow_pipeline" if activations == "stored" else f"glow_pipeline, {activations}",
+        flow,
+        lambda images: flow.log_prob(images, torch.rand(images.shape, device=device)),
+        lambda n: flow.decode(flow.draw_latents(n, generator), 0.7),
+    )
 
 
-def normflows(K: int, L: int, hidden_channels: int, device: torch.device) -> tuple[nn.Module, LogProb]:
+def normflows(K: int, L: int, hidden_channels: int, device: torch.device) -> Contender:
     """The normflows package, built as its Glow example does: no actnorm inside the networks, LU 1x1 convolutions."""
     import normflows as nf
 
@@ -48,10 +68,10 @@ def normflows(K: int, L: int, hidden_channels: int, device: torch.device) -> tup
         else:
             bases.append(nf.distributions.DiagGaussian((channels, side, side)))
     model = nf.MultiscaleFlow(bases, flows, merges).to(device)
-    return model, lambda images: model.log_prob(dequantized(images), None)
+    return Contender("normflows", model, lambda images: model.log_prob(dequantized(images), None), model.sample)
 
 
-def freia(K: int, L: int, hidden_channels: int, device: torch.device) -> tuple[nn.Module, LogProb]:
+def freia(K: int, L: int, hidden_channels: int, device: torch.device) -> Contender:
     """The FrEIA package's AllInOneBlock: fixed rotations instead of learned 1x1 convolutions, no priors at splits."""
     import FrEIA.framework as ff
     import FrEIA.modules as fm
@@ -82,7 +102,13 @@ def freia(K: int, L: int, hidden_channels: int, device: torch.device) -> tuple[n
         normal = sum((-0.5 * (z**2 + math.log(2 * math.pi))).flatten(1).sum(1) for z in latents)
         return torch.as_tensor(normal) + logdet
 
-    return model, log_prob
+    with torch.no_grad():
+        shapes = [z.shape[1:] for z in model(torch.zeros(1, CHANNELS, SIDE, SIDE, device=device))[0]]
+
+    def sample(n: int) -> object:
+        return model([0.7 * torch.randn(n, *shape, device=device) for shape in shapes], rev=True)
+
+    return Contender("FrEIA", model, log_prob, sample)
 
 
 def dequantized(images: Tensor) -> Tensor:
@@ -97,6 +123,59 @@ def sample_images(n: int, device: torch.device) -> Tensor:
     return (smooth + torch.rand(n, CHANNELS, SIDE, SIDE) * 20).to(torch.uint8).to(device)
 
 
+def saved_bytes(contender: Contender, batch: Tensor) -> int:
+    """Bytes that autograd keeps between the passes for a batch, each storage once, beyond those for one image."""
+
+    def kept(images: Tensor) -> int:
+        storages: dict[int, int] = {}
+
+        def pack(tensor: Tensor) -> Tensor:
+            storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            result = contender.log_prob(images)
+        del result
+        return sum(storages.values())
+
+    return kept(batch) - kept(batch[:1])
+
+
+def alternate(
+    calls: dict[str, Callable[[Tensor], object]], batches: tuple[Tensor, ...], seconds: float
+) -> dict[str, list[float]]:
+    """Seconds of single calls, in turn, until the time is over."""
+    took: dict[str, list[float]] = {name: [] for name in calls}
+    deadline, round_ = time.perf_counter() + seconds, 0
+    while time.perf_counter() < deadline or round_ < 8:
+        for name, call in calls.items():
+            _synchronize(batches[0].device)
+            started = time.perf_counter()
+            call(batches[round_ % len(batches)])
+            _synchronize(batches[0].device)
+            if round_ >= 3:  # the first calls warm caches up
+                took[name].append(time.perf_counter() - started)
+        round_ += 1
+    return took
+
+
+def _synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def training_step(contender: Contender) -> Callable[[Tensor], None]:
+    """One step of Adam on a batch."""
+    optimizer = torch.optim.Adam([p for p in contender.model.parameters() if p.requires_grad], lr=1e-4)
+
+    def step(batch: Tensor) -> None:
+        optimizer.zero_grad(set_to_none=True)
+        (-contender.log_prob(batch).mean() / batch[0].numel()).backward()
+        optimizer.step()
+
+    return step
+
+
 def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -104,51 +183,40 @@ def main() -> None:
     parser.add_argument("--L", type=int, default=3)
     parser.add_argument("--hidden-channels", type=int, default=64)
     parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--seconds", type=float, default=60, help="how long to measure")
+    parser.add_argument("--seconds", type=float, default=60, help="how long to measure each column")
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.manual_seed(0)
     device = resolve_device(options.device)
-    images = sample_images(4 * options.batch_size, device)
+    batches = sample_images(4 * options.batch_size, device).split(options.batch_size)
+    size = (options.K, options.L, options.hidden_channels, device)
+    contenders = [glow_pipeline(*size), glow_pipeline(*size, "reversible"), normflows(*size), freia(*size)]
 
-    def synchronize() -> None:
-        if device.type == "cuda":
-            torch.cuda.synchronize()
+    kept = {each.name: saved_bytes(each, batches[0]) for each in contenders}
+    columns = {
+        "train": alternate({each.name: training_step(each) for each in contenders}, batches, options.seconds),
+    }
+    with torch.no_grad():
+        scoring = [each for each in contenders if each.name != "glow_pipeline, reversible"]
+        columns["score"] = alternate({each.name: each.log_prob for each in scoring}, batches, options.seconds / 3)
+        sampling = {each.name: (lambda batch, each=each: each.sample(len(batch))) for each in scoring}
+        columns["sample"] = alternate(sampling, batches, options.seconds / 3)
 
-    def step(log_prob: LogProb, optimizer: torch.optim.Optimizer, batch: Tensor) -> float:
-        synchronize()
-        started = time.perf_counter()
-        optimizer.zero_grad(set_to_none=True)
-        (-log_prob(batch).mean() / batch[0].numel()).backward()
-        optimizer.step()
-        synchronize()
-        return time.perf_counter() - started
-
-    contenders = []
-    for build in (glow_pipeline, normflows, freia):
-        model, log_prob = build(options.K, options.L, options.hidden_channels, device)
-        trainable = [p for p in model.parameters() if p.requires_grad]
-        contenders.append((build.__name__, model, log_prob, torch.optim.Adam(trainable, lr=1e-4)))
-    batches = images.split(options.batch_size)
-    seconds: dict[str, list[float]] = {name: [] for name, *_ in contenders}
-    deadline = time.perf_counter() + options.seconds
-    round_ = 0
-    while time.perf_counter() < deadline or round_ < 8:
-        for name, _, log_prob, optimizer in contenders:
-            took = step(log_prob, optimizer, batches[round_ % len(batches)])
-            if round_ >= 3:  # the first steps warm caches up
-                seconds[name].append(took)
-        round_ += 1
-
+    rounds = {name: len(took[MEASURE]) for name, took in columns.items()}
     work = f"K={options.K} L={options.L} hidden {options.hidden_channels}, batch {options.batch_size}, 3x32x32"
-    print(f"training, {work}, {describe_device(device)}, torch {torch.__version__}, {round_ - 3} rounds\n")  # noqa: T201
-    print("| implementation | parameters | images/s, median | speed / normflows |\n|---|---|---|---|")  # noqa: T201
-    for name, model, *_ in contenders:
-        ratio = statistics.median(b / a for a, b in zip(seconds[name], seconds["normflows"], strict=True))
-        speed = options.batch_size / statistics.median(seconds[name])
-        size = sum(p.numel() for p in model.parameters() if p.requires_grad)
-        print(f"| {name} | {size:,} | {speed:.0f} | {ratio:.2f} |")  # noqa: T201
+    print(f"{work}, {describe_device(device)}, torch {torch.__version__}, rounds: {rounds}\n")  # noqa: T201
+    print("Speed and kept activations as ratios to normflows, medians of the rounds:\n")  # noqa: T201
+    print("| implementation | parameters | train | score | sample | kept activations |\n|---|---|---|---|---|---|")  # noqa: T201
+    for each in contenders:
+        cells = []
+        for took in columns.values():
+            pairs = zip(took.get(each.name, []), took[MEASURE], strict=False)
+            ratios = [theirs / ours for ours, theirs in pairs]
+            cells.append(f"{statistics.median(ratios):.2f}" if ratios else "")
+        parameters = sum(p.numel() for p in each.model.parameters() if p.requires_grad)
+        cells.append(f"{kept[each.name] / kept[MEASURE]:.3f}")
+        print(f"| {each.name} | {parameters:,} | {' | '.join(cells)} |")  # noqa: T201
 
 
 if __name__ == "__main__":

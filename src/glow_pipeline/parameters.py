@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.flow.fused import Activations
 from glow_pipeline.flow.step import FlowCoupling, FlowPermutation
 from glow_pipeline.images.image_set import ImageSet
 from glow_pipeline.images.registry import FOLDER, SOURCES
@@ -109,6 +110,10 @@ class TrainParameters(_Group):
     decay: float = Field(0.0, ge=0, description="weight decay of Adamax")
     max_grad_clip: float = Field(0.0, ge=0, description="clip each gradient value to this; 0: off")
     max_grad_norm: float = Field(0.0, ge=0, description="clip the gradient's norm to this; 0: off")
+    activations: Activations = Field(
+        "stored",
+        description="kept for the backward pass: stored, checkpointed (computed again), reversible (constant in K)",
+    )
     flip: bool = Field(False, description="mirror each training image left to right, every other time at random")
     num_workers: int = Field(0, ge=0, description="processes that read batches ahead; 0: read in the training process")
     sample_and_save_freq: int = Field(

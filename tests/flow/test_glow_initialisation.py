@@ -21,6 +21,7 @@ from tests.flow.helpers import (
 
 def actnorm_outputs(model: Glow, x: Tensor) -> dict[str, Tensor]:
     outputs: dict[str, Tensor] = {}
+    model.execution = None  # the plain layers, of which actnorms are some
     handles = [
         module.register_forward_hook(lambda _module, _x, output, name=name: outputs.update({name: output[0]}))
         for name, module in model.named_modules()

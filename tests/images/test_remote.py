@@ -265,6 +265,16 @@ def test_a_file_that_no_program_may_fetch_is_asked_for(tmp_path: Path) -> None:
     assert (tmp_path / NAME).read_bytes() == b"another"
 
 
+def test_a_folder_that_cannot_be_written_to_is_told(
+    mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror.files[NAME] = CONTENT
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
+    message = refusal(published(f"{mirror.url}{NAME}"), tmp_path)
+    assert message.startswith(f"{tmp_path / NAME}: missing or damaged, and its folder cannot be written to; put {NAME}")
+    assert list(tmp_path.iterdir()) == []
+
+
 # Several processes ---------------------------------------------------------------------------
 
 

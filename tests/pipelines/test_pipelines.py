@@ -110,3 +110,11 @@ def test_scores_follow_the_table_and_metrics_follow_the_scores(conditioned: Path
     pairs = (outside[:, None] > inside[None, :]).mean() + 0.5 * (outside[:, None] == inside[None, :]).mean()
     metrics = newest_metrics(conditioned, "08_reporting/digits/vs_textures/ood_metrics.json/*/*")
     assert metrics["auroc"] == pytest.approx(pairs)
+
+
+def test_every_kind_of_activations_trains_the_same_model(tmp_path: Path) -> None:
+    project = copy_project(tmp_path)
+    for activations in ("stored", "checkpointed", "reversible"):
+        run(project, "train", model=TINY["model"], train={**TINY["train"], "lr": 0.01, "activations": activations})
+    bits = [read_record(model).val_bits_per_dim for model in models(project)]
+    assert bits == pytest.approx([bits[0]] * 3, abs=1e-3)

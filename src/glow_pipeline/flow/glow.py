@@ -1,11 +1,12 @@
 """The whole flow: L levels of squeeze, K steps and split (Glow, figure 2b)."""
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
+from glow_pipeline.flow import fused
 from glow_pipeline.flow.actnorm import ActNorm, initialize_from_data
 from glow_pipeline.flow.dequantization import Dequantization
 from glow_pipeline.flow.prior import SplitPrior, TopPrior, standard_normal_log_prob
@@ -21,17 +22,26 @@ class Level(nn.Module):
         self.squeeze = Squeeze()
         self.steps = nn.ModuleList(steps)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, execution: fused.Execution | None = None) -> tuple[Tensor, Tensor]:
+        """Without `execution` by the plain layers, which is slower and says what is meant."""
         x, logdet = self.squeeze(x)
+        if execution is not None:
+            return fused.run(self._steps, x.contiguous(memory_format=torch.channels_last), execution)
         for step in self.steps:
             x, step_logdet = step(x)
             logdet = logdet + step_logdet
         return x, logdet
 
-    def inverse(self, y: Tensor) -> Tensor:
-        for step in reversed(self.steps):
-            y = step.inverse(y)  # type: ignore[operator]  # a ModuleList forgets the type
+    def inverse(self, y: Tensor, execution: fused.Execution | None = None) -> Tensor:
+        if execution is not None:
+            return self.squeeze.inverse(fused.inverse(self._steps, y))
+        for step in reversed(self._steps):
+            y = step.inverse(y)
         return self.squeeze.inverse(y)
+
+    @property
+    def _steps(self) -> list[FlowStep]:
+        return cast(list[FlowStep], list(self.steps))
 
 
 class TopLatent(NamedTuple):
@@ -90,6 +100,8 @@ class Glow(nn.Module):
         self.y_condition = y_condition
         self.num_classes = num_classes
         self.dequantization = Dequantization(n_bits)
+        # None computes by the plain layers.
+        self.execution: fused.Execution | None = fused.Execution()
 
         self.levels = nn.ModuleList()
         self.splits = nn.ModuleList()
@@ -134,11 +146,11 @@ class Glow(nn.Module):
     def inverse(self, eps: list[Tensor], y: Tensor | None = None) -> Tensor:
         """Latents to dequantized images: the inverse of `forward`."""
         x = self.top.inverse(eps[-1], y)
-        x = self.levels[-1].inverse(x)  # type: ignore[operator]  # a ModuleList forgets the type
+        x = self.levels[-1].inverse(x, self.execution)  # type: ignore[operator]  # a ModuleList forgets the type
         for level, split, eps_split in zip(
             reversed(self.levels[:-1]), reversed(self.splits), reversed(eps[:-1]), strict=True
         ):
-            x = level.inverse(split.inverse(x, eps_split))  # type: ignore[operator]  # a ModuleList forgets the type
+            x = level.inverse(split.inverse(x, eps_split), self.execution)  # type: ignore[operator]  # a ModuleList forgets
         return x
 
     def to_top(self, x: Tensor) -> TopLatent:
@@ -146,10 +158,10 @@ class Glow(nn.Module):
         # Convolutions of these sizes are faster with the channels last in memory.
         x = x.contiguous(memory_format=torch.channels_last)
         eps = []
-        z, logdet = self.levels[0](x)
+        z, logdet = self.levels[0](x, self.execution)
         for split, level in zip(self.splits, self.levels[1:], strict=True):
             z, eps_split, split_logdet = split(z)
-            z, level_logdet = level(z)
+            z, level_logdet = level(z, self.execution)
             eps.append(eps_split)
             logdet = logdet + split_logdet + level_logdet
         return TopLatent(eps, z, logdet)
@@ -206,5 +218,9 @@ class Glow(nn.Module):
         """Set every actnorm from dequantized training images x (B, C, H, W); once in a model's life."""
         if self.initialized:
             raise ValueError("initialize: this model has been initialised before")
-        with initialize_from_data(self):
-            self.to_top(x)
+        execution, self.execution = self.execution, None  # actnorms take their statistics in the plain layers
+        try:
+            with initialize_from_data(self):
+                self.to_top(x)
+        finally:
+            self.execution = execution

@@ -1,5 +1,7 @@
 """Mixing of channels between couplings: a learned 1x1 convolution, or a fixed permutation (Glow, section 3.2)."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -19,6 +21,10 @@ class FixedPermutation(nn.Module):
 
     def inverse(self, y: Tensor) -> Tensor:
         return y[:, torch.argsort(self.order)]
+
+    def matrix(self) -> Tensor:
+        """(C, C), in torch's default dtype."""
+        return torch.eye(len(self.order), device=self.order.device)[self.order]
 
 
 def reverse(channels: int) -> FixedPermutation:
@@ -82,6 +88,16 @@ class LUInvertibleConv(InvertibleConv):
 
     def log_abs_det(self) -> Tensor:
         return self.log_s.sum()
+
+
+def log_abs_dets(permutations: Sequence[FixedPermutation | InvertibleConv]) -> Tensor | float:
+    """The sum of log|det W| of several of one kind; their determinants are taken together."""
+    convs = [each for each in permutations if isinstance(each, InvertibleConv)]
+    if not convs:
+        return 0.0
+    if isinstance(convs[0], LUInvertibleConv):
+        return torch.stack([conv.log_abs_det() for conv in convs]).sum()
+    return torch.linalg.slogdet(torch.stack([conv.matrix() for conv in convs])).logabsdet.sum()
 
 
 def _random_rotation(channels: int, generator: torch.Generator | None) -> Tensor:

@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import os
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.client import HTTPException
@@ -52,6 +53,11 @@ class RemoteFile:
             if md5 == self.md5:
                 return SourceFile(path, sha256)
         folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise GlowPipelineError(
+                f"{path}: missing or damaged, and its folder cannot be written to; put {self.name} there, from "
+                f"{self.manual or ' or '.join(self.urls)}"
+            )
         with FileLock(folder / f".{self.name}.lock"):
             # Looked at again, because another process may have fetched it meanwhile.
             md5, sha256 = digests(path) if path.is_file() else ("", "")

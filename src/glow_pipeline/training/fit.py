@@ -92,7 +92,12 @@ def fit(
     """
     if not model.initialized:
         _initialize(model, train, seed)
-    optimizer = torch.optim.Adamax(model.parameters(), lr=settings.lr, weight_decay=settings.decay)
+    optimizer = torch.optim.Adamax(
+        model.parameters(),
+        lr=settings.lr,
+        weight_decay=settings.decay,
+        foreach=True,  # all parameters at once: there are hundreds, and most are small
+    )
     # At most a tenth of the run: with the seed's 10 epochs a trial of one epoch would learn next to nothing.
     warmup = min(settings.warmup, settings.n_epochs / 10)
     schedule = warmup_schedule(optimizer, warmup * len(train))

@@ -10,6 +10,7 @@ from glow_pipeline.datasets.checkpoint import CheckpointSlot
 from glow_pipeline.device import describe_device, resolve_device, threads_for
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.flow import Dequantization, Glow
+from glow_pipeline.flow.fused import Execution
 from glow_pipeline.images import table
 from glow_pipeline.images.image_set import ImageSet
 from glow_pipeline.images.loader import Batches
@@ -83,6 +84,7 @@ def train_glow(
     settings, seed = checked.train, checked.seed
     device = resolve_device(checked.device)
     flow = untrained_glow.to(device)
+    flow.execution = Execution(settings.activations)
 
     def record(history: History) -> ModelRecord:
         return ModelRecord(
