@@ -176,6 +176,11 @@ def training_step(contender: Contender) -> Callable[[Tensor], None]:
     return step
 
 
+def drawing(contender: Contender) -> Callable[[Tensor], object]:
+    """As many images as the batch has."""
+    return lambda batch: contender.sample(len(batch))
+
+
 def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -200,8 +205,7 @@ def main() -> None:
     with torch.no_grad():
         scoring = [each for each in contenders if each.name != "glow_pipeline, reversible"]
         columns["score"] = alternate({each.name: each.log_prob for each in scoring}, batches, options.seconds / 3)
-        sampling = {each.name: (lambda batch, each=each: each.sample(len(batch))) for each in scoring}
-        columns["sample"] = alternate(sampling, batches, options.seconds / 3)
+        columns["sample"] = alternate({each.name: drawing(each) for each in scoring}, batches, options.seconds / 3)
 
     rounds = {name: len(took[MEASURE]) for name, took in columns.items()}
     work = f"K={options.K} L={options.L} hidden {options.hidden_channels}, batch {options.batch_size}, 3x32x32"
