@@ -1,24 +1,28 @@
-"""Speed and memory beside public libraries, on the same work in one process: `make bench`.
+"""Speed and memory beside public libraries, on the same work: `make bench`.
 
-Single calls of each implementation alternate, so that whatever else the machine does slows all of them
-alike; what counts is the ratio. All have K steps a level, L levels, affine coupling with networks of
-3x3, 1x1 and 3x3 convolutions, invertible 1x1 convolutions, and are trained by Adam on the same batches.
-What differs is said beside each.
+Each implementation is in a process of its own, as its user would run it, and single calls of them alternate, so that
+whatever else the machine does slows all of them alike; what counts is the ratio to normflows. All have K steps a level,
+L levels, affine coupling with networks of 3x3, 1x1 and 3x3 convolutions, invertible 1x1 convolutions, and are trained
+by Adam on the same batches. What differs is said beside each.
 """
 
 import argparse
 import math
+import multiprocessing
+import resource
 import statistics
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
+from multiprocessing.connection import Connection
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from glow_pipeline.device import describe_device, resolve_device
+from glow_pipeline.device import describe_device, keep_freed_memory, resolve_device
 from glow_pipeline.flow import Glow
 from glow_pipeline.flow.fused import Activations, Execution
 
@@ -43,6 +47,7 @@ def glow_pipeline(
     images = sample_images(64, device)
     flow.initialize(flow.dequantization.forward(images, torch.rand(images.shape, device=device))[0])
     flow.execution = Execution(activations)
+    keep_freed_memory(device)  # as the pipeline does
     generator = torch.Generator(device).manual_seed(0)
     return Contender(
         "glow_pipeline" if activations == "stored" else f"glow_pipeline, {activations}",
@@ -111,6 +116,14 @@ def freia(K: int, L: int, hidden_channels: int, device: torch.device) -> Contend
     return Contender("FrEIA", model, log_prob, sample)
 
 
+BUILD: dict[str, Callable[[int, int, int, torch.device], Contender]] = {
+    "stored": glow_pipeline,
+    "reversible": partial(glow_pipeline, activations="reversible"),
+    "normflows": normflows,
+    "FrEIA": freia,
+}
+
+
 def dequantized(images: Tensor) -> Tensor:
     """As ours does it, for those that leave it to their user."""
     return (images + torch.rand(images.shape, device=images.device)) / 256 - 0.5
@@ -141,29 +154,6 @@ def saved_bytes(contender: Contender, batch: Tensor) -> int:
     return kept(batch) - kept(batch[:1])
 
 
-def alternate(
-    calls: dict[str, Callable[[Tensor], object]], batches: tuple[Tensor, ...], seconds: float
-) -> dict[str, list[float]]:
-    """Seconds of single calls, in turn, until the time is over."""
-    took: dict[str, list[float]] = {name: [] for name in calls}
-    deadline, round_ = time.perf_counter() + seconds, 0
-    while time.perf_counter() < deadline or round_ < 8:
-        for name, call in calls.items():
-            _synchronize(batches[0].device)
-            started = time.perf_counter()
-            call(batches[round_ % len(batches)])
-            _synchronize(batches[0].device)
-            if round_ >= 3:  # the first calls warm caches up
-                took[name].append(time.perf_counter() - started)
-        round_ += 1
-    return took
-
-
-def _synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-
-
 def training_step(contender: Contender) -> Callable[[Tensor], None]:
     """One step of Adam on a batch."""
     optimizer = torch.optim.Adam([p for p in contender.model.parameters() if p.requires_grad], lr=1e-4)
@@ -176,9 +166,88 @@ def training_step(contender: Contender) -> Callable[[Tensor], None]:
     return step
 
 
+def scoring(contender: Contender) -> Callable[[Tensor], object]:
+    """The log-probabilities of a batch, without gradients."""
+
+    def score(batch: Tensor) -> object:
+        with torch.no_grad():
+            return contender.log_prob(batch)
+
+    return score
+
+
 def drawing(contender: Contender) -> Callable[[Tensor], object]:
     """As many images as the batch has."""
-    return lambda batch: contender.sample(len(batch))
+
+    def draw(batch: Tensor) -> object:
+        with torch.no_grad():
+            return contender.sample(len(batch))
+
+    return draw
+
+
+class Peer:
+    """A contender in a process of its own, as its user would run it; it works only while it is asked."""
+
+    def __init__(self, options: argparse.Namespace, build: str) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, other = context.Pipe()
+        self._process = context.Process(target=serve, args=(other, options, build), daemon=True)
+        self._process.start()
+        self.name, self.parameters, self.kept = self._pipe.recv()
+
+    def seconds(self, task: str, number: int) -> float:
+        """Seconds that one call took."""
+        self._pipe.send((task, number))
+        took: float = self._pipe.recv()
+        return took
+
+    def peak_memory(self) -> int:
+        """Bytes: the most that the process has ever had, its imports included; it ends with this."""
+        self._pipe.send(("memory", 0))
+        peak: int = self._pipe.recv()
+        self._process.join()
+        return peak
+
+
+def serve(pipe: Connection, options: argparse.Namespace, build: str) -> None:
+    """What a peer's process does."""
+    warnings.simplefilter("ignore")
+    torch.manual_seed(0)
+    device = resolve_device(options.device)
+    batches = sample_images(4 * options.batch_size, device).split(options.batch_size)
+    contender = BUILD[build](options.K, options.L, options.hidden_channels, device)
+    parameters = sum(p.numel() for p in contender.model.parameters() if p.requires_grad)
+    pipe.send((contender.name, parameters, saved_bytes(contender, batches[0])))
+    tasks = {"train": training_step(contender), "score": scoring(contender), "sample": drawing(contender)}
+    while True:
+        task, number = pipe.recv()
+        if task == "memory":
+            pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+            return
+        _synchronize(device)
+        started = time.perf_counter()
+        tasks[task](batches[number % len(batches)])
+        _synchronize(device)
+        pipe.send(time.perf_counter() - started)
+
+
+def alternate(peers: list[Peer], task: str, seconds: float) -> dict[str, list[float]]:
+    """Seconds of single calls, in turn, until the time is over."""
+    took: dict[str, list[float]] = {peer.name: [] for peer in peers}
+    deadline, round_ = time.perf_counter() + seconds, 0
+    while time.perf_counter() < deadline or round_ < 8:
+        for peer in peers:
+            one = peer.seconds(task, round_)
+            if round_ >= 3:  # the first calls warm caches up
+                took[peer.name].append(one)
+        round_ += 1
+    return took
+
+
+def _synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
 
 
 def main() -> None:
@@ -191,36 +260,28 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60, help="how long to measure each column")
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
-    warnings.simplefilter("ignore")
-    torch.manual_seed(0)
     device = resolve_device(options.device)
-    batches = sample_images(4 * options.batch_size, device).split(options.batch_size)
-    size = (options.K, options.L, options.hidden_channels, device)
-    contenders = [glow_pipeline(*size), glow_pipeline(*size, "reversible"), normflows(*size), freia(*size)]
-
-    kept = {each.name: saved_bytes(each, batches[0]) for each in contenders}
+    peers = [Peer(options, build) for build in BUILD]
     columns = {
-        "train": alternate({each.name: training_step(each) for each in contenders}, batches, options.seconds),
+        "train": alternate(peers, "train", options.seconds),
+        "score": alternate(peers, "score", options.seconds / 3),
+        "sample": alternate(peers, "sample", options.seconds / 3),
     }
-    with torch.no_grad():
-        scoring = [each for each in contenders if each.name != "glow_pipeline, reversible"]
-        columns["score"] = alternate({each.name: each.log_prob for each in scoring}, batches, options.seconds / 3)
-        columns["sample"] = alternate({each.name: drawing(each) for each in scoring}, batches, options.seconds / 3)
-
+    kept = {peer.name: peer.kept for peer in peers}
+    peaks = {peer.name: peer.peak_memory() for peer in peers}
     rounds = {name: len(took[MEASURE]) for name, took in columns.items()}
     work = f"K={options.K} L={options.L} hidden {options.hidden_channels}, batch {options.batch_size}, 3x32x32"
     print(f"{work}, {describe_device(device)}, torch {torch.__version__}, rounds: {rounds}\n")  # noqa: T201
-    print("Speed and kept activations as ratios to normflows, medians of the rounds:\n")  # noqa: T201
-    print("| implementation | parameters | train | score | sample | kept activations |\n|---|---|---|---|---|---|")  # noqa: T201
-    for each in contenders:
-        cells = []
-        for took in columns.values():
-            pairs = zip(took.get(each.name, []), took[MEASURE], strict=False)
-            ratios = [theirs / ours for ours, theirs in pairs]
-            cells.append(f"{statistics.median(ratios):.2f}" if ratios else "")
-        parameters = sum(p.numel() for p in each.model.parameters() if p.requires_grad)
-        cells.append(f"{kept[each.name] / kept[MEASURE]:.3f}")
-        print(f"| {each.name} | {parameters:,} | {' | '.join(cells)} |")  # noqa: T201
+    header = ("implementation", "parameters", *columns, "kept activations", "peak memory")
+    print(f"| {' | '.join(header)} |\n|{'---|' * len(header)}")  # noqa: T201
+    for peer in peers:
+        ratios = [
+            statistics.median(theirs / ours for ours, theirs in zip(took[peer.name], took[MEASURE], strict=True))
+            for took in columns.values()
+        ]
+        cells = [peer.name, f"{peer.parameters:,}", *(f"{ratio:.2f}" for ratio in ratios)]
+        cells += [f"{kept[peer.name] / kept[MEASURE]:.3f}", f"{peaks[peer.name] / 2**20:,.0f} MiB"]
+        print(f"| {' | '.join(cells)} |")  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -1,11 +1,15 @@
-"""Which device to work on."""
+"""Which device to work on, and how."""
 
+import ctypes
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
 ONE_THREAD_PIXELS = 16384
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
+KEPT_BLOCK = 2**30
 
 
 def resolve_device(device: str) -> torch.device:
@@ -43,3 +47,17 @@ def threads_for(pixels: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def keep_freed_memory(device: torch.device) -> None:
+    """Let glibc keep what a step frees for the next step, where a flow is computed on the CPU.
+
+    By default it hands large blocks back to the system at once, and the next step has every page of them faulted in
+    again, which takes up to a third of its time (docs/results/speed.md). Without glibc nothing happens.
+    """
+    if device.type != "cpu" or not sys.platform.startswith("linux"):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, KEPT_BLOCK)
+        mallopt(M_TRIM_THRESHOLD, KEPT_BLOCK)

@@ -52,15 +52,6 @@ class CouplingNetwork(nn.Module):
         x = F.relu(self.actnorm2(self.conv2(x))[0])
         return self.conv3(x)
 
-    def folded(self) -> tuple[Tensor, ...]:
-        """Weight and bias of three convolutions with nothing but ReLU between them that are the same network."""
-        folded: list[Tensor] = []
-        for conv, actnorm in ((self.conv1, self.actnorm1), (self.conv2, self.actnorm2)):
-            scale = actnorm.log_scale.flatten().exp()
-            folded += [conv.weight * scale[:, None, None, None], actnorm.bias.flatten() * scale]
-        last, scale = self.conv3.conv, (3 * self.conv3.log_scale.flatten()).exp()
-        return (*folded, last.weight * scale[:, None, None, None], cast(Tensor, last.bias) * scale)
-
 
 class AdditiveCoupling(nn.Module):
     """y2 = x2 + t(x1); volume-preserving, logdet 0 (NICE, arXiv:1410.8516)."""

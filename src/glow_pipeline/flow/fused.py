@@ -15,7 +15,7 @@ two passes is a choice, whose gradients are the same:
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -66,18 +66,32 @@ class Hidden(NamedTuple):
 
 
 def fold(steps: "list[FlowStep]") -> tuple[list[Folded], Tensor]:
-    """The folded parameters of a level's steps, and the log|det| of their linear parts a pixel, a scalar."""
+    """The folded parameters of a level's steps, and the log|det| of their linear parts a pixel, a scalar.
+
+    All steps together, because a small operation costs as much as its call.
+    """
     log_scales = torch.stack([step.actnorm.log_scale.flatten() for step in steps])  # (K, C)
     shifts = torch.stack([step.actnorm.bias.flatten() for step in steps])
     permutations = torch.stack([step.permutation.matrix() for step in steps]).to(log_scales)  # (K, C, C)
     matrices = permutations * log_scales.exp()[:, None, :]
     biases = (matrices @ shifts[:, :, None]).squeeze(2)
     log_abs_det = log_scales.sum() + log_abs_dets([step.permutation for step in steps])
-    folded = [
-        Folded(matrix[:, :, None, None], bias, *step.coupling.network.folded())
-        for step, matrix, bias in zip(steps, matrices, biases, strict=True)
-    ]
-    return folded, log_abs_det
+    networks = [step.coupling.network for step in steps]
+    folded = (
+        matrices[..., None, None],
+        biases,
+        *_scaled([(n.conv1.weight, n.actnorm1.bias, n.actnorm1.log_scale) for n in networks]),
+        *_scaled([(n.conv2.weight, n.actnorm2.bias, n.actnorm2.log_scale) for n in networks]),
+        *_scaled([(n.conv3.conv.weight, cast(Tensor, n.conv3.conv.bias), 3 * n.conv3.log_scale) for n in networks]),
+    )
+    return [Folded(*tensors) for tensors in zip(*(stacked.unbind() for stacked in folded), strict=True)], log_abs_det
+
+
+def _scaled(convs: "list[tuple[Tensor, Tensor, Tensor]]") -> tuple[Tensor, Tensor]:
+    """Weights, biases and log-scales of K convolutions -> weights (K, out, in, h, w) and biases (K, out), scaled."""
+    weights, biases, log_scales = zip(*convs, strict=True)
+    scales = torch.stack([each.flatten() for each in log_scales]).exp()
+    return torch.stack(weights) * scales[:, :, None, None, None], torch.stack([b.flatten() for b in biases]) * scales
 
 
 def run(steps: "list[FlowStep]", x: Tensor, execution: Execution) -> tuple[Tensor, Tensor]:
@@ -176,9 +190,9 @@ def step_backward(
     low = hidden.first.dtype
     weight1, weight2, weight3 = (weight.to(low) for weight in (step.weight1, step.weight2, step.weight3))
     grad_hidden, grad_weight3, grad_bias3 = _conv_backward(grad_out.to(low), hidden.second, weight3, padding=1)
-    grad_hidden = torch.ops.aten.threshold_backward(grad_hidden, hidden.second, 0)
+    _relu_backward_(grad_hidden, hidden.second)
     grad_hidden, grad_weight2, grad_bias2 = _conv_backward(grad_hidden, hidden.first, weight2)
-    grad_hidden = torch.ops.aten.threshold_backward(grad_hidden, hidden.first, 0)
+    _relu_backward_(grad_hidden, hidden.first)
     grad_x1, grad_weight1, grad_bias1 = _conv_backward(grad_hidden, y[:, :c1].to(low), weight1, padding=1)
     grad_mixed = torch.cat([grad_y1 + grad_x1, grad_x2], dim=1)
     grad_x, grad_matrix, grad_bias = _conv_backward(grad_mixed, x, step.matrix)
@@ -190,6 +204,11 @@ def step_backward(
             for gradient in (grad_weight1, grad_bias1, grad_weight2, grad_bias2, grad_weight3, grad_bias3)
         ),
     ]
+
+
+def _relu_backward_(grad: Tensor, output: Tensor) -> None:
+    """Set the gradient to 0, in place, where the ReLU gave 0."""
+    torch.ops.aten.threshold_backward.grad_input(grad, output, 0, grad_input=grad)
 
 
 def _conv_backward(grad: Tensor, x: Tensor, weight: Tensor, padding: int = 0) -> tuple[Tensor, Tensor, Tensor]:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from glow_pipeline.device import describe_device, resolve_device
+from glow_pipeline.device import describe_device, keep_freed_memory, resolve_device
 from glow_pipeline.images.loader import Batches
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.outliers.metrics import detection_metrics, roc_points
@@ -19,8 +19,9 @@ def score_images(
     glow_model: TrainedGlow, images: ImageTable, ood: OodParameters, seed: int, device: str
 ) -> pd.DataFrame:
     """One row an image: its set, its file if it has one of its own, its label, its nll in bits per dimension."""
-    flow = glow_model.flow.to(resolve_device(device))
-    scores = nll(flow, Batches(images, ood.batch_size, resolve_device(device)), seed)
+    resolved = resolve_device(device)
+    keep_freed_memory(resolved)
+    scores = nll(glow_model.flow.to(resolved), Batches(images, ood.batch_size, resolved), seed)
     return pd.DataFrame(
         {
             "source": images.record.name,

@@ -7,7 +7,7 @@ import torch
 from matplotlib.figure import Figure
 
 from glow_pipeline.datasets.checkpoint import CheckpointSlot
-from glow_pipeline.device import describe_device, resolve_device, threads_for
+from glow_pipeline.device import describe_device, keep_freed_memory, resolve_device, threads_for
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.flow import Dequantization, Glow
 from glow_pipeline.flow.fused import Execution
@@ -85,6 +85,7 @@ def train_glow(
     device = resolve_device(checked.device)
     flow = untrained_glow.to(device)
     flow.execution = Execution(settings.activations)
+    keep_freed_memory(device)
 
     def record(history: History) -> ModelRecord:
         return ModelRecord(
