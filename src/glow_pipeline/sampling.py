@@ -35,7 +35,7 @@ def vary_temperature(model: Glow, n: int, frames: int, generator: torch.Generato
     """The same n latents at `frames` temperatures from 0 to 2."""
     eps = model.draw_latents(n, generator)
     temperatures = np.linspace(0, HIGHEST_TEMPERATURE, frames).tolist()
-    return Movement(temperatures, [model.decode(eps, t, y) for t in _watched(temperatures)])
+    return Movement(temperatures, [model.decode(eps, t, y) for t in _watched(model, temperatures)])
 
 
 @torch.no_grad()
@@ -65,7 +65,7 @@ def interpolate(
             [(1 - part) * a + part * b for a, b in zip(eps_start, eps_end, strict=True)],
             y=y_start if part < 0.5 else y_end,
         )
-        for part in _watched(parts)
+        for part in _watched(model, parts)
     ]
     return Movement(parts, images)
 
@@ -75,6 +75,7 @@ def there_and_back(images: list[Tensor]) -> list[Tensor]:
     return images + images[-2:0:-1]
 
 
-def _watched(steps: list[float]) -> Iterator[float]:
-    """The steps, with a progress bar when they take long."""
-    return iter(tqdm(steps, desc="sample", unit="picture", delay=2, leave=False))
+def _watched(model: Glow, steps: list[float]) -> Iterator[float]:
+    """The steps, with a progress bar when they take long; the model does not change on the way."""
+    with model.unchanging():
+        yield from tqdm(steps, desc="sample", unit="picture", delay=2, leave=False)

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from glow_pipeline.flow import Glow
+from glow_pipeline.flow import Glow, fused
 from glow_pipeline.flow.fused import Activations, Execution
+from glow_pipeline.flow.step import FlowStep
 from tests.flow.helpers import OPTIONS, every_model, gaussian, perturbed, small_glow
 
 MODES: tuple[Activations, ...] = ("stored", "checkpointed", "reversible")
@@ -153,3 +154,34 @@ def test_low_precision_is_for_the_coupling_networks_alone() -> None:
         model.execution = Execution()
         eps, _ = model(x)
         torch.testing.assert_close(model.inverse(eps), x, rtol=1e-4, atol=1e-4)
+
+
+def test_an_unchanging_model_prepares_once_and_forgets_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, x = glow(), gaussian(2, 3, 8, 16)
+    prepared: list[int] = []
+    prepare = fused.prepare
+
+    def counted(steps: list[FlowStep]) -> fused.Prepared:
+        prepared.append(len(steps))
+        return prepare(steps)
+
+    with torch.no_grad():
+        expected = model.log_density(model.to_top(x))
+        eps, _ = model(x)
+    monkeypatch.setattr(fused, "prepare", counted)
+    with model.unchanging(), torch.no_grad():
+        for _ in range(3):
+            assert torch.equal(model.log_density(model.to_top(x)), expected)
+            torch.testing.assert_close(model.inverse(eps), x, rtol=1e-9, atol=1e-9)
+    assert prepared == [3, 3]  # a level each
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1)
+        assert not torch.equal(model.log_density(model.to_top(x)), expected)
+
+
+def test_gradients_reach_the_parameters_of_an_unchanging_model() -> None:
+    model, x = glow(), gaussian(2, 3, 8, 16)
+    with model.unchanging():
+        inside = log_prob_and_gradients(model, x)
+    assert_same(inside, log_prob_and_gradients(model, x), 1e-12)

@@ -15,6 +15,7 @@ two passes is a choice, whose gradients are the same:
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 import torch
@@ -65,26 +66,46 @@ class Hidden(NamedTuple):
     scale: Tensor | None  # (B, C2, H, W) of an affine coupling
 
 
-def fold(steps: "list[FlowStep]") -> tuple[list[Folded], Tensor]:
-    """The folded parameters of a level's steps, and the log|det| of their linear parts a pixel, a scalar.
+@dataclass(frozen=True)
+class Prepared:
+    """What a level's parameters come to, for any number of passes until they change.
 
-    All steps together, because a small operation costs as much as its call.
+    Attributes:
+        folded: of each step.
+        log_abs_det: the log|det| of the linear parts of all steps a pixel, a scalar.
+        affine: whether the couplings are.
     """
+
+    folded: list[Folded]
+    log_abs_det: Tensor
+    affine: bool
+
+    @cached_property
+    def inverse_matrices(self) -> list[Tensor]:
+        """Inverses (C, C, 1, 1) of all matrices."""
+        return _inverses(self.folded)
+
+
+def prepare(steps: "list[FlowStep]") -> Prepared:
+    """Fold the parameters of a level; all steps together, because a small operation costs as much as its call."""
     log_scales = torch.stack([step.actnorm.log_scale.flatten() for step in steps])  # (K, C)
     shifts = torch.stack([step.actnorm.bias.flatten() for step in steps])
     permutations = torch.stack([step.permutation.matrix() for step in steps]).to(log_scales)  # (K, C, C)
     matrices = permutations * log_scales.exp()[:, None, :]
     biases = (matrices @ shifts[:, :, None]).squeeze(2)
-    log_abs_det = log_scales.sum() + log_abs_dets([step.permutation for step in steps])
     networks = [step.coupling.network for step in steps]
-    folded = (
+    stacked = (
         matrices[..., None, None],
         biases,
         *_scaled([(n.conv1.weight, n.actnorm1.bias, n.actnorm1.log_scale) for n in networks]),
         *_scaled([(n.conv2.weight, n.actnorm2.bias, n.actnorm2.log_scale) for n in networks]),
         *_scaled([(n.conv3.conv.weight, cast(Tensor, n.conv3.conv.bias), 3 * n.conv3.log_scale) for n in networks]),
     )
-    return [Folded(*tensors) for tensors in zip(*(stacked.unbind() for stacked in folded), strict=True)], log_abs_det
+    return Prepared(
+        [Folded(*of_step) for of_step in zip(*(tensor.unbind() for tensor in stacked), strict=True)],
+        log_scales.sum() + log_abs_dets([step.permutation for step in steps]),
+        steps[0].coupling.affine,
+    )
 
 
 def _scaled(convs: "list[tuple[Tensor, Tensor, Tensor]]") -> tuple[Tensor, Tensor]:
@@ -94,26 +115,23 @@ def _scaled(convs: "list[tuple[Tensor, Tensor, Tensor]]") -> tuple[Tensor, Tenso
     return torch.stack(weights) * scales[:, :, None, None, None], torch.stack([b.flatten() for b in biases]) * scales
 
 
-def run(steps: "list[FlowStep]", x: Tensor, execution: Execution) -> tuple[Tensor, Tensor]:
+def run(level: Prepared, x: Tensor, execution: Execution) -> tuple[Tensor, Tensor]:
     """All steps of a level: x (B, C, H, W) -> y of the same shape, logdet (B,)."""
-    folded, log_abs_det = fold(steps)
-    affine = steps[0].coupling.affine
     if torch.is_grad_enabled():
-        flat = [tensor for step in folded for tensor in step]
-        y, logdet = _Steps.apply(x, execution, affine, *flat)
+        flat = [tensor for step in level.folded for tensor in step]
+        y, logdet = _Steps.apply(x, execution, level.affine, *flat)
     else:
         y, logdet = x, x.new_zeros(len(x))
-        for step in folded:
-            y, step_logdet, _ = step_forward(y, step, affine, execution.network_dtype)
+        for step in level.folded:
+            y, step_logdet, _ = step_forward(y, step, level.affine, execution.network_dtype)
             logdet = logdet + step_logdet
-    return y, logdet + log_abs_det * (x.shape[2] * x.shape[3])
+    return y, logdet + level.log_abs_det * (x.shape[2] * x.shape[3])
 
 
-def inverse(steps: "list[FlowStep]", y: Tensor) -> Tensor:
+def inverse(level: Prepared, y: Tensor) -> Tensor:
     """The inverse of `run`."""
-    folded, _ = fold(steps)
-    for step, matrix in zip(reversed(folded), reversed(_inverses(folded)), strict=True):
-        y = step_inverse(y, step, matrix, steps[0].coupling.affine)
+    for step, matrix in zip(reversed(level.folded), reversed(level.inverse_matrices), strict=True):
+        y = step_inverse(y, step, matrix, level.affine)
     return y
 
 
@@ -190,9 +208,9 @@ def step_backward(
     low = hidden.first.dtype
     weight1, weight2, weight3 = (weight.to(low) for weight in (step.weight1, step.weight2, step.weight3))
     grad_hidden, grad_weight3, grad_bias3 = _conv_backward(grad_out.to(low), hidden.second, weight3, padding=1)
-    _relu_backward_(grad_hidden, hidden.second)
+    grad_hidden = torch.ops.aten.threshold_backward(grad_hidden, hidden.second, 0)
     grad_hidden, grad_weight2, grad_bias2 = _conv_backward(grad_hidden, hidden.first, weight2)
-    _relu_backward_(grad_hidden, hidden.first)
+    grad_hidden = torch.ops.aten.threshold_backward(grad_hidden, hidden.first, 0)
     grad_x1, grad_weight1, grad_bias1 = _conv_backward(grad_hidden, y[:, :c1].to(low), weight1, padding=1)
     grad_mixed = torch.cat([grad_y1 + grad_x1, grad_x2], dim=1)
     grad_x, grad_matrix, grad_bias = _conv_backward(grad_mixed, x, step.matrix)
@@ -204,11 +222,6 @@ def step_backward(
             for gradient in (grad_weight1, grad_bias1, grad_weight2, grad_bias2, grad_weight3, grad_bias3)
         ),
     ]
-
-
-def _relu_backward_(grad: Tensor, output: Tensor) -> None:
-    """Set the gradient to 0, in place, where the ReLU gave 0."""
-    torch.ops.aten.threshold_backward.grad_input(grad, output, 0, grad_input=grad)
 
 
 def _conv_backward(grad: Tensor, x: Tensor, weight: Tensor, padding: int = 0) -> tuple[Tensor, Tensor, Tensor]:

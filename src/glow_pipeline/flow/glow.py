@@ -1,6 +1,8 @@
 """The whole flow: L levels of squeeze, K steps and split (Glow, figure 2b)."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple, cast
 
 import torch
@@ -21,12 +23,22 @@ class Level(nn.Module):
         super().__init__()
         self.squeeze = Squeeze()
         self.steps = nn.ModuleList(steps)
+        self._kept: fused.Prepared | None = None
+
+    @torch.no_grad()
+    def prepare(self) -> None:
+        """Fold the parameters now, for all passes without gradients until `forget`."""
+        self._kept = fused.prepare(self._steps)
+
+    def forget(self) -> None:
+        self._kept = None
 
     def forward(self, x: Tensor, execution: fused.Execution | None = None) -> tuple[Tensor, Tensor]:
         """Without `execution` by the plain layers, which is slower and says what is meant."""
         x, logdet = self.squeeze(x)
         if execution is not None:
-            return fused.run(self._steps, x.contiguous(memory_format=torch.channels_last), execution)
+            x = x.contiguous(memory_format=torch.channels_last)
+            return fused.run(self._prepared(), x, execution)
         for step in self.steps:
             x, step_logdet = step(x)
             logdet = logdet + step_logdet
@@ -34,10 +46,14 @@ class Level(nn.Module):
 
     def inverse(self, y: Tensor, execution: fused.Execution | None = None) -> Tensor:
         if execution is not None:
-            return self.squeeze.inverse(fused.inverse(self._steps, y))
+            return self.squeeze.inverse(fused.inverse(self._prepared(), y))
         for step in reversed(self._steps):
             y = step.inverse(y)
         return self.squeeze.inverse(y)
+
+    def _prepared(self) -> fused.Prepared:
+        kept = None if torch.is_grad_enabled() else self._kept
+        return kept or fused.prepare(self._steps)
 
     @property
     def _steps(self) -> list[FlowStep]:
@@ -191,6 +207,21 @@ class Glow(nn.Module):
     def bits_per_dim(self, log_prob: Tensor) -> Tensor:
         """log-probabilities in nats, any shape -> -log_prob / (C H W log 2)."""
         return -log_prob / (self.dimensions * math.log(2))
+
+    @contextmanager
+    def unchanging(self) -> Iterator[None]:
+        """Within this block the parameters stay as they are.
+
+        What is made of them, folded weights, determinants and inverses, is made once for all passes without gradients.
+        """
+        levels = cast(list[Level], list(self.levels))
+        for level in levels:
+            level.prepare()
+        try:
+            yield
+        finally:
+            for level in levels:
+                level.forget()
 
     # Sampling --------------------------------------------------------------------------------
 

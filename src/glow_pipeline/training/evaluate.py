@@ -33,10 +33,11 @@ def log_probs(
     model.eval()
     first = 0
     try:
-        for images, labels in tqdm(batches, desc=description, unit="batch", delay=2, leave=False):
-            noise = _noise(images, seed, first)
-            yield model.log_prob(images, noise, labels if labelled else None).cpu()
-            first += len(images)
+        with model.unchanging():
+            for images, labels in tqdm(batches, desc=description, unit="batch", delay=2, leave=False):
+                noise = _noise(images, seed, first)
+                yield model.log_prob(images, noise, labels if labelled else None).cpu()
+                first += len(images)
     finally:
         model.train(training)
 
