@@ -203,7 +203,7 @@ class Peer:
         return took
 
     def peak_memory(self) -> int:
-        """Bytes: the most that the process has ever had, its imports included; it ends with this."""
+        """The most bytes that the process ever had, imports included, or had on a GPU; it ends with this."""
         self._pipe.send(("memory", 0))
         peak: int = self._pipe.recv()
         self._process.join()
@@ -223,7 +223,8 @@ def serve(pipe: Connection, options: argparse.Namespace, build: str) -> None:
     while True:
         task, number = pipe.recv()
         if task == "memory":
-            pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+            of_process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+            pipe.send(torch.cuda.max_memory_allocated(device) if device.type == "cuda" else of_process)
             return
         _synchronize(device)
         started = time.perf_counter()
