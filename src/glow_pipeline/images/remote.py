@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.client import HTTPException
@@ -14,7 +15,7 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.images.source import SourceFile
+from glow_pipeline.images.source import SourceFile, Split
 
 BLOCK = 2**20
 TIMEOUT = 30.0  # seconds without an answer, not for the whole file
@@ -74,7 +75,7 @@ class RemoteFile:
                 _download(url, part)
             except (OSError, HTTPException) as error:  # no network, no answer, a line that drops
                 if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                    part.unlink()
+                    part.unlink(missing_ok=True)
                     raise GlowPipelineError(
                         f"{path.parent}: the disk is full ({self.name}); make room, or move data/"
                     ) from None
@@ -90,6 +91,22 @@ class RemoteFile:
         where = self.manual or " or ".join(self.urls)
         network = ", or connect to the network" if self.urls else ""
         raise GlowPipelineError(f"{path}: {state}{problem}; put {self.name} there, from {where}{network}")
+
+
+@dataclass(frozen=True)
+class Published:
+    """A source's published files: the folder below the raw data folder, and which of them a split needs."""
+
+    folder: str
+    needed: Callable[[Split], Sequence[RemoteFile]]
+
+    def files(self, raw: Path, split: Split) -> list[SourceFile]:
+        """As `Source.files`."""
+        return [file.verified(raw / self.folder) for file in self.needed(split)]
+
+    def lies_at(self, raw: Path, split: Split) -> list[Path]:
+        """As `Source.lies_at`."""
+        return [raw / self.folder / file.name for file in self.needed(split)]
 
 
 def _download(url: str, part: Path) -> None:

@@ -12,18 +12,15 @@ import numpy as np
 
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.images.archives import DAMAGED_ZIP, Names, ZipImages
-from glow_pipeline.images.remote import RemoteFile
-from glow_pipeline.images.source import EncodedSplit, Source, SourceFile, Split
+from glow_pipeline.images.remote import Published, RemoteFile
+from glow_pipeline.images.source import EncodedSplit, Source, Split
 
 ATTRIBUTE = "Smiling"
 MANUAL = "the Google Drive that http://mmlab.ie.cuhk.edu.hk/projects/CelebA.html links to (it refuses programs)"
 IMAGES = RemoteFile("img_align_celeba.zip", "00d2c5bc6d35e252742224ab0c1e8fcb", manual=MANUAL)
 ATTRIBUTES = RemoteFile("list_attr_celeba.txt", "75e246fa4810816ffd6ee81facbd244c", manual=MANUAL)
 PARTITION = RemoteFile("list_eval_partition.txt", "d32c9cbf5e040fd4025c592c306e6668", manual=MANUAL)
-
-
-def _files(raw: Path, _split: Split) -> list[SourceFile]:
-    return [remote.verified(raw / "celeba") for remote in (IMAGES, ATTRIBUTES, PARTITION)]
+PUBLISHED = Published("celeba", lambda _split: [IMAGES, ATTRIBUTES, PARTITION])
 
 
 def _open(files: Sequence[Path], split: Split) -> EncodedSplit:
@@ -59,8 +56,8 @@ CELEBA = Source(
     num_classes=2,
     licence="non-commercial research",
     counts=(162_770, 19_867, 19_962),
-    files=_files,
+    files=PUBLISHED.files,
     open=_open,
-    lies_at=lambda raw, _split: [raw / "celeba" / file.name for file in (IMAGES, ATTRIBUTES, PARTITION)],
+    lies_at=PUBLISHED.lies_at,
     manual=MANUAL,
 )

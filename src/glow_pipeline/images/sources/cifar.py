@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.images.remote import RemoteFile
-from glow_pipeline.images.source import ArraySplit, Source, SourceFile, Split
+from glow_pipeline.images.remote import Published, RemoteFile
+from glow_pipeline.images.source import ArraySplit, Source, Split
 
 PIXELS = 3 * 32 * 32
 CHUNK = 2500  # records
@@ -51,10 +51,6 @@ CIFAR100_LAYOUT = _Layout(
 )
 
 
-def _files(layout: _Layout, raw: Path, _split: Split) -> list[SourceFile]:
-    return [layout.archive.verified(raw / "cifar")]
-
-
 def _open(layout: _Layout, files: Sequence[Path], split: Split) -> ArraySplit:
     # Copied by astype: a view would keep the pixels in memory.
     labels = [records[:, layout.label_bytes - 1].astype(np.int64) for records in _records(layout, files[0], split)]
@@ -82,6 +78,7 @@ def _records(layout: _Layout, path: Path, split: Split) -> Iterator[NDArray[np.u
 
 
 def _source(name: str, title: str, layout: _Layout, num_classes: int) -> Source:
+    published = Published("cifar", lambda _split: [layout.archive])
     return Source(
         name=name,
         title=title,
@@ -92,9 +89,9 @@ def _source(name: str, title: str, layout: _Layout, num_classes: int) -> Source:
         num_classes=num_classes,
         licence="none stated; cite Krizhevsky 2009",
         counts=(50_000, 0, 10_000),
-        files=partial(_files, layout),
+        files=published.files,
         open=partial(_open, layout),
-        lies_at=lambda raw, _split: [raw / "cifar" / layout.archive.name],
+        lies_at=published.lies_at,
     )
 
 

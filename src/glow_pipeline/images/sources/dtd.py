@@ -15,7 +15,7 @@ import numpy as np
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.files import sha256, written_whole
 from glow_pipeline.images.archives import TarImages, tar_members
-from glow_pipeline.images.remote import RemoteFile
+from glow_pipeline.images.remote import Published, RemoteFile
 from glow_pipeline.images.source import EncodedSplit, Source, SourceFile, Split
 
 PARTITION = 1
@@ -26,8 +26,11 @@ REMOTE = RemoteFile(
 )
 
 
-def _files(raw: Path, _split: Split) -> list[SourceFile]:
-    archive = REMOTE.verified(raw / "dtd")
+PUBLISHED = Published("dtd", lambda _split: [REMOTE])
+
+
+def _files(raw: Path, split: Split) -> list[SourceFile]:
+    (archive,) = PUBLISHED.files(raw, split)
     unzipped = archive.path.with_suffix("")
     if not unzipped.is_file():
         try:
@@ -78,5 +81,5 @@ DTD = Source(
     counts=(1_880, 1_880, 1_880),
     files=_files,
     open=_open,
-    lies_at=lambda raw, _split: [raw / "dtd" / REMOTE.name],
+    lies_at=PUBLISHED.lies_at,
 )

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.images.remote import RemoteFile
-from glow_pipeline.images.source import ArraySplit, Source, SourceFile, Split
+from glow_pipeline.images.remote import Published, RemoteFile
+from glow_pipeline.images.source import ArraySplit, Source, Split
 
 CHUNK = 4096
 
@@ -42,10 +42,6 @@ def _needed(remote: list[RemoteFile], split: Split) -> list[RemoteFile]:
     """The images and the labels of a split."""
     prefix = "train" if split == "train" else "t10k"
     return [file for file in remote if file.name.startswith(prefix)]
-
-
-def _files(folder: str, remote: list[RemoteFile], raw: Path, split: Split) -> list[SourceFile]:
-    return [file.verified(raw / folder / "raw") for file in _needed(remote, split)]
 
 
 def _open(files: Sequence[Path], _split: Split) -> ArraySplit:
@@ -86,6 +82,7 @@ def _shape(stream: gzip.GzipFile) -> tuple[int, ...]:
 
 
 def _source(name: str, title: str, folder: str, remote: list[RemoteFile], licence: str, mirrors: bool) -> Source:
+    published = Published(f"{folder}/raw", partial(_needed, remote))
     return Source(
         name=name,
         title=title,
@@ -96,9 +93,9 @@ def _source(name: str, title: str, folder: str, remote: list[RemoteFile], licenc
         num_classes=10,
         licence=licence,
         counts=(60_000, 0, 10_000),
-        files=partial(_files, folder, remote),
+        files=published.files,
         open=_open,
-        lies_at=lambda raw, split: [raw / folder / "raw" / file.name for file in _needed(remote, split)],
+        lies_at=published.lies_at,
         mirrors=mirrors,
     )
 

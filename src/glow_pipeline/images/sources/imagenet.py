@@ -15,8 +15,8 @@ import numpy as np
 
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.images.archives import TarImages, tar_members
-from glow_pipeline.images.remote import RemoteFile
-from glow_pipeline.images.source import EncodedSplit, Source, SourceFile, Split
+from glow_pipeline.images.remote import Published, RemoteFile
+from glow_pipeline.images.source import EncodedSplit, Source, Split
 
 MANUAL = "https://image-net.org/challenges/LSVRC/2012/2012-downloads.php (free account for research)"
 DEVKIT = RemoteFile("ILSVRC2012_devkit_t12.tar.gz", "fa75699e90414af021442c21a62c3abf", manual=MANUAL)
@@ -24,11 +24,7 @@ ARCHIVES: dict[Split, RemoteFile] = {
     "train": RemoteFile("ILSVRC2012_img_train.tar", "1d675b47d978889d74fa0da5fadfb00e", manual=MANUAL),
     "test": RemoteFile("ILSVRC2012_img_val.tar", "29b22e2961454d5413ddabcf34fc5622", manual=MANUAL),
 }
-
-
-def _files(raw: Path, split: Split) -> list[SourceFile]:
-    folder = raw / "imagenet"
-    return [DEVKIT.verified(folder), ARCHIVES[split].verified(folder)]
+PUBLISHED = Published("imagenet", lambda split: [DEVKIT, ARCHIVES[split]])
 
 
 def _open(files: Sequence[Path], split: Split) -> EncodedSplit:
@@ -94,8 +90,8 @@ IMAGENET = Source(
     num_classes=1000,
     licence="non-commercial research",
     counts=(1_281_167, 0, 50_000),
-    files=_files,
+    files=PUBLISHED.files,
     open=_open,
-    lies_at=lambda raw, split: [raw / "imagenet" / file.name for file in (DEVKIT, ARCHIVES[split])],
+    lies_at=PUBLISHED.lies_at,
     manual=MANUAL,
 )

@@ -11,8 +11,8 @@ import numpy as np
 
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.images.archives import TarImages, TarMember, tar_members
-from glow_pipeline.images.remote import RemoteFile
-from glow_pipeline.images.source import EncodedSplit, Source, SourceFile, Split
+from glow_pipeline.images.remote import Published, RemoteFile
+from glow_pipeline.images.source import EncodedSplit, Source, Split
 
 BASE = "http://data.csail.mit.edu/places/places365/"
 LISTS = RemoteFile(
@@ -25,11 +25,7 @@ ARCHIVES: dict[Split, RemoteFile] = {
     "train": RemoteFile(TRAIN, "53ca1c756c3d1e7809517cc47c5561c5", (f"{BASE}{TRAIN}",)),
     "test": RemoteFile("val_256.tar", "e27b17d8d44f4af9a78502beb927f808", (f"{BASE}val_256.tar",)),
 }
-
-
-def _files(raw: Path, split: Split) -> list[SourceFile]:
-    folder = raw / "places365"
-    return [LISTS.verified(folder), ARCHIVES[split].verified(folder)]
+PUBLISHED = Published("places365", lambda split: [LISTS, ARCHIVES[split]])
 
 
 def _open(files: Sequence[Path], split: Split) -> EncodedSplit:
@@ -75,7 +71,7 @@ PLACES365 = Source(
     num_classes=365,
     licence="images for research only, lists CC BY",
     counts=(1_803_460, 0, 36_500),
-    files=_files,
+    files=PUBLISHED.files,
     open=_open,
-    lies_at=lambda raw, split: [raw / "places365" / file.name for file in (LISTS, ARCHIVES[split])],
+    lies_at=PUBLISHED.lies_at,
 )

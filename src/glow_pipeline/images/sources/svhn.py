@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.images.remote import RemoteFile
-from glow_pipeline.images.source import ArraySplit, Source, SourceFile, Split
+from glow_pipeline.images.remote import Published, RemoteFile
+from glow_pipeline.images.source import ArraySplit, Source, Split
 
 CHUNK = 4096
 BASE = "http://ufldl.stanford.edu/housenumbers/"
@@ -22,10 +22,7 @@ REMOTE: dict[Split, RemoteFile] = {
     "train": RemoteFile("train_32x32.mat", "e26dedcc434d2e4c54c9b2d4a06d8373", (f"{BASE}train_32x32.mat",)),
     "test": RemoteFile("test_32x32.mat", "eb5a983be6a315427106f1b164d9cef3", (f"{BASE}test_32x32.mat",)),
 }
-
-
-def _files(raw: Path, split: Split) -> list[SourceFile]:
-    return [REMOTE[split].verified(raw / "svhn")]
+PUBLISHED = Published("svhn", lambda split: [REMOTE[split]])
 
 
 def _open(files: Sequence[Path], _split: Split) -> ArraySplit:
@@ -61,8 +58,8 @@ SVHN = Source(
     num_classes=10,
     licence="non-commercial use only",
     counts=(73_257, 0, 26_032),
-    files=_files,
+    files=PUBLISHED.files,
     open=_open,
-    lies_at=lambda raw, split: [raw / "svhn" / REMOTE[split].name],
+    lies_at=PUBLISHED.lies_at,
     mirrors=False,
 )

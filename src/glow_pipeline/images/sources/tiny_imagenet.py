@@ -13,8 +13,8 @@ import numpy as np
 
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.images.archives import DAMAGED_ZIP, Names, ZipImages
-from glow_pipeline.images.remote import RemoteFile
-from glow_pipeline.images.source import EncodedSplit, Source, SourceFile, Split
+from glow_pipeline.images.remote import Published, RemoteFile
+from glow_pipeline.images.source import EncodedSplit, Source, Split
 
 ROOT = "tiny-imagenet-200"
 REMOTE = RemoteFile(
@@ -22,10 +22,7 @@ REMOTE = RemoteFile(
     "90528d7ca1a48142e341f4ef8d21d0de",
     ("http://cs231n.stanford.edu/tiny-imagenet-200.zip",),
 )
-
-
-def _files(raw: Path, _split: Split) -> list[SourceFile]:
-    return [REMOTE.verified(raw / "tinyimagenet")]
+PUBLISHED = Published("tinyimagenet", lambda _split: [REMOTE])
 
 
 def _open(files: Sequence[Path], split: Split) -> EncodedSplit:
@@ -56,7 +53,7 @@ TINYIMAGENET = Source(
     num_classes=200,
     licence="non-commercial research, as ImageNet",
     counts=(100_000, 0, 10_000),
-    files=_files,
+    files=PUBLISHED.files,
     open=_open,
-    lies_at=lambda raw, _split: [raw / "tinyimagenet" / REMOTE.name],
+    lies_at=PUBLISHED.lies_at,
 )
