@@ -175,19 +175,20 @@ def network(y1: Tensor, step: Folded, dtype: torch.dtype | None) -> tuple[Tensor
 
 def step_inverse(y: Tensor, step: Folded, inverse_matrix: Tensor, affine: bool) -> Tensor:
     """The inverse of a step, given the inverse of its matrix (C, C, 1, 1)."""
+    out, *_ = network(y[:, : step.weight1.shape[1]], step, None)
+    return _inverse_given(out, y, step, inverse_matrix, affine)
+
+
+def _inverse_given(out: Tensor, y: Tensor, step: Folded, inverse_matrix: Tensor, affine: bool) -> Tensor:
+    """`step_inverse`, given what the coupling network answered."""
     c1 = step.weight1.shape[1]
-    out, *_ = network(y[:, :c1], step, None)
-    return _linear_inverse(y, out, step.bias, inverse_matrix, affine)
-
-
-def _linear_inverse(y: Tensor, out: Tensor, bias: Tensor, inverse_matrix: Tensor, affine: bool) -> Tensor:
-    y1, y2 = y.split([y.shape[1] - out.shape[1] // (1 + affine), out.shape[1] // (1 + affine)], dim=1)
+    y1, y2 = y[:, :c1], y[:, c1:]
     if affine:
         shift, s = out.chunk(2, dim=1)
         x2 = y2 * torch.exp(-F.logsigmoid(s + 2)) - shift
     else:
         x2 = y2 - out
-    return F.conv2d(torch.cat([y1, x2], dim=1) - bias[:, None, None], inverse_matrix)
+    return F.conv2d(torch.cat([y1, x2], dim=1) - step.bias[:, None, None], inverse_matrix)
 
 
 def step_backward(
@@ -266,16 +267,11 @@ class _Steps(torch.autograd.Function):
             if activations == "stored":
                 scale = kept.pop() if ctx.affine else None
                 second, first = kept.pop(), kept.pop()
-                hidden = Hidden(first, second, scale)
             else:
                 out, first, second = network(y[:, : step.weight1.shape[1]], step, dtype)
                 scale = torch.sigmoid(out.chunk(2, dim=1)[1] + 2) if ctx.affine else None
-                hidden = Hidden(first, second, scale)
-            if activations == "reversible":
-                x = _linear_inverse(y, out, step.bias, inverses[k], ctx.affine)
-            else:
-                x = kept.pop()
-            grad_y, of_step = step_backward(grad_y, grad_logdet, x, y, hidden, step)
+            x = _inverse_given(out, y, step, inverses[k], ctx.affine) if activations == "reversible" else kept.pop()
+            grad_y, of_step = step_backward(grad_y, grad_logdet, x, y, Hidden(first, second, scale), step)
             gradients.append(of_step)
             y = x
         flat = [gradient for of_step in reversed(gradients) for gradient in of_step]

@@ -126,6 +126,13 @@ def tar_members(path: Path) -> Iterator[TarMember]:
         raise GlowPipelineError(f"{path}: not a whole tar archive ({damaged}); delete it and fetch it again") from None
 
 
+def read_text(archive: Path, member: TarMember) -> str:
+    """The whole of a text file in an uncompressed tar archive; UnicodeDecodeError where it is none."""
+    with archive.open("rb") as file:
+        file.seek(member.offset)
+        return file.read(member.size).decode()
+
+
 def _regular(archive: tarfile.TarFile, file: IO[bytes]) -> Iterator[tarfile.TarInfo]:
     while (member := archive.next()) is not None:
         archive.members.clear()  # type: ignore[attr-defined]  # tarfile would keep them all, at more than a kilobyte each

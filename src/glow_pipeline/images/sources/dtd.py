@@ -14,7 +14,7 @@ import numpy as np
 
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.files import sha256, written_whole
-from glow_pipeline.images.archives import TarImages, tar_members
+from glow_pipeline.images.archives import TarImages, read_text, tar_members
 from glow_pipeline.images.remote import Published, RemoteFile
 from glow_pipeline.images.source import EncodedSplit, Source, SourceFile, Split
 
@@ -47,14 +47,7 @@ def _open(files: Sequence[Path], split: Split) -> EncodedSplit:
     parts = ("train", "val") if split == "train" else ("test",)
     images, labels = TarImages(), []
     try:
-        with archive.open("rb") as file:
-
-            def lines(name: str) -> list[str]:
-                member = members[f"dtd/labels/{name}{PARTITION}.txt"]
-                file.seek(member.offset)
-                return file.read(member.size).decode().split()
-
-            listed = [lines(part) for part in parts]
+        listed = [read_text(archive, members[f"dtd/labels/{part}{PARTITION}.txt"]).split() for part in parts]
         names = sorted({line.split("/")[0] for line in listed[0]})
         label_of = {name: label for label, name in enumerate(names)}
         for line in [line for part in listed for line in part]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.images.archives import TarImages, TarMember, tar_members
+from glow_pipeline.images.archives import TarImages, TarMember, read_text, tar_members
 from glow_pipeline.images.remote import Published, RemoteFile
 from glow_pipeline.images.source import EncodedSplit, Source, Split
 
@@ -52,9 +52,7 @@ def _numbers(lists: Path, name: str) -> dict[str, int]:
     for member in tar_members(lists):
         if member.name.rpartition("/")[2] == name:
             try:
-                with lists.open("rb") as file:
-                    file.seek(member.offset)
-                    lines = file.read(member.size).decode().splitlines()
+                lines = read_text(lists, member).splitlines()
                 return {what: int(number) for what, number in (line.split() for line in lines if line.strip())}
             except ValueError as damaged:
                 raise GlowPipelineError(f"{lists}: {name} is damaged ({damaged}); fetch it again") from None
