@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from glow_pipeline.device import describe_device, keep_freed_memory, resolve_device
 from glow_pipeline.flow import Glow
-from glow_pipeline.flow.fused import Activations, Execution
+from glow_pipeline.flow.execution import Activations, Execution
 
 CHANNELS, SIDE = 3, 32
 MEASURE = "normflows"  # what the ratios are to

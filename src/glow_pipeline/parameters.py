@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.flow.fused import Activations
+from glow_pipeline.flow.execution import Activations
 from glow_pipeline.flow.step import FlowCoupling, FlowPermutation
 from glow_pipeline.images.image_set import ImageSet
 from glow_pipeline.images.registry import FOLDER, SOURCES

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from glow_pipeline.flow import Glow, fused
-from glow_pipeline.flow.fused import Activations, Execution
+from glow_pipeline.flow import Glow, folding
+from glow_pipeline.flow import glow as glow_module
+from glow_pipeline.flow.execution import Activations, Execution
 from glow_pipeline.flow.step import FlowStep
 from tests.flow.helpers import OPTIONS, every_model, gaussian, perturbed, small_glow
 
@@ -144,7 +145,7 @@ def test_each_mode_keeps_less_than_the_one_before(saved_bytes: list[int]) -> Non
 def test_low_precision_is_for_the_coupling_networks_alone() -> None:
     model, x = glow(K=4).float(), gaussian(4, 3, 8, 16).float()
     exact, _, _ = log_prob_and_gradients(model, x)
-    model.execution = Execution(network_dtype=torch.bfloat16)
+    model.execution = Execution(precision="bfloat16")
     low, _, gradients = log_prob_and_gradients(model, x)
     assert low.dtype == torch.float32
     assert not torch.equal(low, exact)
@@ -159,16 +160,16 @@ def test_low_precision_is_for_the_coupling_networks_alone() -> None:
 def test_an_unchanging_model_prepares_once_and_forgets_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     model, x = glow(), gaussian(2, 3, 8, 16)
     prepared: list[int] = []
-    prepare = fused.prepare
+    prepare = folding.prepare
 
-    def counted(steps: list[FlowStep]) -> fused.Prepared:
+    def counted(steps: list[FlowStep]) -> folding.Prepared:
         prepared.append(len(steps))
         return prepare(steps)
 
     with torch.no_grad():
         expected = model.log_density(model.to_top(x))
         eps, _ = model(x)
-    monkeypatch.setattr(fused, "prepare", counted)
+    monkeypatch.setattr(glow_module, "prepare", counted)
     with model.unchanging(), torch.no_grad():
         for _ in range(3):
             assert torch.equal(model.log_density(model.to_top(x)), expected)

@@ -1,8 +1,7 @@
 """The steps of a level in fewer and larger operations, with a backward pass of their own.
 
-The plain layers say what a step is: actnorm, permutation, coupling. Here the same map is computed with their parameters
-folded together: actnorm and permutation are one 1x1 convolution, the actnorms and scales inside a coupling network
-belong to its convolutions. Tests hold both to each other.
+The plain layers say what a step is: actnorm, permutation, coupling. Here the same map is computed from their folded
+parameters (`folding`). Tests hold both to each other.
 
 The backward pass is written out because it then keeps what it needs and no more, and can do without: a step's input is
 the step before's output, and of a step everything else follows from its output y = [x1, y2]. What is kept between the
@@ -14,48 +13,15 @@ two passes is a choice, whose gradients are the same:
                   (Gomez et al. 2017, arXiv:1707.04585)
 """
 
-from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from glow_pipeline.flow.permutation import log_abs_dets
-
-if TYPE_CHECKING:
-    from glow_pipeline.flow.step import FlowStep
-
-Activations = Literal["stored", "checkpointed", "reversible"]
-
-
-@dataclass(frozen=True)
-class Execution:
-    """How a flow is computed, which changes what it costs and not what it is.
-
-    Attributes:
-        activations: what a training step keeps for its backward pass.
-        network_dtype: of the coupling networks' convolutions; None: that of the flow. The state of the flow, the
-            log-determinants and all sums stay in the flow's own dtype.
-    """
-
-    activations: Activations = "stored"
-    network_dtype: torch.dtype | None = None
-
-
-class Folded(NamedTuple):
-    """A step's parameters as three convolutions and a 1x1 convolution in front of them."""
-
-    matrix: Tensor  # (C, C, 1, 1)
-    bias: Tensor  # (C,)
-    weight1: Tensor  # (hidden, C1, 3, 3)
-    bias1: Tensor
-    weight2: Tensor  # (hidden, hidden, 1, 1)
-    bias2: Tensor
-    weight3: Tensor  # (C2 or 2 C2, hidden, 3, 3)
-    bias3: Tensor
+from glow_pipeline.flow.execution import Execution
+from glow_pipeline.flow.folding import Folded, Prepared, inverse_matrices
 
 
 class Hidden(NamedTuple):
@@ -66,55 +32,6 @@ class Hidden(NamedTuple):
     scale: Tensor | None  # (B, C2, H, W) of an affine coupling
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """What a level's parameters come to, for any number of passes until they change.
-
-    Attributes:
-        folded: of each step.
-        log_abs_det: the log|det| of the linear parts of all steps a pixel, a scalar.
-        affine: whether the couplings are.
-    """
-
-    folded: list[Folded]
-    log_abs_det: Tensor
-    affine: bool
-
-    @cached_property
-    def inverse_matrices(self) -> list[Tensor]:
-        """Inverses (C, C, 1, 1) of all matrices."""
-        return _inverses(self.folded)
-
-
-def prepare(steps: "list[FlowStep]") -> Prepared:
-    """Fold the parameters of a level; all steps together, because a small operation costs as much as its call."""
-    log_scales = torch.stack([step.actnorm.log_scale.flatten() for step in steps])  # (K, C)
-    shifts = torch.stack([step.actnorm.bias.flatten() for step in steps])
-    permutations = torch.stack([step.permutation.matrix() for step in steps]).to(log_scales)  # (K, C, C)
-    matrices = permutations * log_scales.exp()[:, None, :]
-    biases = (matrices @ shifts[:, :, None]).squeeze(2)
-    networks = [step.coupling.network for step in steps]
-    stacked = (
-        matrices[..., None, None],
-        biases,
-        *_scaled([(n.conv1.weight, n.actnorm1.bias, n.actnorm1.log_scale) for n in networks]),
-        *_scaled([(n.conv2.weight, n.actnorm2.bias, n.actnorm2.log_scale) for n in networks]),
-        *_scaled([(n.conv3.conv.weight, cast(Tensor, n.conv3.conv.bias), 3 * n.conv3.log_scale) for n in networks]),
-    )
-    return Prepared(
-        [Folded(*of_step) for of_step in zip(*(tensor.unbind() for tensor in stacked), strict=True)],
-        log_scales.sum() + log_abs_dets([step.permutation for step in steps]),
-        steps[0].coupling.affine,
-    )
-
-
-def _scaled(convs: "list[tuple[Tensor, Tensor, Tensor]]") -> tuple[Tensor, Tensor]:
-    """Weights, biases and log-scales of K convolutions -> weights (K, out, in, h, w) and biases (K, out), scaled."""
-    weights, biases, log_scales = zip(*convs, strict=True)
-    scales = torch.stack([each.flatten() for each in log_scales]).exp()
-    return torch.stack(weights) * scales[:, :, None, None, None], torch.stack([b.flatten() for b in biases]) * scales
-
-
 def run(level: Prepared, x: Tensor, execution: Execution) -> tuple[Tensor, Tensor]:
     """All steps of a level: x (B, C, H, W) -> y of the same shape, logdet (B,)."""
     if torch.is_grad_enabled():
@@ -123,37 +40,24 @@ def run(level: Prepared, x: Tensor, execution: Execution) -> tuple[Tensor, Tenso
     else:
         y, logdet = x, x.new_zeros(len(x))
         for step in level.folded:
-            y, step_logdet, _ = step_forward(y, step, level.affine, execution.network_dtype)
-            logdet = logdet + step_logdet
+            y, step_logdet, _ = step_forward(y, step, level.affine)
+            logdet += step_logdet
     return y, logdet + level.log_abs_det * (x.shape[2] * x.shape[3])
 
 
 def inverse(level: Prepared, y: Tensor) -> Tensor:
     """The inverse of `run`."""
     for step, matrix in zip(reversed(level.folded), reversed(level.inverse_matrices), strict=True):
-        y = step_inverse(y, step, matrix, level.affine)
+        out, *_ = network(y, step)
+        y = _inverse_given(out, y, step, matrix, level.affine)
     return y
 
 
-def _inverses(folded: list[Folded]) -> list[Tensor]:
-    """Inverses (C, C, 1, 1) of all matrices, in float64: rounded to float32 they would be a round trip's largest error.
-
-    MPS has no float64, so there the CPU is asked. `inv_ex` does not make the host wait for the device to say whether
-    a matrix is singular; then the inverse is not finite, and so is all that follows.
-    """
-    matrices = torch.stack([step.matrix.detach().flatten(1) for step in folded])
-    exact = (matrices.cpu() if matrices.device.type == "mps" else matrices).double()
-    return list(torch.linalg.inv_ex(exact).inverse.to(matrices)[..., None, None])
-
-
-def step_forward(
-    x: Tensor, step: Folded, affine: bool, network_dtype: torch.dtype | None
-) -> tuple[Tensor, Tensor, Hidden]:
+def step_forward(x: Tensor, step: Folded, affine: bool) -> tuple[Tensor, Tensor, Hidden]:
     """x (B, C, H, W) -> y, the coupling's logdet (B,), and what its network left behind."""
-    y = F.conv2d(x, step.matrix, step.bias)
-    c1 = step.weight1.shape[1]
-    y1, y2 = y[:, :c1], y[:, c1:]
-    out, first, second = network(y1, step, network_dtype)
+    y = _mixed(x, step.matrix, step.bias)
+    y2 = y[:, step.weight1.shape[1] :]
+    out, first, second = network(y, step)
     if not affine:
         y2 += out
         return y, y.new_zeros(len(y)), Hidden(first, second, None)
@@ -164,23 +68,24 @@ def step_forward(
     return y, log_scale.sum(dim=(1, 2, 3)), Hidden(first, second, scale)
 
 
-def network(y1: Tensor, step: Folded, dtype: torch.dtype | None) -> tuple[Tensor, Tensor, Tensor]:
-    """The coupling network: (B, C1, H, W) -> its output in y1's dtype, and both hidden layers in its own."""
-    weights = step[2:] if dtype is None else [tensor.to(dtype) for tensor in step[2:]]
-    weight1, bias1, weight2, bias2, weight3, bias3 = weights
-    first = F.conv2d(y1.to(weight1.dtype), weight1, bias1, padding=1).relu_()
-    second = F.conv2d(first, weight2, bias2).relu_()
-    return F.conv2d(second, weight3, bias3, padding=1).to(y1.dtype), first, second
+def network(y: Tensor, step: Folded) -> tuple[Tensor, Tensor, Tensor]:
+    """The coupling network on the first channels of y (B, C, H, W): its output in y's dtype, and both hidden layers.
+
+    The hidden layers have the dtype of the network's weights.
+    """
+    y1 = y[:, : step.weight1.shape[1]].to(step.weight1.dtype)
+    first = F.conv2d(y1, step.weight1, step.bias1, padding=1).relu_()
+    second = F.conv2d(first, step.weight2, step.bias2).relu_()
+    return F.conv2d(second, step.weight3, step.bias3, padding=1).to(y.dtype), first, second
 
 
-def step_inverse(y: Tensor, step: Folded, inverse_matrix: Tensor, affine: bool) -> Tensor:
-    """The inverse of a step, given the inverse of its matrix (C, C, 1, 1)."""
-    out, *_ = network(y[:, : step.weight1.shape[1]], step, None)
-    return _inverse_given(out, y, step, inverse_matrix, affine)
+def _mixed(x: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
+    """The linear map of each pixel's channels, as one matrix product: pixels are rows where channels are last."""
+    return F.linear(x.permute(0, 2, 3, 1), matrix, bias).permute(0, 3, 1, 2)
 
 
 def _inverse_given(out: Tensor, y: Tensor, step: Folded, inverse_matrix: Tensor, affine: bool) -> Tensor:
-    """`step_inverse`, given what the coupling network answered."""
+    """The inverse of a step, given what its coupling network answered and the inverse of its matrix (C, C)."""
     c1 = step.weight1.shape[1]
     y1, y2 = y[:, :c1], y[:, c1:]
     if affine:
@@ -188,7 +93,7 @@ def _inverse_given(out: Tensor, y: Tensor, step: Folded, inverse_matrix: Tensor,
         x2 = y2 * torch.exp(-F.logsigmoid(s + 2)) - shift
     else:
         x2 = y2 - out
-    return F.conv2d(torch.cat([y1, x2], dim=1) - step.bias[:, None, None], inverse_matrix)
+    return _mixed(torch.cat([y1, x2], dim=1) - step.bias[:, None, None], inverse_matrix)
 
 
 def step_backward(
@@ -198,7 +103,7 @@ def step_backward(
 
     With y2 = (x2 + shift) * scale and scale = sigmoid(s + 2): dy2/ds = y2 (1 - scale), dlogdet/ds = 1 - scale.
     """
-    c1 = step.weight1.shape[1]
+    c1, low = step.weight1.shape[1], step.weight1.dtype
     grad_y1, grad_y2 = grad_y[:, :c1], grad_y[:, c1:]
     if hidden.scale is None:
         grad_x2 = grad_out = grad_y2
@@ -206,29 +111,22 @@ def step_backward(
         grad_x2 = grad_y2 * hidden.scale
         grad_s = torch.addcmul(grad_logdet[:, None, None, None], grad_y2, y[:, c1:]) * (1 - hidden.scale)
         grad_out = torch.cat([grad_x2, grad_s], dim=1)
-    low = hidden.first.dtype
-    weight1, weight2, weight3 = (weight.to(low) for weight in (step.weight1, step.weight2, step.weight3))
-    grad_hidden, grad_weight3, grad_bias3 = _conv_backward(grad_out.to(low), hidden.second, weight3, padding=1)
+    grad_hidden, *of_third = _convolution_backward(grad_out.to(low), hidden.second, step.weight3)
     grad_hidden = torch.ops.aten.threshold_backward(grad_hidden, hidden.second, 0)
-    grad_hidden, grad_weight2, grad_bias2 = _conv_backward(grad_hidden, hidden.first, weight2)
+    grad_hidden, *of_second = _convolution_backward(grad_hidden, hidden.first, step.weight2)
     grad_hidden = torch.ops.aten.threshold_backward(grad_hidden, hidden.first, 0)
-    grad_x1, grad_weight1, grad_bias1 = _conv_backward(grad_hidden, y[:, :c1].to(low), weight1, padding=1)
-    grad_mixed = torch.cat([grad_y1 + grad_x1, grad_x2], dim=1)
-    grad_x, grad_matrix, grad_bias = _conv_backward(grad_mixed, x, step.matrix)
-    return grad_x, [
-        grad_matrix,
-        grad_bias,
-        *(
-            gradient.to(x.dtype)
-            for gradient in (grad_weight1, grad_bias1, grad_weight2, grad_bias2, grad_weight3, grad_bias3)
-        ),
-    ]
+    grad_y1_too, *of_first = _convolution_backward(grad_hidden, y[:, :c1].to(low), step.weight1)
+    grad_mixed = torch.cat([grad_y1 + grad_y1_too, grad_x2], dim=1)
+    rows, x_rows = (tensor.permute(0, 2, 3, 1).reshape(-1, x.shape[1]) for tensor in (grad_mixed, x))  # (B H W, C)
+    grad_x = _mixed(grad_mixed, step.matrix.t())
+    return grad_x, [rows.t() @ x_rows, rows.sum(dim=0), *of_first, *of_second, *of_third]
 
 
-def _conv_backward(grad: Tensor, x: Tensor, weight: Tensor, padding: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of input, weight and bias of a stride-1 convolution."""
+def _convolution_backward(grad: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of input, weight and bias of a convolution that keeps the image's size."""
+    padding = weight.shape[2] // 2
     gradients: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
-        grad, x, weight, [weight.shape[0]], [1, 1], [padding] * 2, [1, 1], False, [0, 0], 1, [True, True, True]
+        grad, x, weight, [len(weight)], [1, 1], [padding] * 2, [1, 1], False, [0, 0], 1, [True, True, True]
     )
     return gradients
 
@@ -238,17 +136,17 @@ class _Steps(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, execution: Execution, affine: bool, *flat: Tensor) -> tuple[Tensor, Tensor]:
-        folded = _unflattened(flat)
+        forward = execution.of_region(step_forward)
         kept: list[Tensor] = []
-        logdet = x.new_zeros(len(x))
-        y = x
-        for step in folded:
-            if execution.activations != "reversible":
-                kept.append(y)
-            y, step_logdet, hidden = step_forward(y, step, affine, execution.network_dtype)
-            logdet += step_logdet
-            if execution.activations == "stored":
-                kept += [tensor for tensor in hidden if tensor is not None]
+        y, logdet = x, x.new_zeros(len(x))
+        with execution.of_convolutions():
+            for step in _unflattened(flat):
+                if execution.activations != "reversible":
+                    kept.append(y)
+                y, step_logdet, hidden = forward(y, step, affine)
+                logdet += step_logdet
+                if execution.activations == "stored":
+                    kept += [tensor for tensor in hidden if tensor is not None]
         ctx.save_for_backward(*flat, y, *kept)
         ctx.execution, ctx.affine, ctx.n_flat = execution, affine, len(flat)
         return y, logdet
@@ -258,24 +156,33 @@ class _Steps(torch.autograd.Function):
     def backward(ctx: Any, grad_y: Tensor, grad_logdet: Tensor) -> tuple[Tensor | None, ...]:
         saved: tuple[Tensor, ...] = ctx.saved_tensors
         folded, y, kept = _unflattened(saved[: ctx.n_flat]), saved[ctx.n_flat], list(saved[ctx.n_flat + 1 :])
-        activations, dtype = ctx.execution.activations, ctx.execution.network_dtype
-        if activations == "reversible":
-            inverses = _inverses(folded)
+        execution: Execution = ctx.execution
+        recompute, backward = execution.of_region(_recomputed), execution.of_region(step_backward)
+        reversible = execution.activations == "reversible"
+        inverses: list[Tensor] | list[None] = inverse_matrices(folded) if reversible else [None] * len(folded)
         gradients: list[list[Tensor]] = []
-        for k in reversed(range(len(folded))):
-            step = folded[k]
-            if activations == "stored":
-                scale = kept.pop() if ctx.affine else None
-                second, first = kept.pop(), kept.pop()
-            else:
-                out, first, second = network(y[:, : step.weight1.shape[1]], step, dtype)
-                scale = torch.sigmoid(out.chunk(2, dim=1)[1] + 2) if ctx.affine else None
-            x = _inverse_given(out, y, step, inverses[k], ctx.affine) if activations == "reversible" else kept.pop()
-            grad_y, of_step = step_backward(grad_y, grad_logdet, x, y, Hidden(first, second, scale), step)
-            gradients.append(of_step)
-            y = x
+        with execution.of_convolutions():
+            for step, inverse_matrix in zip(reversed(folded), reversed(inverses), strict=True):
+                if execution.activations == "stored":
+                    scale = kept.pop() if ctx.affine else None
+                    second, first, x = kept.pop(), kept.pop(), kept.pop()
+                    hidden = Hidden(first, second, scale)
+                else:
+                    hidden, reversed_x = recompute(y, step, inverse_matrix, ctx.affine)
+                    x = kept.pop() if reversed_x is None else reversed_x
+                grad_y, of_step = backward(grad_y, grad_logdet, x, y, hidden, step)
+                gradients.append(of_step)
+                y = x
         flat = [gradient for of_step in reversed(gradients) for gradient in of_step]
         return grad_y, None, None, *flat
+
+
+def _recomputed(y: Tensor, step: Folded, inverse_matrix: Tensor | None, affine: bool) -> tuple[Hidden, Tensor | None]:
+    """What a coupling network left behind, from its step's output; and the step's input, given the matrix's inverse."""
+    out, first, second = network(y, step)
+    scale = torch.sigmoid(out.chunk(2, dim=1)[1] + 2) if affine else None
+    x = None if inverse_matrix is None else _inverse_given(out, y, step, inverse_matrix, affine)
+    return Hidden(first, second, scale), x
 
 
 def _unflattened(flat: tuple[Tensor, ...]) -> list[Folded]:

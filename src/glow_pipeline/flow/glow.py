@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from glow_pipeline.flow import fused
 from glow_pipeline.flow.actnorm import ActNorm, initialize_from_data
 from glow_pipeline.flow.dequantization import Dequantization
+from glow_pipeline.flow.execution import Execution
+from glow_pipeline.flow.folding import Prepared, prepare
 from glow_pipeline.flow.prior import SplitPrior, TopPrior, standard_normal_log_prob
 from glow_pipeline.flow.squeeze import Squeeze
 from glow_pipeline.flow.step import FlowCoupling, FlowPermutation, FlowStep
@@ -23,37 +25,38 @@ class Level(nn.Module):
         super().__init__()
         self.squeeze = Squeeze()
         self.steps = nn.ModuleList(steps)
-        self._kept: fused.Prepared | None = None
+        self._kept: Prepared | None = None
 
     @torch.no_grad()
     def prepare(self) -> None:
         """Fold the parameters now, for all passes without gradients until `forget`."""
-        self._kept = fused.prepare(self._steps)
+        self._kept = prepare(self._steps)
 
     def forget(self) -> None:
         self._kept = None
 
-    def forward(self, x: Tensor, execution: fused.Execution | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, execution: Execution | None = None) -> tuple[Tensor, Tensor]:
         """Without `execution` by the plain layers, which is slower and says what is meant."""
         x, logdet = self.squeeze(x)
         if execution is not None:
             x = x.contiguous(memory_format=torch.channels_last)
-            return fused.run(self._prepared(), x, execution)
+            return fused.run(self._prepared(execution), x, execution)
         for step in self.steps:
             x, step_logdet = step(x)
             logdet = logdet + step_logdet
         return x, logdet
 
-    def inverse(self, y: Tensor, execution: fused.Execution | None = None) -> Tensor:
+    def inverse(self, y: Tensor, execution: Execution | None = None) -> Tensor:
         if execution is not None:
             return self.squeeze.inverse(fused.inverse(self._prepared(), y))
         for step in reversed(self._steps):
             y = step.inverse(y)
         return self.squeeze.inverse(y)
 
-    def _prepared(self) -> fused.Prepared:
-        kept = None if torch.is_grad_enabled() else self._kept
-        return kept or fused.prepare(self._steps)
+    def _prepared(self, execution: Execution | None = None) -> Prepared:
+        if torch.is_grad_enabled():
+            return prepare(self._steps, execution.network_dtype if execution else None)
+        return self._kept or prepare(self._steps)
 
     @property
     def _steps(self) -> list[FlowStep]:
@@ -117,7 +120,7 @@ class Glow(nn.Module):
         self.num_classes = num_classes
         self.dequantization = Dequantization(n_bits)
         # None computes by the plain layers.
-        self.execution: fused.Execution | None = fused.Execution()
+        self.execution: Execution | None = Execution()
 
         self.levels = nn.ModuleList()
         self.splits = nn.ModuleList()

@@ -10,7 +10,7 @@ from glow_pipeline.datasets.checkpoint import CheckpointSlot
 from glow_pipeline.device import describe_device, keep_freed_memory, resolve_device, threads_for
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.flow import Dequantization, Glow
-from glow_pipeline.flow.fused import Execution
+from glow_pipeline.flow.execution import Execution
 from glow_pipeline.images import table
 from glow_pipeline.images.image_set import ImageSet
 from glow_pipeline.images.loader import Batches
