@@ -1,139 +1,61 @@
-"""Speed and memory beside public libraries, on the same work: `make bench`.
+"""Speed, start-up and memory beside public libraries, on the same work: `make bench`.
 
 Each implementation is in a process of its own, as its user would run it, and single calls of them alternate, so that
-whatever else the machine does slows all of them alike; what counts is the ratio to normflows. All have K steps a level,
-L levels, affine coupling with networks of 3x3, 1x1 and 3x3 convolutions, invertible 1x1 convolutions, and are trained
-by Adam on the same batches. What differs is said beside each.
+whatever else the machine does slows all of them alike; what counts is the ratio to normflows. All are trained by Adamax
+with its defaults, on the same batches. One table is printed for each work, see --work.
+
+    PEERS=<folder of checkouts> python benchmarks/speed.py --harness <file> --peers <name>,<name>
 """
 
 import argparse
-import math
 import multiprocessing
 import resource
 import statistics
+import sys
 import time
 import warnings
 from collections.abc import Callable
-from functools import partial
+from math import isnan, nan
 from multiprocessing.connection import Connection
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from contenders import (
+    BUILD,
+    HARNESS_LEVELS,
+    MEASURE,
+    OURS,
+    Build,
+    CannotError,
+    Contender,
+    Work,
+    builds_of_harness,
+    sample_images,
+)
+from torch import Tensor
 
-from glow_pipeline.device import describe_device, keep_freed_memory, resolve_device
-from glow_pipeline.flow import Glow
-from glow_pipeline.flow.execution import Activations, Execution
+from glow_pipeline.device import describe_device, resolve_device
 
-CHANNELS, SIDE = 3, 32
-MEASURE = "normflows"  # what the ratios are to
-
-
-class Contender(NamedTuple):
-    """An implementation, ready to run."""
-
-    name: str
-    model: nn.Module
-    log_prob: Callable[[Tensor], Tensor]  # uint8 (B, 3, 32, 32) -> nats (B,)
-    sample: Callable[[int], object]  # n images, in whatever form
-
-
-def glow_pipeline(
-    K: int, L: int, hidden_channels: int, device: torch.device, activations: Activations = "stored"
-) -> Contender:
-    """Ours: with actnorms inside the coupling networks, as in the paper."""
-    flow = Glow((CHANNELS, SIDE, SIDE), K, L, hidden_channels).to(device).to(memory_format=torch.channels_last)
-    images = sample_images(64, device)
-    flow.initialize(flow.dequantization.forward(images, torch.rand(images.shape, device=device))[0])
-    flow.execution = Execution(activations)
-    keep_freed_memory(device)  # as the pipeline does
-    generator = torch.Generator(device).manual_seed(0)
-    return Contender(
-        "glow_pipeline" if activations == "stored" else f"glow_pipeline, {activations}",
-        flow,
-        lambda images: flow.log_prob(images, torch.rand(images.shape, device=device)),
-        lambda n: flow.decode(flow.draw_latents(n, generator), 0.7),
-    )
+GPU_WORKS = {"small": Work(8, 3, 64, 128), "large": Work(32, 3, 512, 64)}
+CPU_WORKS = {"small": Work(8, 3, 64, 64), "large": Work(16, 3, 256, 16)}
 
 
-def normflows(K: int, L: int, hidden_channels: int, device: torch.device) -> Contender:
-    """The normflows package, built as its Glow example does: no actnorm inside the networks, LU 1x1 convolutions."""
-    import normflows as nf
+class Farewell(NamedTuple):
+    """What a contender's process says last."""
 
-    bases, flows, merges = [], [], []
-    for i in range(L):
-        channels = CHANNELS * 2 ** (L + 1 - i)
-        steps = [nf.flows.GlowBlock(channels, hidden_channels, split_mode="channel", scale=True) for _ in range(K)]
-        flows.append([*steps, nf.flows.Squeeze()])
-        side = SIDE // 2 ** (L - i)
-        if i > 0:
-            merges.append(nf.flows.Merge())
-            bases.append(nf.distributions.DiagGaussian((channels // 2, side, side)))
-        else:
-            bases.append(nf.distributions.DiagGaussian((channels, side, side)))
-    model = nf.MultiscaleFlow(bases, flows, merges).to(device)
-    return Contender("normflows", model, lambda images: model.log_prob(dequantized(images), None), model.sample)
+    peak_memory: int  # the most bytes that it ever had, imports included, or had on a GPU
+    remarks: list[str]
 
 
-def freia(K: int, L: int, hidden_channels: int, device: torch.device) -> Contender:
-    """The FrEIA package's AllInOneBlock: fixed rotations instead of learned 1x1 convolutions, no priors at splits."""
-    import FrEIA.framework as ff
-    import FrEIA.modules as fm
+class Row(NamedTuple):
+    """What was measured of a contender. Seconds of the same round are at the same place in all rows."""
 
-    def network(channels_in: int, channels_out: int) -> nn.Module:
-        return nn.Sequential(
-            nn.Conv2d(channels_in, hidden_channels, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(hidden_channels, hidden_channels, 1),
-            nn.ReLU(),
-            nn.Conv2d(hidden_channels, channels_out, 3, padding=1),
-        )
-
-    nodes = [ff.InputNode(CHANNELS, SIDE, SIDE)]
-    for level in range(L):
-        nodes.append(ff.Node(nodes[-1], fm.IRevNetDownsampling, {}))
-        for _ in range(K):
-            arguments = {"subnet_constructor": network, "permute_soft": True}
-            nodes.append(ff.Node(nodes[-1], fm.AllInOneBlock, arguments))
-        if level < L - 1:
-            split = ff.Node(nodes[-1], fm.Split, {})
-            nodes += [split, ff.OutputNode(split.out1), ff.Node(split.out0, fm.PermuteRandom, {})]
-    nodes.append(ff.OutputNode(nodes[-1]))
-    model = ff.GraphINN(nodes).to(device)
-
-    def log_prob(images: Tensor) -> Tensor:
-        latents, logdet = model(dequantized(images))
-        normal = sum((-0.5 * (z**2 + math.log(2 * math.pi))).flatten(1).sum(1) for z in latents)
-        return torch.as_tensor(normal) + logdet
-
-    with torch.no_grad():
-        shapes = [z.shape[1:] for z in model(torch.zeros(1, CHANNELS, SIDE, SIDE, device=device))[0]]
-
-    def sample(n: int) -> object:
-        return model([0.7 * torch.randn(n, *shape, device=device) for shape in shapes], rev=True)
-
-    return Contender("FrEIA", model, log_prob, sample)
-
-
-BUILD: dict[str, Callable[[int, int, int, torch.device], Contender]] = {
-    "stored": glow_pipeline,
-    "reversible": partial(glow_pipeline, activations="reversible"),
-    "normflows": normflows,
-    "FrEIA": freia,
-}
-
-
-def dequantized(images: Tensor) -> Tensor:
-    """As ours does it, for those that leave it to their user."""
-    return (images + torch.rand(images.shape, device=images.device)) / 256 - 0.5
-
-
-def sample_images(n: int, device: torch.device) -> Tensor:
-    """Smooth random images, uint8 (n, 3, 32, 32)."""
-    coarse = torch.rand(n, CHANNELS, 6, 6)
-    smooth = F.interpolate(coarse, size=(SIDE, SIDE), mode="bicubic").clamp(0, 1) * 235
-    return (smooth + torch.rand(n, CHANNELS, SIDE, SIDE) * 20).to(torch.uint8).to(device)
+    seconds: dict[str, list[float]]  # by task; NaN where it cannot do it
+    parameters: int
+    kept: int  # bytes
+    peak_memory: int  # bytes
+    remarks: list[str]
 
 
 def saved_bytes(contender: Contender, batch: Tensor) -> int:
@@ -147,103 +69,179 @@ def saved_bytes(contender: Contender, batch: Tensor) -> int:
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            result = contender.log_prob(images)
+            result = contender.loss(images)
         del result
         return sum(storages.values())
 
     return kept(batch) - kept(batch[:1])
 
 
-def training_step(contender: Contender) -> Callable[[Tensor], None]:
-    """One step of Adam on a batch."""
-    optimizer = torch.optim.Adam([p for p in contender.model.parameters() if p.requires_grad], lr=1e-4)
+def tasks_of(contender: Contender) -> dict[str, Callable[[Tensor], object]]:
+    """What is timed, each on a batch of images: a training step, scoring them, drawing as many."""
 
-    def step(batch: Tensor) -> None:
-        optimizer.zero_grad(set_to_none=True)
-        (-contender.log_prob(batch).mean() / batch[0].numel()).backward()
-        optimizer.step()
-
-    return step
-
-
-def scoring(contender: Contender) -> Callable[[Tensor], object]:
-    """The log-probabilities of a batch, without gradients."""
-
+    @torch.no_grad()
     def score(batch: Tensor) -> object:
-        with torch.no_grad():
-            return contender.log_prob(batch)
+        return contender.score(batch)
 
-    return score
+    @torch.no_grad()
+    def sample(batch: Tensor) -> object:
+        return contender.sample(len(batch))
 
-
-def drawing(contender: Contender) -> Callable[[Tensor], object]:
-    """As many images as the batch has."""
-
-    def draw(batch: Tensor) -> object:
-        with torch.no_grad():
-            return contender.sample(len(batch))
-
-    return draw
+    return {"train": contender.train, "score": score, "sample": sample}
 
 
-class Peer:
-    """A contender in a process of its own, as its user would run it; it works only while it is asked."""
-
-    def __init__(self, options: argparse.Namespace, build: str) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, other = context.Pipe()
-        self._process = context.Process(target=serve, args=(other, options, build), daemon=True)
-        self._process.start()
-        self.name, self.parameters, self.kept = self._pipe.recv()
-
-    def seconds(self, task: str, number: int) -> float:
-        """Seconds that one call took."""
-        self._pipe.send((task, number))
-        took: float = self._pipe.recv()
-        return took
-
-    def peak_memory(self) -> int:
-        """The most bytes that the process ever had, imports included, or had on a GPU; it ends with this."""
-        self._pipe.send(("memory", 0))
-        peak: int = self._pipe.recv()
-        self._process.join()
-        return peak
-
-
-def serve(pipe: Connection, options: argparse.Namespace, build: str) -> None:
-    """What a peer's process does."""
+def serve(pipe: Connection, build: Build, work: Work, device_name: str) -> None:
+    """What a contender's process does: the first training step, then what it is asked."""
     warnings.simplefilter("ignore")
     torch.manual_seed(0)
-    device = resolve_device(options.device)
-    batches = sample_images(4 * options.batch_size, device).split(options.batch_size)
-    contender = BUILD[build](options.K, options.L, options.hidden_channels, device)
-    parameters = sum(p.numel() for p in contender.model.parameters() if p.requires_grad)
-    pipe.send((contender.name, parameters, saved_bytes(contender, batches[0])))
-    tasks = {"train": training_step(contender), "score": scoring(contender), "sample": drawing(contender)}
+    device = resolve_device(device_name)
+    batches = sample_images(4 * work.batch_size, device).split(work.batch_size)
+    contender = build(work, device)
+    tasks = tasks_of(contender)
+    tasks["train"](batches[0])
+    _synchronize(device)
+    pipe.send(sum(p.numel() for p in contender.model.parameters() if p.requires_grad))
+    cannot: dict[str, str] = {}
     while True:
-        task, number = pipe.recv()
-        if task == "memory":
-            of_process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-            pipe.send(torch.cuda.max_memory_allocated(device) if device.type == "cuda" else of_process)
+        try:
+            task, number = pipe.recv()
+        except EOFError:  # nobody asks any more
             return
-        _synchronize(device)
+        if task == "kept":
+            pipe.send(saved_bytes(contender, batches[0]))
+        elif task == "end":
+            pipe.send(_farewell(contender, batches[0], cannot))
+            return
+        else:
+            _synchronize(device)
+            started = time.perf_counter()
+            try:
+                tasks[task](batches[number % len(batches)])
+                _synchronize(device)
+                pipe.send(time.perf_counter() - started)
+            except CannotError as why:
+                cannot[task] = str(why)
+                pipe.send(nan)
+
+
+def _farewell(contender: Contender, batch: Tensor, cannot: dict[str, str]) -> Farewell:
+    of_process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = torch.cuda.max_memory_allocated(batch.device) if batch.device.type == "cuda" else of_process
+    remarks = [contender.note] if contender.note else []
+    remarks += [f"cannot {task} ({why})" for task, why in cannot.items()]
+    with torch.no_grad():
+        if not contender.loss(batch).isfinite():
+            remarks.append("its loss was not finite after the training")
+    return Farewell(peak, remarks)
+
+
+class Process:
+    """A contender in a process of its own, as its user would run it; it works only while it is asked."""
+
+    def __init__(self, name: str, build: Build, work: Work, device: str) -> None:
+        self.name = name
+        context = multiprocessing.get_context("spawn")
+        self._pipe, other = context.Pipe()
+        self._process = context.Process(target=serve, args=(other, build, work, device), daemon=True)
         started = time.perf_counter()
-        tasks[task](batches[number % len(batches)])
-        _synchronize(device)
-        pipe.send(time.perf_counter() - started)
+        self._process.start()
+        other.close()  # or nothing would tell that the process has died
+        self.parameters: int = self._receive()
+        self.start_up = time.perf_counter() - started  # seconds until the first training step was done
+
+    def ask(self, task: str, number: int = 0) -> Any:
+        """Seconds that one call took; or, for "kept", bytes; or, for "end", a farewell."""
+        self._pipe.send((task, number))
+        return self._receive()
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.join()
+
+    def _receive(self) -> Any:
+        try:
+            return self._pipe.recv()
+        except EOFError:
+            sys.exit(f"the process of {self.name} has failed; its error is above")
 
 
-def alternate(peers: list[Peer], task: str, seconds: float) -> dict[str, list[float]]:
+def start(
+    builds: dict[str, Build], work: Work, device: str, rounds: int
+) -> tuple[list[Process], dict[str, list[float]]]:
+    """Start all, one after another, as often as there are rounds, and keep the last; seconds of each start."""
+    seconds: dict[str, list[float]] = {name: [] for name in builds}
+    processes: list[Process] = []
+    for _ in range(rounds):
+        for process in processes:
+            process.stop()
+        processes = []
+        for name, build in builds.items():
+            processes.append(Process(name, build, work, device))
+            seconds[name].append(processes[-1].start_up)
+    return processes, seconds
+
+
+def alternate(processes: list[Process], task: str, seconds: float) -> dict[str, list[float]]:
     """Seconds of single calls, in turn, until the time is over."""
-    took: dict[str, list[float]] = {peer.name: [] for peer in peers}
+    took: dict[str, list[float]] = {process.name: [] for process in processes}
     deadline, round_ = time.perf_counter() + seconds, 0
     while time.perf_counter() < deadline or round_ < 8:
-        for peer in peers:
-            one = peer.seconds(task, round_)
+        for process in processes:
+            one = process.ask(task, round_)
             if round_ >= 3:  # the first calls warm caches up
-                took[peer.name].append(one)
+                took[process.name].append(one)
         round_ += 1
     return took
+
+
+def measure(builds: dict[str, Build], work: Work, options: argparse.Namespace) -> dict[str, Row]:
+    """A row for each contender."""
+    processes, starts = start(builds, work, options.device, options.starts)
+    kept = {process.name: process.ask("kept") for process in processes}
+    columns = {
+        "start-up": starts,
+        "train": alternate(processes, "train", options.seconds),
+        "score": alternate(processes, "score", options.seconds / 3),
+        "sample": alternate(processes, "sample", options.seconds / 3),
+    }
+    rows = {}
+    for process in processes:
+        peak_memory, remarks = process.ask("end")
+        seconds = {task: took[process.name] for task, took in columns.items()}
+        rows[process.name] = Row(seconds, process.parameters, kept[process.name], peak_memory, remarks)
+    return rows
+
+
+def table(rows: dict[str, Row], work: Work, device: torch.device, notes: list[str]) -> str:
+    """What was measured, as Markdown. Absolute speeds are said of a GPU alone: a CPU's say little of another's."""
+    rounds = ", ".join(f"{task} {len(took)}" for task, took in rows[MEASURE].seconds.items())
+    lines = [f"{work}, {describe_device(device)}, torch {torch.__version__}, rounds: {rounds}"]
+    if device.type == "cuda":
+        of_ours = {task: statistics.median(took) for task, took in rows[OURS].seconds.items() if task != "start-up"}
+        speeds = (f"{task} {work.batch_size / seconds:,.0f}" for task, seconds in of_ours.items())
+        lines[0] += f"; {OURS}, images/s: {', '.join(speeds)}"
+    header = ("implementation", "parameters", *rows[MEASURE].seconds, "kept activations", "peak memory")
+    lines += ["", f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
+    for name, row in rows.items():
+        cells = [name, f"{row.parameters:,}", *(_ratio(row, rows[MEASURE], task) for task in row.seconds)]
+        cells += [f"{row.kept / rows[MEASURE].kept:.3f}", f"{row.peak_memory / 2**20:,.0f} MiB"]
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += [
+        "",
+        f"To {MEASURE}: start-up in seconds, less is better; train, score and sample in speed, more is better.",
+    ]
+    unequal = [f"{name}: {', '.join(row.remarks)}" for name, row in rows.items() if row.remarks]
+    lines.append(f"The work is not quite equal. {'; '.join([*unequal, *notes])}.")
+    return "\n".join(lines)
+
+
+def _ratio(row: Row, measure: Row, task: str) -> str:
+    """The median of the rounds' ratios: of seconds for the start-up, of speed for the others."""
+    pairs = list(zip(row.seconds[task], measure.seconds[task], strict=True))
+    if any(isnan(theirs) for theirs, _ in pairs):
+        return "-"
+    slowness = [theirs / its for theirs, its in pairs]
+    return f"{statistics.median(slowness if task == 'start-up' else [1 / ratio for ratio in slowness]):.2f}"
 
 
 def _synchronize(device: torch.device) -> None:
@@ -251,38 +249,42 @@ def _synchronize(device: torch.device) -> None:
         torch.cuda.synchronize()
 
 
+def works_of(options: argparse.Namespace, device: torch.device) -> list[Work]:
+    """The presets for the device, with what the options say in their place, each work once."""
+    presets = GPU_WORKS if device.type == "cuda" else CPU_WORKS
+    said = {field: value for field in Work._fields if (value := getattr(options, field)) is not None}
+    return list(dict.fromkeys(presets[name]._replace(**said) for name in options.work))
+
+
 def main() -> None:
-    """Measure and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--K", type=int, default=8)
-    parser.add_argument("--L", type=int, default=3)
-    parser.add_argument("--hidden-channels", type=int, default=64)
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--seconds", type=float, default=60, help="how long to measure each column")
+    """Measure and print a table for each work."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", nargs="+", choices=CPU_WORKS, default=list(CPU_WORKS), help="one table each")
+    for field in Work._fields:
+        parser.add_argument(f"--{field.replace('_', '-')}", type=int, help="in place of the work's")
+    parser.add_argument(
+        "--seconds", type=float, default=60, help="how long to train for a table; score and sample a third"
+    )
+    parser.add_argument("--starts", type=int, default=3, help="how often to start each for a table")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--harness", type=Path, help="a file with more contenders, see contenders.from_harness")
+    parser.add_argument("--peers", default="", help="which of the harness, with commas between")
+    parser.add_argument("--note", action="append", default=[], help="more to say of unequal work under the tables")
     options = parser.parse_args()
     device = resolve_device(options.device)
-    peers = [Peer(options, build) for build in BUILD]
-    columns = {
-        "train": alternate(peers, "train", options.seconds),
-        "score": alternate(peers, "score", options.seconds / 3),
-        "sample": alternate(peers, "sample", options.seconds / 3),
-    }
-    kept = {peer.name: peer.kept for peer in peers}
-    peaks = {peer.name: peer.peak_memory() for peer in peers}
-    rounds = {name: len(took[MEASURE]) for name, took in columns.items()}
-    work = f"K={options.K} L={options.L} hidden {options.hidden_channels}, batch {options.batch_size}, 3x32x32"
-    print(f"{work}, {describe_device(device)}, torch {torch.__version__}, rounds: {rounds}\n")  # noqa: T201
-    header = ("implementation", "parameters", *columns, "kept activations", "peak memory")
-    print(f"| {' | '.join(header)} |\n|{'---|' * len(header)}")  # noqa: T201
-    for peer in peers:
-        ratios = [
-            statistics.median(theirs / ours for ours, theirs in zip(took[peer.name], took[MEASURE], strict=True))
-            for took in columns.values()
-        ]
-        cells = [peer.name, f"{peer.parameters:,}", *(f"{ratio:.2f}" for ratio in ratios)]
-        cells += [f"{kept[peer.name] / kept[MEASURE]:.3f}", f"{peaks[peer.name] / 2**20:,.0f} MiB"]
-        print(f"| {' | '.join(cells)} |")  # noqa: T201
+    works = works_of(options, device)
+    builds = dict(BUILD)
+    if bool(options.harness) != bool(options.peers):
+        parser.error("--harness and --peers go together")
+    if options.harness:
+        if any(work.L != HARNESS_LEVELS for work in works):
+            parser.error(f"a harness builds L={HARNESS_LEVELS}")
+        try:
+            builds |= builds_of_harness(options.harness, options.peers.split(","))
+        except ValueError as error:
+            parser.error(str(error))
+    for work in works:
+        print(table(measure(builds, work, options), work, device, options.note), end="\n\n", flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

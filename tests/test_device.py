@@ -1,12 +1,24 @@
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from glow_pipeline.device import describe_device, keep_freed_memory, resolve_device
+from glow_pipeline.device import (
+    describe_device,
+    keep_freed_memory,
+    keeps_on_device,
+    resolve_device,
+    resolve_precision,
+    use_device,
+)
+from glow_pipeline.errors import GlowPipelineError
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 FAULTS = """
 import resource, sys, torch
@@ -47,3 +59,71 @@ def test_a_device_is_resolved_and_named() -> None:
     assert resolve_device("cpu") == torch.device("cpu")
     assert describe_device(torch.device("cpu")).startswith("cpu (")
     assert resolve_device("auto").type in ("cpu", "cuda", "mps")
+
+
+@pytest.mark.parametrize(("asked", "other"), [("cuda", "mps"), ("mps", "cuda")])
+def test_a_device_that_is_not_here_is_one_line(monkeypatch: pytest.MonkeyPatch, asked: str, other: str) -> None:
+    monkeypatch.setattr(f"torch.{asked if asked == 'cuda' else 'backends.mps'}.is_available", lambda: False)
+    monkeypatch.setattr(f"torch.{other if other == 'cuda' else 'backends.mps'}.is_available", lambda: True)
+    with pytest.raises(GlowPipelineError) as error:
+        resolve_device(asked)
+    assert str(error.value) == f"device={asked}: torch finds none here, only cpu, {other}; set device=auto"
+    assert resolve_device("auto") == resolve_device(other) == torch.device(other)
+
+
+# What a device is set up for ------------------------------------------------------------------
+
+
+@pytest.fixture
+def cudnn() -> Iterator[Any]:
+    """cuDNN's settings as torch comes with them, and afterwards as they were."""
+    settings: Any = torch.backends.cudnn
+    before = settings.deterministic, settings.conv.fp32_precision
+    settings.deterministic, settings.conv.fp32_precision = False, "tf32"
+    yield settings
+    settings.deterministic, settings.conv.fp32_precision = before
+
+
+def test_a_run_has_the_same_bits_each_time_and_rounds_nothing_to_tf32(cudnn: Any) -> None:
+    assert use_device("cpu") == CPU
+    assert cudnn.deterministic is True
+    assert cudnn.conv.fp32_precision == "ieee"
+
+
+@pytest.mark.parametrize(("there", "expected"), [(True, "bfloat16"), (False, "float32")])
+def test_auto_precision_is_bfloat16_on_a_gpu_that_has_it(
+    monkeypatch: pytest.MonkeyPatch, there: bool, expected: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: there or including_emulation)
+    assert resolve_precision("auto", CUDA) == expected
+    assert resolve_precision("auto", CPU) == "float32"
+    assert resolve_precision("auto", torch.device("mps")) == "float32"
+
+
+def test_a_chosen_precision_is_taken() -> None:
+    assert resolve_precision("float32", CUDA) == resolve_precision("float32", CPU) == "float32"
+    assert resolve_precision("bfloat16", CUDA) == resolve_precision("bfloat16", CPU) == "bfloat16"
+    assert resolve_precision("tf32", CUDA) == "tf32"
+
+
+@pytest.mark.parametrize("device", ["cpu", "mps"])
+def test_tf32_is_refused_where_there_is_none(device: str) -> None:
+    with pytest.raises(GlowPipelineError) as error:
+        resolve_precision("tf32", torch.device(device))
+    assert str(error.value) == (
+        f"train.precision=tf32: {device} has no TF32, some NVIDIA GPUs have; set it to float32 or bfloat16"
+    )
+
+
+def test_images_are_kept_in_a_quarter_of_a_gpus_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (4000, 90000))
+    assert keeps_on_device("auto", 1000, CUDA)
+    assert not keeps_on_device("auto", 1001, CUDA)
+    assert not keeps_on_device("auto", 1, CPU)
+    assert not keeps_on_device("auto", 1, torch.device("mps"))
+
+
+@pytest.mark.parametrize("device", [CPU, CUDA], ids=str)
+@pytest.mark.parametrize("choice", [True, False])
+def test_a_choice_of_where_the_images_lie_is_taken(choice: bool, device: torch.device) -> None:
+    assert keeps_on_device(choice, 2**50, device) is choice

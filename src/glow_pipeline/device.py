@@ -4,8 +4,15 @@ import ctypes
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, Literal
 
 import torch
+
+from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.flow.execution import Precision
+
+PrecisionChoice = Literal["auto"] | Precision
+DataOnDevice = Literal["auto"] | bool
 
 ONE_THREAD_PIXELS = 16384
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
@@ -13,14 +20,18 @@ KEPT_BLOCK = 2**30
 
 
 def resolve_device(device: str) -> torch.device:
-    """`auto` is cuda, else mps, else cpu; any other name is taken as it is."""
+    """`auto` is cuda, else mps, else cpu.
+
+    Raises:
+        GlowPipelineError: this machine has no such device.
+    """
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if device != "auto":
+        if not there[device]:
+            found = ", ".join(name for name in there if there[name])
+            raise GlowPipelineError(f"device={device}: torch finds none here, only {found}; set device=auto")
         return torch.device(device)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    if torch.backends.mps.is_available():
-        return torch.device("mps")
-    return torch.device("cpu")
+    return torch.device("cuda" if there["cuda"] else "mps" if there["mps"] else "cpu")
 
 
 def describe_device(device: torch.device) -> str:
@@ -47,6 +58,41 @@ def threads_for(pixels: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def use_device(name: str) -> torch.device:
+    """The device, set up for what a run promises: the same bits each time, and float32 where float32 is said.
+
+    By itself cuDNN may choose another algorithm each time, and rounds the factors of float32 convolutions to TF32.
+    """
+    device = resolve_device(name)
+    torch.backends.cudnn.deterministic = True
+    convolutions: Any = torch.backends.cudnn.conv  # type: ignore[attr-defined]  # torch does not declare it
+    convolutions.fp32_precision = "ieee"
+    keep_freed_memory(device)
+    return device
+
+
+def resolve_precision(precision: PrecisionChoice, device: torch.device) -> Precision:
+    """`auto` is bfloat16 on a GPU that computes with it, else float32.
+
+    Raises:
+        GlowPipelineError: the device has no such precision.
+    """
+    if precision == "auto":
+        return "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported(False) else "float32"
+    if precision == "tf32" and device.type != "cuda":
+        raise GlowPipelineError(
+            f"train.precision=tf32: {device.type} has no TF32, some NVIDIA GPUs have; set it to float32 or bfloat16"
+        )
+    return precision
+
+
+def keeps_on_device(choice: DataOnDevice, n_bytes: int, device: torch.device) -> bool:
+    """Whether so many bytes of images are to lie on the device; `auto`: in a quarter of a GPU's free memory."""
+    if choice == "auto":
+        return device.type == "cuda" and n_bytes <= torch.cuda.mem_get_info(device)[0] // 4
+    return choice
 
 
 def keep_freed_memory(device: torch.device) -> None:

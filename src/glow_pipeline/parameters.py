@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from glow_pipeline.device import DataOnDevice, PrecisionChoice
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.flow.execution import Activations
 from glow_pipeline.flow.step import FlowCoupling, FlowPermutation
@@ -18,6 +19,7 @@ from glow_pipeline.images.image_set import ImageSet
 from glow_pipeline.images.registry import FOLDER, SOURCES
 from glow_pipeline.images.spec import Fit, ImageSpec
 from glow_pipeline.images.table import OnUnreadable
+from glow_pipeline.training.acceleration import Compile
 
 
 class _Group(BaseModel):
@@ -113,6 +115,16 @@ class TrainParameters(_Group):
     activations: Activations = Field(
         "stored",
         description="kept for the backward pass: stored, checkpointed (computed again), reversible (constant in K)",
+    )
+    precision: PrecisionChoice = Field(
+        "auto", description="of the coupling networks in training; auto: bfloat16 on a GPU that has it, else float32"
+    )
+    compile: Compile = Field(
+        "auto", description="compiled kernels, and on a GPU one CUDA graph a step; auto: on a GPU, not on a CPU"
+    )
+    data_on_device: DataOnDevice = Field(
+        "auto",
+        description="the training images in the GPU's memory; auto: if they fill at most a quarter of it",
     )
     flip: bool = Field(False, description="mirror each training image left to right, every other time at random")
     num_workers: int = Field(0, ge=0, description="processes that read batches ahead; 0: read in the training process")

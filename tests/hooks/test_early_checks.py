@@ -3,6 +3,7 @@ from typing import Any
 
 import click
 import pytest
+import torch
 
 from tests.project import copy_project, files_below, run, versions
 
@@ -39,6 +40,25 @@ def test_parameters_are_refused_before_anything_starts(
     tmp_path: Path, runtime_params: dict[str, Any], expected: str
 ) -> None:
     assert expected in refused(copy_project(tmp_path), "train", **runtime_params)
+
+
+def test_a_device_that_is_not_here_is_refused_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for pipeline in ("ingest", "train", "ood", "sample"):
+        assert refused(copy_project(tmp_path / pipeline), pipeline, device="cuda").startswith(
+            "device=cuda: torch finds none here, only cpu"
+        )
+
+
+def test_a_precision_that_the_device_has_not_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    line = refused(copy_project(tmp_path), "train", device="cpu", train={"precision": "tf32"})
+    assert line.startswith("train.precision=tf32: cpu has no TF32")
+
+
+def test_a_precision_is_asked_only_of_a_training(trained: Path) -> None:
+    run(trained, "sample", device="cpu", train={"precision": "tf32"})
 
 
 def test_ood_before_train_says_what_to_type(tmp_path: Path) -> None:

@@ -137,6 +137,8 @@ class _Steps(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, execution: Execution, affine: bool, *flat: Tensor) -> tuple[Tensor, Tensor]:
         forward = execution.of_region(step_forward)
+        # Compiled code is made anew where an input requires gradients or lies otherwise in memory.
+        x, flat = x.detach(), tuple(tensor.detach() for tensor in flat)
         kept: list[Tensor] = []
         y, logdet = x, x.new_zeros(len(x))
         with execution.of_convolutions():
@@ -154,7 +156,8 @@ class _Steps(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_y: Tensor, grad_logdet: Tensor) -> tuple[Tensor | None, ...]:
-        saved: tuple[Tensor, ...] = ctx.saved_tensors
+        saved: tuple[Tensor, ...] = tuple(tensor.detach() for tensor in ctx.saved_tensors)
+        grad_y = grad_y.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
         folded, y, kept = _unflattened(saved[: ctx.n_flat]), saved[ctx.n_flat], list(saved[ctx.n_flat + 1 :])
         execution: Execution = ctx.execution
         recompute, backward = execution.of_region(_recomputed), execution.of_region(step_backward)

@@ -11,6 +11,7 @@ from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
 from glow_pipeline.datasets.glow_model import GlowModelDataset
+from glow_pipeline.device import resolve_device, resolve_precision
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.images.image_set import ImageSet
 from glow_pipeline.images.registry import FOLDER, source_of
@@ -40,6 +41,9 @@ class EarlyChecksHook:
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
         parameters = Parameters.model_validate(catalog.load("parameters"))
         try:
+            device = resolve_device(parameters.device)
+            if "untrained_glow" in pipeline.all_outputs():
+                resolve_precision(parameters.train.precision, device)
             raw = catalog.load("raw_folder")
             splits = [split for split in SPLITS if f"{split}_images" in pipeline.all_outputs()]
             _check_within_reach(parameters.image_set, splits, raw, "ingest.path", "ingest.eval_path")

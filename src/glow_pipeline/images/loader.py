@@ -1,6 +1,7 @@
 """Batches from a table to the device."""
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from glow_pipeline.images.table import ImageTable
+
+UPLOAD = 4096  # images copied to the device at once
 
 
 class Batch(NamedTuple):
@@ -25,6 +28,7 @@ class Batches:
     Args:
         num_workers: processes that read ahead; 0 reads in this one, which a memory map rarely needs more than.
         drop_last: leave an incomplete last batch out, so that every step weighs its images alike.
+        on_device: bring the whole table to the device once, and gather the batches there.
     """
 
     def __init__(
@@ -34,11 +38,13 @@ class Batches:
         device: torch.device,
         num_workers: int = 0,
         drop_last: bool = False,
+        on_device: bool = False,
     ) -> None:
         self.table = table
         self.batch_size = batch_size
         self.device = device
         self.num_workers = num_workers
+        self.on_device = on_device
         self.n_images = len(table) // batch_size * batch_size if drop_last else len(table)
 
     def __len__(self) -> int:
@@ -53,6 +59,25 @@ class Batches:
         return self._batches(torch.randperm(len(self.table), generator=generator).numpy()[: self.n_images])
 
     def _batches(self, order: NDArray[np.int64]) -> Iterator[Batch]:
+        if self.on_device:
+            return self._gathered(torch.from_numpy(order).to(self.device))
+        if self.device.type == "cuda":
+            return _copied_ahead(self._read(order), self.device)
+        return (Batch(images.to(self.device), labels.to(self.device)) for images, labels in self._read(order))
+
+    def _gathered(self, order: Tensor) -> Iterator[Batch]:
+        for rows in order.split(self.batch_size):
+            yield Batch(self._table_on_device.images[rows], self._table_on_device.labels[rows])
+
+    @cached_property
+    def _table_on_device(self) -> Batch:
+        images = torch.empty(len(self.table), *self.table.record.spec.shape, dtype=torch.uint8, device=self.device)
+        for first in range(0, len(self.table), UPLOAD):
+            piece, _ = self.table[first : first + UPLOAD]
+            images[first : first + UPLOAD] = piece.to(self.device)
+        return Batch(images, self.table.labels.to(self.device))
+
+    def _read(self, order: NDArray[np.int64]) -> Iterator[Batch]:
         # The sampler yields whole batches of indices, and the table gathers each at once:
         # item by item is many times slower.
         sampler = [order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)]
@@ -64,4 +89,28 @@ class Batches:
             pin_memory=self.device.type == "cuda",
         )
         for images, labels in loader:
-            yield Batch(images.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True))
+            yield Batch(images, labels)
+
+
+def _copied_ahead(pinned: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
+    """Batches in pinned memory -> on the GPU, copied beside its computations, always one ahead of what is asked for."""
+    copying = torch.cuda.Stream(device)
+    ahead: tuple[Batch, torch.cuda.Event] | None = None
+    for host in pinned:
+        with torch.cuda.stream(copying):
+            batch = Batch(*(tensor.to(device, non_blocking=True) for tensor in host))
+            arrived = copying.record_event()
+        if ahead is not None:
+            yield _received(*ahead)
+        ahead = batch, arrived
+    if ahead is not None:
+        yield _received(*ahead)
+
+
+def _received(batch: Batch, arrived: torch.cuda.Event) -> Batch:
+    """The batch for the present stream, which waits for the copy; its memory is not given away while that uses it."""
+    present = torch.cuda.current_stream()
+    present.wait_event(arrived)
+    for tensor in batch:
+        tensor.record_stream(present)
+    return batch

@@ -1,24 +1,20 @@
 """The training loop."""
 
-import copy
-import math
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Protocol
 
-import torch
 from torch import Tensor
-from torch.nn import functional as F
-from torch.nn.utils import clip_grad_norm_, clip_grad_value_, get_total_norm
 from tqdm import tqdm
 
 from glow_pipeline.flow import Glow
 from glow_pipeline.images.augmentation import mirror_half
 from glow_pipeline.images.loader import Batch, Batches
 from glow_pipeline.randomness import generator
+from glow_pipeline.training.acceleration import Compile, accelerated
+from glow_pipeline.training.adamax import Adamax
 from glow_pipeline.training.evaluate import mean_bits_per_dim
-from glow_pipeline.training.schedule import warmup_schedule
+from glow_pipeline.training.history import History, Tally
+from glow_pipeline.training.step import TrainingStep
 
 Weights = Mapping[str, Tensor]
 
@@ -39,31 +35,13 @@ class Settings(Protocol):
     @property
     def max_grad_norm(self) -> float: ...
     @property
+    def compile(self) -> Compile: ...
+    @property
     def flip(self) -> bool: ...
     @property
     def sample_and_save_freq(self) -> int: ...
     @property
     def max_skipped_steps(self) -> int: ...
-
-
-@dataclass
-class History:
-    """What happened.
-
-    Attributes:
-        epochs: a row of metrics for each finished epoch.
-        best_epoch: the epoch with the lowest bits/dim on validation images; 0 before the first.
-        steps: optimiser steps, the skipped ones included.
-        skipped_steps: steps whose loss or gradient was not finite and that changed nothing.
-        diverged: whether too many of those in a row ended the training.
-    """
-
-    epochs: list[dict[str, float]] = field(default_factory=list)
-    best_epoch: int = 0
-    best_val_bits_per_dim: float = math.inf
-    steps: int = 0
-    skipped_steps: int = 0
-    diverged: bool = False
 
 
 def fit(
@@ -80,7 +58,7 @@ def fit(
     """Fit `model` in place to the images of `train`, and leave the weights of its best epoch in it.
 
     Args:
-        train: training batches, shuffled anew each epoch.
+        train: training batches of one size, shuffled anew each epoch.
         val: images that each epoch is judged by, always with the same dequantization noise.
         y_weight: weight of the class head's cross-entropy, for a class-conditioned model.
         on_epoch: takes each epoch's metrics and the step at its end.
@@ -92,57 +70,49 @@ def fit(
     """
     if not model.initialized:
         _initialize(model, train, seed)
-    optimizer = torch.optim.Adamax(
-        model.parameters(),
-        lr=settings.lr,
-        weight_decay=settings.decay,
-        foreach=True,  # all parameters at once: there are hundreds, and most are small
-    )
     # At most a tenth of the run: with the seed's 10 epochs a trial of one epoch would learn next to nothing.
     warmup = min(settings.warmup, settings.n_epochs / 10)
-    schedule = warmup_schedule(optimizer, warmup * len(train))
+    optimizer = Adamax(
+        model.parameters(),
+        lr=settings.lr,
+        warmup_steps=warmup * len(train),
+        weight_decay=settings.decay,
+        max_value=settings.max_grad_clip,
+        max_norm=settings.max_grad_norm,
+    )
+    step = accelerated(
+        TrainingStep(model, optimizer, y_weight, settings.max_skipped_steps),
+        settings.compile,
+        lambda: inputs_of(model, _first_batch(train, seed), seed, 0),
+    )
     history = History()
-    best_weights = copy.deepcopy(model.state_dict())
-    skipped_in_a_row = 0
+    tally = Tally(history, settings.max_skipped_steps, len(train), train.device)
+    best_weights = _copied(model.state_dict())
 
     with tqdm(total=settings.n_epochs * len(train), desc="train", unit="step", mininterval=0.5) as bar:
         for epoch in range(1, settings.n_epochs + 1):
             model.train()
-            started, n_images, bits = time.perf_counter(), 0, 0.0
-            for batch in train.shuffled(generator(seed, "shuffle", epoch)):
-                if settings.flip:
-                    mirrored = mirror_half(batch.images, generator(seed, "flip", history.steps, batch.images.device))
-                    batch = batch._replace(images=mirrored)
-                loss, bits_per_dim = _loss(model, batch, y_weight, seed, history.steps)
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                if _clip_and_check(model, loss, settings):
-                    optimizer.step()
-                    schedule.step()
-                    skipped_in_a_row = 0
-                    n_images += len(batch.images)
-                    bits += bits_per_dim.item() * len(batch.images)
-                else:
-                    skipped_in_a_row += 1
-                    history.skipped_steps += 1
-                history.steps += 1
-                images_per_second = n_images / (time.perf_counter() - started)
-                bar.set_postfix_str(
-                    f"epoch {epoch}, {bits / max(n_images, 1):.3f} bits/dim, {images_per_second:.0f} images/s",
-                    refresh=False,
-                )
-                bar.update()
-                if skipped_in_a_row >= settings.max_skipped_steps:
-                    history.diverged = True
+            tally.start_epoch()
+            batches = train.shuffled(generator(seed, "shuffle", epoch))
+            for number, batch in enumerate(batches, start=(epoch - 1) * len(train)):
+                tally.add(step(*inputs_of(model, batch, seed, number, flip=settings.flip)))
+                if steps := tally.read():
+                    images_per_second = tally.steps_per_second * train.batch_size
+                    bar.set_postfix_str(
+                        f"epoch {epoch}, {tally.mean_bits_per_dim:.3f} bits/dim, {images_per_second:.0f} images/s",
+                        refresh=False,
+                    )
+                    bar.update(steps)
+                if history.diverged:
                     break
             if history.diverged:
                 break
 
             metrics: dict[str, float] = {
-                "train_bits_per_dim": bits / n_images if n_images else math.nan,
+                "train_bits_per_dim": tally.mean_bits_per_dim,
+                "images_per_second": tally.steps_per_second * train.batch_size,
                 "val_bits_per_dim": mean_bits_per_dim(model, val, seed, labelled=model.y_condition),
-                "images_per_second": images_per_second,
-                "lr": float(schedule.get_last_lr()[0]),
+                "lr": optimizer.learning_rate.item(),
                 "skipped_steps": history.skipped_steps,
             }
             history.epochs.append({"epoch": epoch, "step": history.steps, **metrics})
@@ -150,7 +120,7 @@ def fit(
             if metrics["val_bits_per_dim"] < history.best_val_bits_per_dim:
                 history.best_val_bits_per_dim = metrics["val_bits_per_dim"]
                 history.best_epoch = epoch
-                best_weights = copy.deepcopy(model.state_dict())
+                best_weights = _copied(model.state_dict())
             if epoch % settings.sample_and_save_freq == 0 or epoch == settings.n_epochs:
                 on_save(best_weights, history)
 
@@ -159,33 +129,24 @@ def fit(
     return history
 
 
+def _first_batch(train: Batches, seed: int) -> Batch:
+    return next(train.shuffled(generator(seed, "shuffle", 1)))
+
+
 def _initialize(model: Glow, train: Batches, seed: int) -> None:
     """The data-dependent initialisation, from the first batch that training will see."""
-    batch = next(train.shuffled(generator(seed, "shuffle", 1)))
-    noise_generator = generator(seed, "initialize", 0, batch.images.device)
-    model.initialize(model.dequantization.dequantize(batch.images, noise_generator)[0])
+    images = _first_batch(train, seed).images
+    model.initialize(model.dequantization.dequantize(images, generator(seed, "initialize", 0, images.device))[0])
 
 
-def _loss(model: Glow, batch: Batch, y_weight: float, seed: int, step: int) -> tuple[Tensor, Tensor]:
-    """The loss of a batch, and its mean bits per dimension without the class term: two scalars."""
-    noise_generator = generator(seed, "dequantize", step, batch.images.device)
-    x, dequantization_logdet = model.dequantization.dequantize(batch.images, noise_generator)
-    labels = batch.labels if model.y_condition else None
-    latent = model.to_top(x)
-    log_prob = model.log_density(latent, labels) + dequantization_logdet
-    bits_per_dim = model.bits_per_dim(log_prob).mean()
-    if labels is None:
-        return bits_per_dim, bits_per_dim.detach()
-    class_loss = F.cross_entropy(model.top.class_logits(latent.z), labels)
-    return bits_per_dim + y_weight * class_loss, bits_per_dim.detach()
+def inputs_of(model: Glow, batch: Batch, seed: int, number: int, *, flip: bool = False) -> tuple[Tensor, ...]:
+    """What step `number` is given of a batch: dequantized images with their logdet, and classes if it needs them."""
+    images, labels = batch
+    if flip:
+        images = mirror_half(images, generator(seed, "flip", number, images.device))
+    inputs = model.dequantization.dequantize(images, generator(seed, "dequantize", number, images.device))
+    return (*inputs, labels) if model.y_condition else inputs
 
 
-def _clip_and_check(model: Glow, loss: Tensor, settings: Settings) -> bool:
-    """Clip the gradients as the settings say; return whether they and the loss are finite."""
-    gradients = [p.grad for p in model.parameters() if p.grad is not None]
-    finite = bool(torch.isfinite(loss) & torch.isfinite(get_total_norm(gradients)))
-    if settings.max_grad_clip > 0:
-        clip_grad_value_(model.parameters(), settings.max_grad_clip)
-    if settings.max_grad_norm > 0:
-        clip_grad_norm_(model.parameters(), settings.max_grad_norm)
-    return finite
+def _copied(weights: Weights) -> Weights:
+    return {name: tensor.detach().clone() for name, tensor in weights.items()}

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from glow_pipeline.device import describe_device, keep_freed_memory, resolve_device
+from glow_pipeline.device import describe_device, resolve_device, use_device
 from glow_pipeline.images.loader import Batches
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.outliers.metrics import detection_metrics, roc_points
@@ -19,8 +19,7 @@ def score_images(
     glow_model: TrainedGlow, images: ImageTable, ood: OodParameters, seed: int, device: str
 ) -> pd.DataFrame:
     """One row an image: its set, its file if it has one of its own, its label, its nll in bits per dimension."""
-    resolved = resolve_device(device)
-    keep_freed_memory(resolved)
+    resolved = use_device(device)
     scores = nll(glow_model.flow.to(resolved), Batches(images, ood.batch_size, resolved), seed)
     return pd.DataFrame(
         {

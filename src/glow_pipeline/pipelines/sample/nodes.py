@@ -4,7 +4,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from glow_pipeline.device import resolve_device
+from glow_pipeline.device import use_device
 from glow_pipeline.flow import Glow
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.parameters import SampleParameters
@@ -21,7 +21,7 @@ def sample_images(
     glow_model: TrainedGlow, test_images: ImageTable, sample: SampleParameters, seed: int, device: str
 ) -> Figure | Movie:
     """The picture that `sample.mode` asks for."""
-    flow = glow_model.flow.to(resolve_device(device))
+    flow = glow_model.flow.to(use_device(device))
     match sample.mode:
         case "normal":
             return _normal(flow, glow_model.record.dataset, sample, seed)

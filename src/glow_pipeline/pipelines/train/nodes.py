@@ -7,7 +7,13 @@ import torch
 from matplotlib.figure import Figure
 
 from glow_pipeline.datasets.checkpoint import CheckpointSlot
-from glow_pipeline.device import describe_device, keep_freed_memory, resolve_device, threads_for
+from glow_pipeline.device import (
+    describe_device,
+    keeps_on_device,
+    resolve_precision,
+    threads_for,
+    use_device,
+)
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.flow import Dequantization, Glow
 from glow_pipeline.flow.execution import Execution
@@ -23,7 +29,8 @@ from glow_pipeline.plots.grids import labelled_grid, square_grid
 from glow_pipeline.randomness import generator
 from glow_pipeline.sampling import draw
 from glow_pipeline.training.evaluate import mean_bits_per_dim
-from glow_pipeline.training.fit import History, Weights, fit
+from glow_pipeline.training.fit import Weights, fit
+from glow_pipeline.training.history import History
 from glow_pipeline.training.stored import ModelRecord, Provenance, TrainedGlow, build_flow, read_model
 
 EVALUATION_BATCH = 256
@@ -82,10 +89,10 @@ def train_glow(
     """
     checked = Parameters.model_validate(parameters)
     settings, seed = checked.train, checked.seed
-    device = resolve_device(checked.device)
+    device = use_device(checked.device)
     flow = untrained_glow.to(device)
-    flow.execution = Execution(settings.activations)
-    keep_freed_memory(device)
+    flow.execution = Execution(settings.activations, resolve_precision(settings.precision, device))
+    on_device = keeps_on_device(settings.data_on_device, len(fit_images) * flow.dimensions, device)
 
     def record(history: History) -> ModelRecord:
         return ModelRecord(
@@ -115,7 +122,7 @@ def train_glow(
     with threads_for(batch_size * flow.image_shape[1] * flow.image_shape[2]):
         history = fit(
             flow,
-            Batches(fit_images, batch_size, device, settings.num_workers, drop_last=True),
+            Batches(fit_images, batch_size, device, settings.num_workers, drop_last=True, on_device=on_device),
             Batches(val_images, EVALUATION_BATCH, device),
             settings,
             seed=seed,
@@ -146,8 +153,9 @@ def evaluate_glow(
             f"{train_history.steps}, had a loss or a gradient that is not finite; the last good model (epoch "
             f"{record.best_epoch}) is saved; lower train.lr={train.lr} or set train.max_grad_norm"
         )
-    flow = glow_model.flow.to(resolve_device(device))
-    batches = Batches(test_images, EVALUATION_BATCH, resolve_device(device))
+    resolved = use_device(device)
+    flow = glow_model.flow.to(resolved)
+    batches = Batches(test_images, EVALUATION_BATCH, resolved)
     metrics: dict[str, object] = {
         "test_bits_per_dim": mean_bits_per_dim(flow, batches, seed),
         "best_val_bits_per_dim": record.val_bits_per_dim,

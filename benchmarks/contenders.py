@@ -1,0 +1,246 @@
+"""The implementations of Glow that `benchmarks/speed.py` measures, each behind the same few calls.
+
+All have K steps a level, L levels, affine coupling with networks of 3x3, 1x1 and 3x3 convolutions, and invertible 1x1
+convolutions. What differs is said in each one's note. A library is imported where its contender is built, so that each
+process imports only its own, and the start-up that is measured is that library's.
+"""
+
+import importlib.util
+import math
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import Adamax
+
+from glow_pipeline.device import resolve_precision, use_device
+
+CHANNELS, SIDE = 3, 32
+HARNESS_LEVELS = 3
+
+
+class Work(NamedTuple):
+    """What each contender is asked to do."""
+
+    K: int
+    L: int
+    hidden_channels: int
+    batch_size: int
+
+    def __str__(self) -> str:
+        size = f"K={self.K} L={self.L} hidden {self.hidden_channels}"
+        return f"{size}, batch {self.batch_size}, {CHANNELS}x{SIDE}x{SIDE}"
+
+
+class Contender(NamedTuple):
+    """An implementation, ready to run. Images are uint8 (B, 3, 32, 32)."""
+
+    model: nn.Module
+    train: Callable[[Tensor], object]  # a step of Adamax on these images
+    loss: Callable[[Tensor], Tensor]  # images -> scalar, to be made small
+    score: Callable[[Tensor], Tensor]  # images -> (B,), the log-probability in some unit
+    sample: Callable[[int], object]  # n images, in whatever form
+    note: str = ""  # what differs from ours in the work
+
+
+class CannotError(Exception):
+    """A contender cannot do what it was asked; says why."""
+
+
+Build = Callable[[Work, torch.device], Contender]
+
+
+def glow_pipeline(work: Work, device: torch.device, **execution: Any) -> Contender:
+    """Ours, as in the paper: actnorms inside the coupling networks, learned priors at the splits.
+
+    Args:
+        work: sizes.
+        device: where it runs.
+        execution: fields of `glow_pipeline.flow.execution.Execution`, other than the pipeline's defaults.
+    """
+    from glow_pipeline.flow import Glow
+    from glow_pipeline.flow.execution import Execution
+    from glow_pipeline.training import adamax
+    from glow_pipeline.training.acceleration import accelerated
+    from glow_pipeline.training.step import TrainingStep
+
+    use_device(device.type)  # as the pipeline does
+    flow = Glow((CHANNELS, SIDE, SIDE), work.K, work.L, work.hidden_channels).to(device)
+    flow = flow.to(memory_format=torch.channels_last)
+    generator = torch.Generator(device).manual_seed(0)
+
+    def inputs(images: Tensor) -> tuple[Tensor, Tensor]:
+        return flow.dequantization.dequantize(images, generator)
+
+    flow.initialize(inputs(sample_images(64, device))[0])
+    flow.execution = Execution(**{"precision": resolve_precision("auto", device), **execution})
+    plain_step = TrainingStep(flow, adamax.Adamax(flow.parameters(), lr=2e-3), 0.0, 10)
+    step = accelerated(plain_step, "auto", lambda: inputs(sample_images(work.batch_size, device)))
+
+    def log_prob(images: Tensor) -> Tensor:
+        return flow.log_prob(images, torch.rand(images.shape, device=device))
+
+    def sample(n: int) -> object:
+        return flow.decode(flow.draw_latents(n, generator), 0.7)
+
+    return Contender(flow, lambda images: step(*inputs(images)), loss_of(log_prob), log_prob, sample)
+
+
+def normflows(work: Work, device: torch.device) -> Contender:
+    """The normflows package, built as its Glow example does."""
+    import normflows as nf
+
+    bases, flows, merges = [], [], []
+    for i in range(work.L):
+        channels = CHANNELS * 2 ** (work.L + 1 - i)
+        width = work.hidden_channels
+        steps = [nf.flows.GlowBlock(channels, width, split_mode="channel", scale=True) for _ in range(work.K)]
+        flows.append([*steps, nf.flows.Squeeze()])
+        side = SIDE // 2 ** (work.L - i)
+        if i > 0:
+            merges.append(nf.flows.Merge())
+            bases.append(nf.distributions.DiagGaussian((channels // 2, side, side)))
+        else:
+            bases.append(nf.distributions.DiagGaussian((channels, side, side)))
+    model = nf.MultiscaleFlow(bases, flows, merges).to(device)
+
+    def log_prob(images: Tensor) -> Tensor:
+        return model.log_prob(dequantized(images), None)
+
+    note = "LU-factored 1x1 convolutions, no actnorms inside the networks, no learned priors at the splits"
+    loss = loss_of(log_prob)
+    return Contender(model, step_of(model, loss), loss, log_prob, model.sample, note)
+
+
+def freia(work: Work, device: torch.device) -> Contender:
+    """The FrEIA package's AllInOneBlock."""
+    import FrEIA.framework as ff
+    import FrEIA.modules as fm
+
+    def network(channels_in: int, channels_out: int) -> nn.Module:
+        return nn.Sequential(
+            nn.Conv2d(channels_in, work.hidden_channels, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(work.hidden_channels, work.hidden_channels, 1),
+            nn.ReLU(),
+            nn.Conv2d(work.hidden_channels, channels_out, 3, padding=1),
+        )
+
+    nodes = [ff.InputNode(CHANNELS, SIDE, SIDE)]
+    for level in range(work.L):
+        nodes.append(ff.Node(nodes[-1], fm.IRevNetDownsampling, {}))
+        for _ in range(work.K):
+            arguments = {"subnet_constructor": network, "permute_soft": True}
+            nodes.append(ff.Node(nodes[-1], fm.AllInOneBlock, arguments))
+        if level < work.L - 1:
+            split = ff.Node(nodes[-1], fm.Split, {})
+            nodes += [split, ff.OutputNode(split.out1), ff.Node(split.out0, fm.PermuteRandom, {})]
+    nodes.append(ff.OutputNode(nodes[-1]))
+    model = ff.GraphINN(nodes).to(device)
+
+    def log_prob(images: Tensor) -> Tensor:
+        latents, logdet = model(dequantized(images))
+        normal = sum((-0.5 * (z**2 + math.log(2 * math.pi))).flatten(1).sum(1) for z in latents)
+        return torch.as_tensor(normal) + logdet
+
+    with torch.no_grad():
+        shapes = [z.shape[1:] for z in model(torch.zeros(1, CHANNELS, SIDE, SIDE, device=device))[0]]
+
+    def sample(n: int) -> object:
+        return model([0.7 * torch.randn(n, *shape, device=device) for shape in shapes], rev=True)
+
+    note = "fixed rotations for 1x1 convolutions, no actnorms inside the networks, no learned priors at the splits"
+    loss = loss_of(log_prob)
+    return Contender(model, step_of(model, loss), loss, log_prob, sample, note)
+
+
+class HarnessPeer(Protocol):
+    """What an external harness builds; its model is on the CPU and has three levels."""
+
+    m: nn.Module
+
+    def loss(self, u8: Tensor) -> Tensor: ...
+    def score(self, u8: Tensor) -> Tensor: ...
+    def sample(self, n: int) -> object: ...
+
+
+def from_harness(path: Path, name: str, work: Work, device: torch.device) -> Contender:
+    """A peer of an external harness: a Python file whose ALL has classes called with K and the hidden channels.
+
+    The file looks for the peers' checkouts in the folder that the environment's PEERS names.
+    """
+    spec = importlib.util.spec_from_file_location("harness", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is not a Python file")
+    harness = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(harness)
+    peer: HarnessPeer = harness.ALL[name](work.K, work.hidden_channels)
+    model = peer.m.to(device)
+
+    def sample(n: int) -> object:
+        # Some draw their latents on the CPU wherever their model is, and torch then raises a RuntimeError.
+        try:
+            return peer.sample(n)
+        except RuntimeError as error:
+            raise CannotError(str(error).partition("\n")[0]) from error
+
+    note = f"as {path.name} builds it"
+    return Contender(model, step_of(model, peer.loss), peer.loss, peer.score, sample, note)
+
+
+def builds_of_harness(path: Path, names: list[str]) -> dict[str, Build]:
+    """The rows of these peers.
+
+    Raises:
+        ValueError: there is no such file, or the environment's PEERS is not set.
+    """
+    if not path.is_file():
+        raise ValueError(f"there is no harness {path}")
+    if "PEERS" not in os.environ:
+        raise ValueError("set PEERS to the folder with the peers' checkouts")
+    return {name: partial(from_harness, path, name) for name in names}
+
+
+# A row of the table each.
+BUILD: dict[str, Build] = {
+    "glow_pipeline": glow_pipeline,
+    "glow_pipeline, reversible": partial(glow_pipeline, activations="reversible"),
+    "glow_pipeline, bfloat16": partial(glow_pipeline, precision="bfloat16"),
+    "normflows": normflows,
+    "FrEIA": freia,
+}
+OURS, MEASURE = "glow_pipeline", "normflows"  # whose images/s are said; what the ratios are to
+
+
+def step_of(model: nn.Module, loss: Callable[[Tensor], Tensor]) -> Callable[[Tensor], None]:
+    """A step of torch's Adamax with its defaults."""
+    optimizer = Adamax(model.parameters())
+
+    def step(images: Tensor) -> None:
+        optimizer.zero_grad(set_to_none=True)
+        loss(images).backward()
+        optimizer.step()
+
+    return step
+
+
+def loss_of(log_prob: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Nats a dimension."""
+    return lambda images: -log_prob(images).mean() / images[0].numel()
+
+
+def dequantized(images: Tensor) -> Tensor:
+    """As ours does it, for those that leave it to their user."""
+    return (images + torch.rand(images.shape, device=images.device)) / 256 - 0.5
+
+
+def sample_images(n: int, device: torch.device) -> Tensor:
+    """Smooth random images, uint8 (n, 3, 32, 32)."""
+    coarse = torch.rand(n, CHANNELS, 6, 6)
+    smooth = F.interpolate(coarse, size=(SIDE, SIDE), mode="bicubic").clamp(0, 1) * 235
+    return (smooth + torch.rand(n, CHANNELS, SIDE, SIDE) * 20).to(torch.uint8).to(device)

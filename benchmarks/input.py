@@ -1,0 +1,105 @@
+"""Does training wait for its images: `python benchmarks/input.py`.
+
+Steps of training on batches from a table, beside steps on one batch that lies there already; in turn, and the ratio of
+the medians. 1.00: the device never waits. The table is a memory map, as ingest writes it; the ways to read it are those
+of `train.data_on_device` and `train.num_workers`.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from itertools import cycle
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from glow_pipeline.device import describe_device, resolve_precision, use_device
+from glow_pipeline.flow import Glow
+from glow_pipeline.flow.execution import Execution
+from glow_pipeline.images.loader import Batch, Batches
+from glow_pipeline.images.table import ImageTable
+from glow_pipeline.randomness import generator
+from glow_pipeline.training.acceleration import accelerated
+from glow_pipeline.training.adamax import Adamax
+from glow_pipeline.training.fit import inputs_of
+from glow_pipeline.training.step import TrainingStep
+
+SHAPE = (3, 32, 32)
+STEPS = 20  # of each kind at once
+
+
+class RandomTable:
+    """What `Batches` asks of an ImageTable, with random pixels."""
+
+    def __init__(self, folder: Path, n: int) -> None:
+        np.save(folder / "images.npy", np.random.default_rng(0).integers(0, 256, (n, *SHAPE), np.uint8))
+        self._images = np.load(folder / "images.npy", mmap_mode="r")
+        self.labels = torch.zeros(n, dtype=torch.int64)
+        self.record = SimpleNamespace(spec=SimpleNamespace(shape=SHAPE))
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, rows: slice) -> tuple[Tensor, Tensor]:
+        return torch.from_numpy(self._images[rows].copy()), self.labels[rows]
+
+
+def endless(batches: Batches) -> Iterator[Batch]:
+    """Epoch after epoch."""
+    for epoch in cycle(range(1000)):
+        yield from batches.shuffled(generator(0, "shuffle", epoch))
+
+
+def main() -> None:
+    """Measure and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--K", type=int, default=8)
+    parser.add_argument("--hidden-channels", type=int, default=64)
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--images", type=int, default=50_000)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--device", default="auto")
+    options = parser.parse_args()
+    device = use_device(options.device)
+    flow = Glow(SHAPE, options.K, 3, options.hidden_channels, generator=generator(0, "weights")).to(device)
+    flow.execution = Execution(precision=resolve_precision("auto", device))
+    with tempfile.TemporaryDirectory() as folder:
+        table = cast(ImageTable, RandomTable(Path(folder), options.images))
+        ways = {
+            "in the device's memory": Batches(table, options.batch_size, device, drop_last=True, on_device=True),
+            "read and copied": Batches(table, options.batch_size, device, drop_last=True),
+            "read by 2 processes and copied": Batches(table, options.batch_size, device, 2, drop_last=True),
+        }
+        given = {way: endless(batches) for way, batches in ways.items()}
+        standing = next(iter(ways["in the device's memory"]))
+        flow.initialize(inputs_of(flow, standing, 0, 0)[0])
+        step = TrainingStep(flow, Adamax(flow.parameters(), lr=1e-5), 0.0, 10)
+        fast = accelerated(step, "auto", lambda: inputs_of(flow, standing, 0, 0))
+
+        def seconds(batches: Iterator[Batch]) -> float:
+            started = time.perf_counter()
+            for number in range(STEPS):
+                told = fast(*inputs_of(flow, next(batches), 0, number))
+            told.item()
+            return time.perf_counter() - started
+
+        took: dict[str, list[float]] = {"one batch again and again": [], **{way: [] for way in ways}}
+        for _ in range(options.rounds + 1):  # the first round warms up
+            took["one batch again and again"].append(seconds(cycle([standing])))
+            for way, batches in given.items():
+                took[way].append(seconds(batches))
+    print(f"K={options.K} hidden {options.hidden_channels}, batch {options.batch_size}, {describe_device(device)}\n")  # noqa: T201
+    print("| images | speed |\n|---|---|")  # noqa: T201
+    base = took["one batch again and again"][1:]
+    for way, times in took.items():
+        print(f"| {way} | {statistics.median(a / b for a, b in zip(base, times[1:], strict=True)):.2f} |")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

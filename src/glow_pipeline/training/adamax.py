@@ -1,0 +1,122 @@
+"""Adamax of all parameters as one vector, decided on the device (Kingma and Ba 2015, arXiv:1412.6980, algorithm 2).
+
+A flow has hundreds of small parameters, and an operation on a small tensor costs as much as its call. So the parameters
+become views of one vector, and a step is a dozen operations however many there are. Whether a step's gradient is
+finite, which step this is and how high the learning rate is stay on the device: the host never waits to learn them.
+"""
+
+from collections.abc import Iterable
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
+
+
+class Adamax:
+    """The updates of torch.optim.Adamax, with a linear warmup, and none at all by a gradient that is not finite.
+
+    A parameter without a gradient is taken for one whose gradient is zero.
+
+        g <- g + weight_decay * theta
+        m <- beta1 m + (1 - beta1) g;  u <- max(beta2 u, |g| + eps);  theta <- theta - lr / (1 - beta1^t) m / u
+
+    Args:
+        parameters: become views of `vector`, where and of the dtype they are.
+        lr: learning rate, reached at step `warmup_steps`.
+        warmup_steps: steps over which it rises linearly from 0.
+        weight_decay: times the parameters, added to the gradient.
+        max_value: clip each gradient value to this; 0: do not.
+        max_norm: then clip the gradient's norm to this; 0: do not.
+
+    Attributes:
+        vector: all parameters (P,).
+        first_moment, infinity_norm: m and u, (P,).
+        steps: how many updates there were, a scalar.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        *,
+        lr: float,
+        warmup_steps: float = 0.0,
+        weight_decay: float = 0.0,
+        max_value: float = 0.0,
+        max_norm: float = 0.0,
+    ) -> None:
+        self.parameters = list(parameters)
+        self.lr, self.warmup_steps, self.weight_decay = lr, warmup_steps, weight_decay
+        self.max_value, self.max_norm = max_value, max_norm
+        self.vector = torch.cat([_in_memory_order(p.detach()) for p in self.parameters])
+        for parameter, view in zip(self.parameters, _views(self.vector, self.parameters), strict=True):
+            parameter.data = view
+        self.first_moment = torch.zeros_like(self.vector)
+        self.infinity_norm = torch.zeros_like(self.vector)
+        self.steps = self.vector.new_zeros(())
+        self._gradient = torch.zeros_like(self.vector)
+        self._gradient_views = _views(self._gradient, self.parameters)
+
+    def zero_grad(self) -> None:
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    @property
+    def learning_rate(self) -> Tensor:
+        """Of the next step, a scalar."""
+        return self.lr * ((self.steps + 1) / max(1.0, self.warmup_steps)).clamp(max=1.0)
+
+    @torch.no_grad()
+    def step(self, allowed: Tensor) -> Tensor:
+        """Update the parameters by their gradients, if that is allowed and the gradients are finite.
+
+        Args:
+            allowed: whether to, a boolean scalar on the parameters' device.
+
+        Returns:
+            Whether they were updated, likewise.
+        """
+        gradient = self._gathered()
+        norm = gradient.norm()
+        good = allowed & norm.isfinite()
+        if self.max_value > 0:
+            gradient.clamp_(-self.max_value, self.max_value)
+            norm = gradient.norm()
+        if self.max_norm > 0:
+            gradient.mul_((self.max_norm / (norm + 1e-6)).clamp(max=1.0))
+        if self.weight_decay > 0:
+            gradient.add_(self.vector, alpha=self.weight_decay)
+        # In place throughout, and a step that is not to be is one by zero: no tensor of this size is made anew.
+        gradient.masked_fill_(~good, 0.0)
+        self.first_moment.lerp_(gradient, (1 - BETA1) * good.to(self.steps))
+        self.infinity_norm.mul_(torch.where(good, BETA2, torch.ones_like(self.steps)))
+        torch.maximum(self.infinity_norm, gradient.abs_().add_(EPS), out=self.infinity_norm)
+        rate = good * self.learning_rate / (1 - BETA1 ** (self.steps + 1))
+        self.vector.sub_(torch.div(self.first_moment, self.infinity_norm, out=gradient).mul_(rate))
+        self.steps += good
+        return good
+
+    def _gathered(self) -> Tensor:
+        """The gradients as one vector, zero where there are none."""
+        given = [k for k, parameter in enumerate(self.parameters) if parameter.grad is not None]
+        if len(given) < len(self.parameters):
+            self._gradient.zero_()
+        torch._foreach_copy_(
+            [self._gradient_views[k] for k in given], [cast(Tensor, self.parameters[k].grad) for k in given]
+        )
+        return self._gradient
+
+
+def _in_memory_order(tensor: Tensor) -> Tensor:
+    """All values, as they lie in memory; whether the tensor is contiguous or has its channels last."""
+    return tensor.as_strided((tensor.numel(),), (1,))
+
+
+def _views(vector: Tensor, like: list[nn.Parameter]) -> list[Tensor]:
+    """A vector as tensors with the shapes and strides of these."""
+    pieces = vector.split([each.numel() for each in like])
+    return [
+        piece.as_strided(each.shape, each.stride(), piece.storage_offset())
+        for piece, each in zip(pieces, like, strict=True)
+    ]

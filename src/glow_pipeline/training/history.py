@@ -1,0 +1,86 @@
+"""What happened in a training."""
+
+import math
+import time
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+READ_EVERY = 0.5  # seconds
+
+
+@dataclass
+class History:
+    """What happened.
+
+    Attributes:
+        epochs: a row of metrics for each finished epoch.
+        best_epoch: the epoch with the lowest bits/dim on validation images; 0 before the first.
+        steps: optimiser steps, the skipped ones included.
+        skipped_steps: steps whose loss or gradient was not finite and that changed nothing.
+        diverged: whether too many of those in a row ended the training.
+    """
+
+    epochs: list[dict[str, float]] = field(default_factory=list)
+    best_epoch: int = 0
+    best_val_bits_per_dim: float = math.inf
+    steps: int = 0
+    skipped_steps: int = 0
+    diverged: bool = False
+
+
+class Tally:
+    """Writes into a history what the steps tell, in few readings: at each the host waits for the device.
+
+    Args:
+        max_skipped_steps: how many skipped steps in a row are a divergence.
+        steps_per_epoch: of the training.
+    """
+
+    def __init__(self, history: History, max_skipped_steps: int, steps_per_epoch: int, device: torch.device) -> None:
+        self._history, self._max_skipped_steps = history, max_skipped_steps
+        self._told = torch.empty(steps_per_epoch, device=device)
+        self._read_every = 0.0 if device.type == "cpu" else READ_EVERY
+        self._skipped_in_a_row = 0
+        self.start_epoch()
+
+    def start_epoch(self) -> None:
+        self._n_told = self._n_read = 0
+        self._bits: list[float] = []
+        self._started = self._last_read = time.perf_counter()
+
+    def add(self, bits_per_dim: Tensor) -> None:
+        """Take what a step told: a scalar on the device, NaN if the step was skipped."""
+        self._told[self._n_told] = bits_per_dim
+        self._n_told += 1
+
+    def read(self) -> int:
+        """Read what was not read before, and return of how many steps; of none a moment after the last reading."""
+        now = time.perf_counter()
+        if now - self._last_read < self._read_every and self._n_told < len(self._told):
+            return 0
+        values = self._told[self._n_read : self._n_told].tolist()
+        self._n_read, self._last_read = self._n_told, now
+        for read, bits_per_dim in enumerate(values, start=1):
+            self._history.steps += 1
+            if math.isfinite(bits_per_dim):
+                self._bits.append(bits_per_dim)
+                self._skipped_in_a_row = 0
+            else:
+                self._history.skipped_steps += 1
+                self._skipped_in_a_row += 1
+            if self._skipped_in_a_row >= self._max_skipped_steps:
+                self._history.diverged = True
+                return read
+        return len(values)
+
+    @property
+    def mean_bits_per_dim(self) -> float:
+        """Of the epoch's steps that were not skipped; NaN if there is none."""
+        return math.fsum(self._bits) / len(self._bits) if self._bits else math.nan
+
+    @property
+    def steps_per_second(self) -> float:
+        """Of the epoch's steps that were not skipped."""
+        return len(self._bits) / (time.perf_counter() - self._started)

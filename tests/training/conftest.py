@@ -1,0 +1,14 @@
+import numpy as np
+import pytest
+import torch
+
+from tests.conftest import MakeTable, random_images
+from tests.training.helpers import N_FIT, N_VAL, Tables
+
+
+@pytest.fixture
+def tables(make_table: MakeTable) -> Tables:
+    """Images whose brightness rises from left to right: something to learn. Brighter the higher the class."""
+    ramp = torch.arange(8) * 16 + 40 * (torch.arange(N_FIT + N_VAL) % 3)[:, None, None, None]
+    table = make_table((ramp + random_images(N_FIT + N_VAL) // 16).to(torch.uint8), 4)
+    return table.subset(np.arange(N_FIT)), table.subset(np.arange(N_FIT, N_FIT + N_VAL))

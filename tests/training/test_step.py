@@ -1,0 +1,239 @@
+import copy
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+
+from glow_pipeline.flow import Glow
+from glow_pipeline.flow.execution import Activations, Execution
+from glow_pipeline.training import step as step_module
+from glow_pipeline.training.adamax import Adamax
+from glow_pipeline.training.history import History, Tally
+from glow_pipeline.training.step import TrainingStep, losses
+from tests.conftest import jittered_glow
+from tests.training.helpers import CPU, Poison, inputs_of, moments, new_glow, same
+
+
+def new_step(model: Glow, max_skipped_steps: int = 3, *, clip: dict[str, float] | None = None) -> TrainingStep:
+    return TrainingStep(model, Adamax(model.parameters(), lr=0.01, **(clip or {})), 1.0, max_skipped_steps)
+
+
+# The loss -------------------------------------------------------------------------------------
+
+
+def test_the_loss_is_the_mean_of_bits_per_dim() -> None:
+    model = jittered_glow()
+    x, logdet, images, noise, _ = inputs_of(model)
+    loss, bits = losses(model, x, logdet, None, 5.0)
+    nats = model.log_prob(images, noise).detach().numpy().astype(np.float64)
+    assert loss.item() == pytest.approx(-nats.mean() / (64 * math.log(2)), rel=1e-5)
+    assert bits.item() == loss.item()
+    assert loss.requires_grad
+    assert not bits.requires_grad
+
+
+def test_the_loss_of_a_conditioned_model_has_the_weighted_cross_entropy() -> None:
+    model = jittered_glow(y_condition=True, num_classes=3)
+    x, logdet, images, noise, labels = inputs_of(model)
+    loss, bits = losses(model, x, logdet, labels, 0.25)
+    with torch.no_grad():
+        nats = model.log_prob(images, noise, labels).double().numpy()
+        logits = model.top.class_logits(model.to_top(x).z).double().numpy()
+    cross_entropy = np.mean([np.log(np.exp(row).sum()) - row[k] for row, k in zip(logits, labels, strict=True)])
+    assert bits.item() == pytest.approx(-nats.mean() / (64 * math.log(2)), rel=1e-5)
+    assert loss.item() == pytest.approx(bits.item() + 0.25 * cross_entropy, rel=1e-5)
+    assert not bits.requires_grad
+
+
+# A step ---------------------------------------------------------------------------------------
+
+
+def test_a_step_tells_the_bits_per_dim_before_it_and_follows_the_gradient() -> None:
+    model = jittered_glow()
+    plain = copy.deepcopy(model)
+    step, optimizer = new_step(model), torch.optim.Adamax(plain.parameters(), lr=0.01)
+    for seed in range(4):
+        x, logdet, *_ = inputs_of(model, seed)
+        loss, bits = losses(plain, x, logdet, None, 1.0)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        told = step(x, logdet)
+        assert told.item() == pytest.approx(bits.item(), rel=1e-5)
+        assert not told.requires_grad
+    for trained, expected in zip(model.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(trained, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["both", "loss", "gradient", "infinite"])
+@pytest.mark.parametrize("clip", [{}, {"max_value": 0.1}, {"max_norm": 0.1}, {"weight_decay": 0.1}], ids=str)
+def test_a_step_that_is_not_finite_tells_nan_and_changes_no_bit(
+    monkeypatch: pytest.MonkeyPatch, kind: str, clip: dict[str, float]
+) -> None:
+    monkeypatch.setattr(step_module, "losses", Poison({1}, kind))
+    model = jittered_glow()
+    step = new_step(model, clip=clip)
+    x, logdet, *_ = inputs_of(model)
+    assert step(x, logdet).isfinite()
+    before, weights = moments(step.optimizer), copy.deepcopy(model.state_dict())
+    assert step(x, logdet).isnan()
+    assert same(moments(step.optimizer), before)
+    assert same(model.state_dict(), weights)
+    assert step(x, logdet).isfinite()
+    assert not same(model.state_dict(), weights)
+    assert step.optimizer.steps == 2
+
+
+def poisoned(monkeypatch: pytest.MonkeyPatch, steps: set[int], max_skipped_steps: int) -> Callable[[], bool]:
+    """A training step that takes the same batch each time and answers whether there was an update."""
+    monkeypatch.setattr(step_module, "losses", Poison(steps))
+    model = jittered_glow()
+    step = new_step(model, max_skipped_steps)
+    x, logdet, *_ = inputs_of(model)
+
+    def updated() -> bool:
+        before = moments(step.optimizer)
+        told = bool(step(x, logdet).isfinite())
+        assert told != same(moments(step.optimizer), before)
+        return told
+
+    return updated
+
+
+def test_after_too_many_such_steps_in_a_row_no_step_changes_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    updated = poisoned(monkeypatch, {1, 2, 4, 6, 7, 8}, max_skipped_steps=3)
+    assert [updated() for _ in range(12)] == [True, False, False, True, False, True] + [False] * 6
+
+
+# A rehearsal ----------------------------------------------------------------------------------
+
+
+def test_a_rehearsal_changes_no_bit() -> None:
+    model = jittered_glow()
+    step = new_step(model)
+    step(*inputs_of(model)[:2])
+    before, weights = moments(step.optimizer), copy.deepcopy(model.state_dict())
+    step.rehearse(*inputs_of(model, seed=1)[:2])
+    assert same(moments(step.optimizer), before)
+    assert same(model.state_dict(), weights)
+
+
+def test_a_training_goes_the_same_way_after_rehearsals() -> None:
+    rehearsed, plain = jittered_glow(), jittered_glow()
+    steps = new_step(rehearsed), new_step(plain)
+    weights = copy.deepcopy(plain.state_dict())
+    for _ in range(4):  # one more than the steps that may be skipped in a row
+        steps[0].rehearse(*inputs_of(plain, seed=9)[:2])
+    assert same(rehearsed.state_dict(), weights)
+    assert steps[0].optimizer.steps == 0
+    assert steps[0].optimizer.first_moment.count_nonzero() == 0
+    for seed in range(3):
+        told = [step(*inputs_of(plain, seed)[:2]) for step in steps]
+        assert torch.equal(*told)
+    assert same(moments(steps[0].optimizer), moments(steps[1].optimizer))
+
+
+def test_a_rehearsal_does_not_count_as_a_skipped_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(step_module, "losses", Poison({0, 2}))
+    model = jittered_glow()
+    step, inputs = new_step(model, max_skipped_steps=2), inputs_of(model)[:2]
+    assert step(*inputs).isnan()
+    step.rehearse(*inputs)
+    assert step(*inputs).isnan()
+    step.rehearse(*inputs)
+    assert step(*inputs).isnan()  # finite, but after two in a row that were not: a rehearsal does not come between them
+
+
+def test_a_rehearsal_that_fails_leaves_the_training_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = jittered_glow()
+    step, inputs = new_step(model), inputs_of(model)[:2]
+
+    def failing(*_: object) -> tuple[Tensor, Tensor]:
+        raise RuntimeError("out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(step_module, "losses", failing)
+        with pytest.raises(RuntimeError, match="out of memory"):
+            step.rehearse(*inputs)
+    assert step(*inputs).isfinite()
+
+
+# The host never waits for the device ----------------------------------------------------------
+
+MODELS: list[dict[str, Any]] = [
+    {"flow_coupling": coupling, "LU_decomposed": lu} for coupling in ("affine", "additive") for lu in (True, False)
+]
+MODELS.append({"flow_permutation": "shuffle", "learn_top": True, "y_condition": True, "num_classes": 3})
+CLIPPED = {"warmup_steps": 5.0, "weight_decay": 0.1, "max_value": 1.0, "max_norm": 1.0}
+
+
+def two_fake_steps(options: dict[str, Any], activations: Activations) -> None:
+    """Two steps on tensors without values: whoever asks for one is refused."""
+    with FakeTensorMode():
+        model = Glow((1, 8, 8), K=2, L=2, hidden_channels=4, n_bits=4, **options)
+        model.execution = Execution(activations)
+        step = new_step(model, clip=CLIPPED)
+        tally = Tally(History(), max_skipped_steps=3, steps_per_epoch=2, device=CPU)
+        inputs = [torch.rand(6, 1, 8, 8), torch.rand(6)]
+        if model.y_condition:
+            inputs.append(torch.zeros(6, dtype=torch.int64))
+        for _ in range(2):
+            tally.add(step(*inputs))
+
+
+@pytest.mark.parametrize("options", MODELS, ids=str)
+@pytest.mark.parametrize("activations", ["stored", "checkpointed", "reversible"])
+def test_a_step_asks_for_no_value(options: dict[str, Any], activations: Activations) -> None:
+    two_fake_steps(options, activations)
+
+
+@pytest.mark.parametrize(
+    ("ask", "refusal"),
+    [
+        pytest.param(Tensor.item, DataDependentOutputException, id="item"),
+        pytest.param(bool, DataDependentOutputException, id="bool"),
+        pytest.param(Tensor.tolist, RuntimeError, id="tolist"),
+    ],
+)
+def test_a_step_that_asks_for_a_value_would_be_found(
+    monkeypatch: pytest.MonkeyPatch, ask: Callable[[Tensor], object], refusal: type[Exception]
+) -> None:
+    def asking(*arguments: Any) -> tuple[Tensor, Tensor]:
+        loss, bits = losses(*arguments)
+        ask(loss.detach())
+        return loss, bits
+
+    monkeypatch.setattr(step_module, "losses", asking)
+    with pytest.raises(refusal):
+        two_fake_steps({}, "stored")
+
+
+@pytest.fixture
+def waiting_is_an_error() -> Iterator[None]:
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.parametrize("options", MODELS, ids=str)
+@pytest.mark.parametrize("activations", ["stored", "checkpointed", "reversible"])
+def test_on_a_gpu_the_host_does_not_wait_in_a_step(
+    options: dict[str, Any], activations: Activations, request: pytest.FixtureRequest
+) -> None:
+    model = new_glow(**options).cuda()
+    model.execution = Execution(activations)
+    step = new_step(model, clip=CLIPPED)
+    x, logdet, _, _, labels = inputs_of(model)
+    inputs = [tensor.cuda() for tensor in ((x, logdet, labels) if model.y_condition else (x, logdet))]
+    step(*inputs)  # at the first step libraries may wait for what they set up
+    request.getfixturevalue("waiting_is_an_error")
+    step(*inputs)
