@@ -9,6 +9,7 @@ import importlib.util
 import math
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -82,13 +83,33 @@ def glow_pipeline(work: Work, device: torch.device, **execution: Any) -> Contend
     plain_step = TrainingStep(flow, adamax.Adamax(flow.parameters(), lr=2e-3), 0.0, 10)
     step = accelerated(plain_step, "auto", lambda: inputs(sample_images(work.batch_size, device)))
 
+    unchanging, is_prepared = ExitStack(), False
+
     def log_prob(images: Tensor) -> Tensor:
         return flow.log_prob(images, torch.rand(images.shape, device=device))
 
+    def train(images: Tensor) -> None:
+        nonlocal is_prepared
+        unchanging.close()
+        is_prepared = False
+        step(*inputs(images))
+
+    def prepare() -> None:
+        """As the pipeline does: what follows from the weights is made once for all batches, until they change."""
+        nonlocal is_prepared
+        if not is_prepared:
+            unchanging.enter_context(flow.unchanging())
+            is_prepared = True
+
+    def score(images: Tensor) -> Tensor:
+        prepare()
+        return log_prob(images)
+
     def sample(n: int) -> object:
+        prepare()
         return flow.decode(flow.draw_latents(n, generator), 0.7)
 
-    return Contender(flow, lambda images: step(*inputs(images)), loss_of(log_prob), log_prob, sample)
+    return Contender(flow, train, loss_of(log_prob), score, sample)
 
 
 def normflows(work: Work, device: torch.device) -> Contender:
