@@ -2,8 +2,11 @@
 
 from kedro.pipeline import Pipeline
 
-from glow_pipeline.pipelines import ingest, ood, sample, train
-from glow_pipeline.pipelines.ingest.pipeline import create_out_pipeline, create_test_pipeline
+from glow_pipeline.garbage import no_garbage_here
+
+with no_garbage_here():  # pandas comes with these
+    from glow_pipeline.pipelines import ingest, ood, sample, train
+    from glow_pipeline.pipelines.ingest.pipeline import create_out_pipeline, create_test_pipeline
 
 
 def register_pipelines() -> dict[str, Pipeline]:

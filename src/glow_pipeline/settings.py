@@ -6,8 +6,11 @@ from typing import Any
 from kedro.config import OmegaConfigLoader
 from omegaconf import OmegaConf
 
-from glow_pipeline.hooks import ClosingHook, EarlyChecksHook, ImagesHook, TrackingHook
-from glow_pipeline.parameters import parse_parameters
+from glow_pipeline.garbage import no_garbage_here
+
+with no_garbage_here():  # torch and matplotlib come with these
+    from glow_pipeline.hooks import ClosingHook, EarlyChecksHook, ImagesHook, TrackingHook
+    from glow_pipeline.parameters import parse_parameters
 
 # Since Kedro 1.7 `--pipeline train` works but warns; many have it in their fingers.
 warnings.filterwarnings("ignore", message="Option '--pipeline' is deprecated")
