@@ -38,7 +38,7 @@ def test_a_training_is_recorded_with_its_parameters_metrics_inputs_and_artifacts
     assert len(inputs["train_images"].digest) == 16
     figures = [artifact.path for artifact in client.list_artifacts(done.info.run_id, "figures")]
     assert figures == ["figures/dequantized_images.png", "figures/training_curves.png"]
-    for tag in ("kedro_session", "dataset", "version.torch", "version.glow_pipeline"):
+    for tag in ("kedro_session", "dataset", "version.torch", "version.glow_pipeline", "mlflow.source.name"):
         assert tag in done.data.tags
 
 
@@ -95,6 +95,18 @@ def test_an_address_that_cannot_be_reached_is_one_line(tmp_path: Path) -> None:
     (project / "conf" / "local" / "mlflow.yml").write_text("tracking_uri: sqlite:///pyproject.toml/in/a/file.db\n")
     with pytest.raises(click.ClickException, match=r"^mlflow.yml: tracking_uri=sqlite:///pyproject.toml/in/a/file.db"):
         run(project, "ingest")
+
+
+def test_a_user_without_a_name_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown() -> str:
+        raise KeyError("getpwuid(): uid not found: 1234")
+
+    project = copy_project(tmp_path)
+    monkeypatch.setattr("getpass.getuser", unknown)
+    run(project, "ingest")
+    (done,) = runs(project)
+    assert done.info.status == "FINISHED"
+    assert "mlflow.user" not in done.data.tags
 
 
 def test_tracking_can_be_switched_off(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """One MLflow run for each `kedro run`."""
 
 import atexit
+import getpass
 import hashlib
 import logging
 import platform
@@ -21,12 +22,15 @@ from kedro.pipeline import Pipeline
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from glow_pipeline.datasets.glow_model import GlowModelDataset
+from glow_pipeline.garbage import no_garbage_here
 from glow_pipeline.hooks.artifacts import artifact_files
+from glow_pipeline.hooks.new_database import make_database
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.parameters import Parameters
 from glow_pipeline.training.stored import Provenance, TrainedGlow
 
 VERSIONS_OF = ("glow_pipeline", "kedro", "mlflow", "numpy", "torch", "torchvision")
+SQLITE = "sqlite:///"
 
 
 class TrackingConfig(BaseModel):
@@ -109,6 +113,7 @@ class TrackingHook:
             mlflow.set_tag("error", f"{type(error).__name__}: {error}"[:500])
         self._end("FAILED")
 
+    @no_garbage_here()  # MLflow imports its server, pandas and SQLAlchemy
     def _start(self, run_params: dict[str, Any], pipeline: Pipeline, provenance: Provenance) -> str:
         import mlflow
 
@@ -122,6 +127,10 @@ class TrackingHook:
             "kedro_command": " ".join(["kedro", *sys.argv[1:]]),
             "git_commit": provenance.git_commit,
             "git_dirty": provenance.git_dirty,
+            "mlflow.user": _user(),
+            "mlflow.source.type": "LOCAL",
+            "mlflow.source.name": sys.argv[0],
+            "mlflow.source.git.commit": provenance.git_commit,
             **{f"version.{package}": number for package, number in provenance.versions.items()},
         }
         name = f"{name} {parameters.image_set.key}"
@@ -129,12 +138,19 @@ class TrackingHook:
             tags["out_dataset"] = parameters.out_image_set.key
             name = f"{name} vs {parameters.out_image_set.key}"
         try:
-            mlflow.set_tracking_uri(_absolute_uri(self._config.tracking_uri, self._project))
+            uri = _absolute_uri(self._config.tracking_uri, self._project)
+            if uri.startswith(SQLITE):
+                make_database(Path(uri.removeprefix(SQLITE)))
+            mlflow.set_tracking_uri(uri)
             if mlflow.get_experiment_by_name(self._config.experiment) is None:
                 artifacts = (self._project / self._config.artifacts).as_uri()
                 mlflow.create_experiment(self._config.experiment, artifact_location=artifacts)
-            mlflow.set_experiment(self._config.experiment)
-            run = mlflow.start_run(run_name=name, tags={k: v for k, v in tags.items() if v is not None})
+            experiment = mlflow.set_experiment(self._config.experiment)
+            # start_run itself would import IPython, a second, to find out whether this is a notebook.
+            run = mlflow.MlflowClient().create_run(
+                experiment.experiment_id, run_name=name, tags={k: v for k, v in tags.items() if v is not None}
+            )
+            mlflow.start_run(run_id=run.info.run_id)
         except (mlflow.exceptions.MlflowException, OSError) as error:
             raise click.ClickException(
                 f"mlflow.yml: tracking_uri={self._config.tracking_uri}: no run could be started there "
@@ -203,6 +219,14 @@ def _provenance(session: str, project: Path) -> Provenance:
     )
 
 
+def _user() -> str | None:
+    """Who runs this, or None where a container runs under a number without a name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return None
+
+
 def _git(project: Path, *arguments: str) -> str | None:
     """What git answers, or None where there is no git, no repository or no commit."""
     try:
@@ -224,8 +248,7 @@ def _end_when_terminated() -> None:
 
 def _absolute_uri(uri: str, project: Path) -> str:
     """sqlite:///name.db is meant from the project's root, wherever the command is typed."""
-    prefix = "sqlite:///"
-    return f"{prefix}{project / uri.removeprefix(prefix)}" if uri.startswith(prefix) else uri
+    return f"{SQLITE}{project / uri.removeprefix(SQLITE)}" if uri.startswith(SQLITE) else uri
 
 
 def _flatten(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
