@@ -9,13 +9,16 @@ help: ## this list
 
 install: $(INSTALLED) ## the environment, in .venv
 
-# uv installs the whole stack in seconds where pip takes minutes.
+# uv installs the whole stack in seconds where pip takes minutes. Unlike pip it leaves compiling to the first import, or,
+# where PYTHONDONTWRITEBYTECODE is set as in many containers, to each: what commands import is compiled here.
 $(INSTALLED): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python >= 3.11 is needed, this is " + sys.version.split()[0] + "; try: make PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -c 'import glow_pipeline.settings, glow_pipeline.pipeline_registry, \
+		kedro.framework.cli, mlflow.store.tracking.sqlalchemy_store, sklearn.metrics'
 	@touch $@
 
 run: $(INSTALLED) ## ingest, train, sample and score the bundled digits
