@@ -42,7 +42,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = copy_project(tmp_path_factory.mktemp("project"))
     with (folder / "src" / "glow_pipeline" / "settings.py").open("a") as settings:
         settings.write(WATCH)
-    done = kedro(folder, "run", "--env", "digits", "--pipelines", "train", "--params", TINY_TYPED)
+    done = kedro(folder, "run", "--env", "digits", "--pipelines", "train", "--params", f"{TINY_TYPED},device=cpu")
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
 
@@ -51,7 +51,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("moment", "there", "needless"),
     [
         ("discovered", {"torch"}, {"mlflow", "scipy"}),
-        ("trained", {"torch", "mlflow"}, {"IPython"}),
+        (
+            "trained",
+            {"torch", "mlflow"},
+            {"IPython", "torch._dynamo", "sympy"},
+        ),  # torch.optim would import the last two
     ],
 )
 def test_needless_packages_are_not_imported(project: Path, moment: str, there: set[str], needless: set[str]) -> None:
@@ -61,4 +65,4 @@ def test_needless_packages_are_not_imported(project: Path, moment: str, there: s
 
 
 def test_python_hardly_looks_for_garbage_among_what_is_imported(project: Path) -> None:
-    assert json.loads((project / "trained.json").read_text())["full_collections"] <= 5  # left alone, it does ten times
+    assert json.loads((project / "trained.json").read_text())["full_collections"] <= 3  # left alone, it does ten times
