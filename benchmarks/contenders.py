@@ -23,6 +23,7 @@ from glow_pipeline.device import resolve_precision, use_device
 
 CHANNELS, SIDE = 3, 32
 HARNESS_LEVELS = 3
+LR = 2e-4
 
 
 class Work(NamedTuple):
@@ -80,7 +81,7 @@ def glow_pipeline(work: Work, device: torch.device, **execution: Any) -> Contend
 
     flow.initialize(inputs(sample_images(64, device))[0])
     flow.execution = Execution(**{"precision": resolve_precision("auto", device), **execution})
-    plain_step = TrainingStep(flow, adamax.Adamax(flow.parameters(), lr=2e-3), 0.0, 10)
+    plain_step = TrainingStep(flow, adamax.Adamax(flow.parameters(), lr=LR), 0.0, 10)
     step = accelerated(plain_step, "auto", lambda: inputs(sample_images(work.batch_size, device)))
 
     unchanging, is_prepared = ExitStack(), False
@@ -239,8 +240,8 @@ OURS, MEASURE = "glow_pipeline", "normflows"  # whose images/s are said; what th
 
 
 def step_of(model: nn.Module, loss: Callable[[Tensor], Tensor]) -> Callable[[Tensor], None]:
-    """A step of torch's Adamax with its defaults."""
-    optimizer = Adamax(model.parameters())
+    """A step of torch's Adamax."""
+    optimizer = Adamax(model.parameters(), lr=LR)
 
     def step(images: Tensor) -> None:
         optimizer.zero_grad(set_to_none=True)

@@ -2,7 +2,7 @@
 
 Each implementation is in a process of its own, as its user would run it, and single calls of them alternate, so that
 whatever else the machine does slows all of them alike; what counts is the ratio to normflows. All are trained by Adamax
-with its defaults, on the same batches. One table is printed for each work, see --work.
+with one learning rate, on the same batches. One table is printed for each work, see --work.
 
     PEERS=<folder of checkouts> python benchmarks/speed.py --harness <file> --peers <name>,<name>
 """
