@@ -42,9 +42,11 @@ ui: $(INSTALLED) ## compare runs in the browser (MLflow)
 viz: $(INSTALLED) ## the pipelines as a picture in the browser (Kedro-Viz)
 	$(BIN)/kedro viz run --host 127.0.0.1
 
-bench: $(INSTALLED) ## speed beside public libraries
+bench: $(INSTALLED) ## speed beside public libraries, of input, start-up and ingest
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -c requirements.lock -e '.[bench]'
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/input.py
+	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/ingest.py
 
 lock: ## resolve pyproject.toml anew, for every platform

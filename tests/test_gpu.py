@@ -7,6 +7,9 @@ import torch
 
 from glow_pipeline.device import resolve_device
 from glow_pipeline.flow import Glow
+from glow_pipeline.flow.execution import Execution
+from glow_pipeline.training.adamax import Adamax
+from glow_pipeline.training.step import TrainingStep
 from tests.project import TINY, copy_project, run, versions
 
 pytestmark = [
@@ -36,3 +39,17 @@ def test_the_whole_chain_runs_on_the_gpu(tmp_path: Path) -> None:
     model = {**TINY["model"], "y_condition": True}
     run(project, "__default__", device="cuda", train=TINY["train"], model=model)
     assert versions(project, "08_reporting/digits/vs_textures/ood_metrics.json/*/*")
+
+
+def test_four_images_of_256x256_train_in_16_gib() -> None:
+    random = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (4, 3, 256, 256), generator=random).to(torch.uint8).cuda()
+    model = Glow((3, 256, 256), K=32, L=6, hidden_channels=512, generator=random).cuda()
+    model.to(memory_format=torch.channels_last)
+    x, logdet = model.dequantization.dequantize(images, torch.Generator("cuda").manual_seed(1))
+    model.initialize(x[:1])
+    model.execution = Execution("reversible", "bfloat16")
+    step = TrainingStep(model, Adamax(model.parameters(), lr=1e-5), 0.0, 1)
+    torch.cuda.reset_peak_memory_stats()
+    assert all(torch.isfinite(step(x, logdet)) for _ in range(3))
+    assert torch.cuda.max_memory_allocated() < 16 * 2**30
