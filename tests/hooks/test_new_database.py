@@ -8,10 +8,15 @@ import pytest
 from glow_pipeline.hooks.new_database import make_database
 
 
-def tables(file: Path) -> list[tuple[str]]:
-    """How each table and index of a database was made."""
+def tables(file: Path) -> list[list[str]]:
+    """How each table and index of a database was made, in lines.
+
+    In sorted lines: the constraints of a table come in an order that changes from one making to the next, since
+    MLflow's migrations keep them in sets.
+    """
     with closing(sqlite3.connect(file)) as database:
-        return sorted(database.execute("select sql from sqlite_master where sql is not null").fetchall())
+        statements = database.execute("select sql from sqlite_master where sql is not null").fetchall()
+    return sorted(sorted(line.strip(" ,") for line in sql.split("\n\t")) for (sql,) in statements)
 
 
 def use(file: Path) -> None:
