@@ -34,11 +34,12 @@ def resolve_device(device: str) -> torch.device:
     return torch.device("cuda" if there["cuda"] else "mps" if there["mps"] else "cpu")
 
 
-def describe_device(device: torch.device) -> str:
-    """The device's name as results should state it."""
+def describe_device(device: torch.device, processes: int = 1) -> str:
+    """The device's name as results should state it, and how many processes worked on so many of them."""
+    several = f"{processes} processes, each on " if processes > 1 else ""
     if device.type == "cuda":
-        return f"cuda ({torch.cuda.get_device_name(device)})"
-    return f"{device.type} ({torch.get_num_threads()} threads)" if device.type == "cpu" else device.type
+        return f"{several}cuda ({torch.cuda.get_device_name(device)})"
+    return f"{several}{device.type}" + (f" ({torch.get_num_threads()} threads)" if device.type == "cpu" else "")
 
 
 @contextmanager

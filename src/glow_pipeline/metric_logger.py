@@ -1,26 +1,296 @@
-"""Metrics and figures from inside a node, into the MLflow run that the tracking hook has started.
+"""Metrics and figures of a training into its MLflow run, which the tracking hook has started.
 
-Without such a run (in a test, in a script, with tracking switched off) they go nowhere.
+A training must not wait for a server, nor end with it: a thread of its own sends, in order, and keeps what cannot be
+sent until it can. Without a run (in a test, in a script, with tracking switched off) everything goes nowhere.
 """
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+import io
+import logging
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Self, TypeVar
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from mlflow import MlflowClient
+
+LOGGER = logging.getLogger(__name__)
+PATIENCE = 30.0  # seconds that `close` waits
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds between tries to send
+NO_TAGS: Mapping[str, str] = MappingProxyType({})
+
+_Item = TypeVar("_Item")
 
 
-def log_metrics(metrics: Mapping[str, float], step: int) -> None:
-    """Metrics by name at an optimiser step, in one request."""
-    import mlflow  # here, because it takes seconds and not every run needs it
+@dataclass(frozen=True)
+class RunAddress:
+    """Where a run is; for another process as well."""
 
-    if mlflow.active_run() is not None:
-        mlflow.log_metrics(dict(metrics), step=step)
+    tracking_uri: str
+    run_id: str
 
 
-def log_figure(figure: "Figure", file: str) -> None:
-    """A figure as an artifact of this path within the run."""
+@dataclass(frozen=True)
+class _Row:
+    metrics: Mapping[str, float]
+    step: int
+    milliseconds: int  # since 1970, when it was logged: a row that is sent twice is then one row to MLflow
+
+
+@dataclass(frozen=True)
+class _Picture:
+    png: bytes
+    file: PurePosixPath
+
+
+def current_run() -> RunAddress | None:
+    """The run that is active in this thread."""
+    if "mlflow" not in sys.modules:  # then nobody has started one, and the import would take seconds
+        return None
     import mlflow
 
-    if mlflow.active_run() is not None:
-        mlflow.log_figure(figure, file)
+    run = mlflow.active_run()
+    return None if run is None else RunAddress(mlflow.get_tracking_uri(), run.info.run_id)
+
+
+def start_child_run(
+    parent: RunAddress | None, name: str, params: Mapping[str, object], tags: Mapping[str, str] = NO_TAGS
+) -> RunAddress | None:
+    """A running run below `parent`, in its experiment; None without a parent, or where MLflow cannot be reached."""
+    if parent is None:
+        return None
+    with if_reachable(f"run {name!r}"):
+        from mlflow.entities import Param
+
+        client = _client(parent)
+        experiment = client.get_run(parent.run_id).info.experiment_id
+        run = client.create_run(experiment, run_name=name, tags={**tags, "mlflow.parentRunId": parent.run_id})
+        with if_reachable(f"the parameters of run {name!r}"):
+            client.log_batch(run.info.run_id, params=[Param(key, str(value)) for key, value in params.items()])
+        return RunAddress(parent.tracking_uri, run.info.run_id)
+    return None
+
+
+def end_run(run: RunAddress | None, status: str) -> None:
+    """End a run of any process as FINISHED, FAILED or KILLED."""
+    if run is not None:
+        with if_reachable(f"that run {run.run_id} is {status}"):
+            _client(run).set_terminated(run.run_id, status)
+
+
+@contextmanager
+def if_reachable(what: str) -> Iterator[None]:
+    """Warn that `what` is not recorded, and go on, where MLflow fails within this block."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except (MlflowException, OSError) as error:
+        LOGGER.warning("MLflow cannot be reached, so it does not record %s (%s)", what, first_line(error))
+
+
+def restrain_mlflow() -> None:
+    """Fewer tries and shorter waits than MLflow's own, and no log lines from below it.
+
+    By itself MLflow tries each call eight times for up to two minutes each, which is for programs that have nothing
+    else to do. Two tries of six seconds tell in less than 15 that an address does not answer. What fails is told in
+    our own words, once.
+    """
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "6")
+    import mlflow  # noqa: F401  # sets levels itself when it is imported
+
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
+
+
+def refused(error: Exception) -> bool:
+    """Whether MLflow was reached and would say the same again. A proxy's own 404 is not MLflow's."""
+    return getattr(error, "error_code", None) in ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")
+
+
+def first_line(error: Exception) -> str:
+    """Of what it says, for a log line."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+class MetricLogger:
+    """Sends to one run, from a thread of its own. A context manager, which closes.
+
+    Args:
+        run: None: everything goes nowhere.
+        patience: seconds that `close` waits at most.
+        longest_pause: seconds between two tries at most, while MLflow cannot be reached.
+    """
+
+    def __init__(
+        self, run: RunAddress | None, *, patience: float = PATIENCE, longest_pause: float = LONGEST_PAUSE
+    ) -> None:
+        self._run, self._patience, self._longest_pause = run, patience, longest_pause
+        self._rows: deque[_Row] = deque()
+        self._pictures: deque[_Picture] = deque()  # apart: a store that takes none must not hold up the metrics
+        self._changed = threading.Condition()  # guards what `_wait` looks at
+        self._closing = self._given_up = self._goes_on = False
+        self._away = self._has_refused = False  # of the thread alone, as are these:
+        self._asked: set[str] = set()  # metrics of which the run has told its steps
+        self._known: set[tuple[str, int]] = set()  # metrics and steps that the run has
+        self._thread = threading.Thread(target=self._work, name="metric_logger", daemon=True)
+        if run is not None:
+            self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        """Metrics by name, at an optimiser step. Returns at once."""
+        self._add(self._rows, _Row(dict(metrics), step, _now()))
+
+    def log_figure(self, figure: "Figure", file: str) -> None:
+        """A figure as a PNG of this path within the run: drawn now, sent later."""
+        if self._run is not None:
+            png = io.BytesIO()
+            figure.savefig(png, format="png")
+            self._add(self._pictures, _Picture(png.getvalue(), PurePosixPath(file)))
+
+    def catch_up(self, rows: Sequence[tuple[Mapping[str, float], int]]) -> None:
+        """For a training that goes on in an old run: log those of its past metrics and steps that the run lacks.
+
+        From now on `log_metrics` too leaves out what the run has: a step that is computed again gives the same.
+        """
+        self._goes_on = True
+        for metrics, step in rows:
+            self.log_metrics(metrics, step)
+
+    def close(self) -> None:
+        """Send what is left, with patience, and say what could not be sent."""
+        if self._run is None or self._given_up:
+            return
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join(self._patience)
+        with self._changed:
+            self._given_up = True
+            self._changed.notify_all()
+            if self._rows or self._pictures:
+                LOGGER.warning("MLflow could not be reached: not sent are %s", self._left())
+
+    def _left(self) -> str:
+        parts = [f"{len(self._pictures)} figures"] if self._pictures else []
+        if self._rows:
+            steps = sorted({row.step for row in self._rows})
+            listed = ", ".join(map(str, steps if len(steps) <= 6 else [*steps[:3], "...", *steps[-2:]]))
+            parts.append(
+                f"{len(self._rows)} rows of metrics, of steps {listed}; these are in the run's checkpoint and, once "
+                f"it has ended, in train_history"
+            )
+        return " and ".join(parts)
+
+    def _add(self, waiting: deque[_Item], item: _Item) -> None:
+        if self._run is not None:
+            with self._changed:
+                waiting.append(item)
+                self._changed.notify_all()
+
+    def _work(self) -> None:
+        restrain_mlflow()
+        pause = 0.0
+        while self._wait(pause):
+            all_rows = self._send_all(self._rows, self._send_row)
+            all_pictures = self._send_all(self._pictures, self._send_picture)
+            pause = 0.0 if all_rows and all_pictures else min(2 * pause or FIRST_PAUSE, self._longest_pause)
+            if self._away and not pause:
+                self._away = False
+                LOGGER.info("MLflow is back, and has what was kept")
+
+    def _wait(self, pause: float) -> bool:
+        """Until the pause is over and something waits to be sent; False when there is nothing more to do."""
+        with self._changed:
+            if not self._closing:
+                self._changed.wait_for(lambda: self._closing, pause)
+            else:
+                self._changed.wait_for(lambda: self._given_up, min(pause, FIRST_PAUSE))
+            self._changed.wait_for(lambda: self._closing or self._rows or self._pictures)
+            return bool(self._rows or self._pictures) and not self._given_up
+
+    def _send_all(self, waiting: deque[_Item], send: Callable[[_Item], None]) -> bool:
+        """Whether nothing waits any more: all was sent or refused."""
+        from mlflow.exceptions import MlflowException
+
+        while waiting and not self._given_up:
+            try:
+                send(waiting[0])
+            except (MlflowException, OSError) as error:  # those of requests are OSErrors
+                if not refused(error):
+                    self._tell_away(error)
+                    return False
+                self._tell_refused(error)
+            waiting.popleft()
+        return True
+
+    def _tell_away(self, error: Exception) -> None:
+        if not self._away:
+            self._away = True
+            LOGGER.warning(
+                "MLflow cannot be reached; training goes on, metrics are kept and sent later (%s)", first_line(error)
+            )
+
+    def _tell_refused(self, error: Exception) -> None:
+        if not self._has_refused:
+            self._has_refused = True
+            LOGGER.warning("MLflow refuses metrics or figures, which are left out (%s)", first_line(error))
+
+    def _send_row(self, row: _Row) -> None:
+        from mlflow.entities import Metric
+
+        client, run_id = self._open
+        if self._goes_on:
+            for key in row.metrics.keys() - self._asked:
+                self._known.update((key, past.step) for past in client.get_metric_history(run_id, key))
+                self._asked.add(key)
+        lacking = [
+            Metric(key, float(value), row.milliseconds, row.step)
+            for key, value in row.metrics.items()
+            if (key, row.step) not in self._known
+        ]
+        if lacking:
+            client.log_batch(run_id, metrics=lacking)
+        self._known.update((key, row.step) for key in row.metrics)
+
+    def _send_picture(self, picture: _Picture) -> None:
+        client, run_id = self._open
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / picture.file.name
+            file.write_bytes(picture.png)
+            client.log_artifact(run_id, str(file), str(picture.file.parent))
+
+    @cached_property
+    def _open(self) -> "tuple[MlflowClient, str]":
+        assert self._run is not None, "without a run there is no thread that sends"
+        return _client(self._run), self._run.run_id
+
+
+def _client(run: RunAddress) -> "MlflowClient":
+    """A client of this run's server, whatever this process's own tracking address is."""
+    restrain_mlflow()
+    import mlflow
+
+    return mlflow.MlflowClient(run.tracking_uri)
+
+
+def _now() -> int:
+    return int(time.time() * 1000)

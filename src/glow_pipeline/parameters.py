@@ -8,7 +8,7 @@ import re
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from glow_pipeline.device import DataOnDevice, PrecisionChoice
@@ -20,6 +20,7 @@ from glow_pipeline.images.registry import FOLDER, SOURCES
 from glow_pipeline.images.spec import Fit, ImageSpec
 from glow_pipeline.images.table import OnUnreadable
 from glow_pipeline.training.acceleration import Compile
+from glow_pipeline.training.checkpoints import Interval
 
 
 class _Group(BaseModel):
@@ -39,6 +40,14 @@ def _classes(value: object) -> object:
 
 
 Classes = Annotated[list[int] | None, BeforeValidator(_classes)]
+
+
+def _interval(value: float | str) -> float | str:
+    try:
+        Interval.of(value)
+    except ValueError:
+        raise PydanticCustomError("interval", "Input should be minutes or steps above 0: 10, 10min, 500steps") from None
+    return value
 
 
 class IngestParameters(_Group):
@@ -128,12 +137,40 @@ class TrainParameters(_Group):
     )
     flip: bool = Field(False, description="mirror each training image left to right, every other time at random")
     num_workers: int = Field(0, ge=0, description="processes that read batches ahead; 0: read in the training process")
-    sample_and_save_freq: int = Field(
-        5, ge=1, description="every how many epochs samples are logged and the best model is saved"
-    )
+    sample_and_save_freq: int = Field(5, ge=1, description="every how many epochs samples are logged")
     checkpoint: str | None = Field(None, description="a stored model (.safetensors) whose weights training starts from")
     max_skipped_steps: int = Field(
         10, ge=1, description="steps in a row with a non-finite loss or gradient that end the run"
+    )
+    ema: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="decay of the weights' moving average, which then is evaluated, sampled and scored with; 0: off",
+    )
+    accumulate: int = Field(
+        1, ge=1, description="parts that a batch goes through the model in, which takes so much less memory"
+    )
+    early_stopping: int = Field(
+        0, ge=0, description="epochs without better bits/dim on the validation images that end the training; 0: off"
+    )
+    checkpoint_every: Annotated[float | str, AfterValidator(_interval)] = Field(
+        10.0, description="minutes between checkpoints, or steps: 10, 10min, 500steps"
+    )
+    keep_checkpoints: int = Field(3, ge=1, description="how many of a training's newest checkpoints are kept")
+    resume: str = Field(
+        "auto",
+        description="auto: where the same command was cut off; never: from the start; or a checkpoint, or its folder",
+    )
+    devices: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        1, description="processes on this machine that train together, on a GPU each; auto: one for each GPU"
+    )
+    nodes: int = Field(1, ge=1, description="machines on which this command is typed, to train together")
+    rendezvous: str | None = Field(
+        None, description="where these machines meet, host:port of one of them; null: MASTER_ADDR and MASTER_PORT"
+    )
+    max_restarts: int = Field(
+        3, ge=0, description="how often the processes are started again, from the last checkpoint, after one died"
     )
 
 

@@ -11,6 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
+from glow_pipeline.training.checkpoints import read_checkpoint
+from glow_pipeline.training.state import weights_in
 from glow_pipeline.training.stored import read_model, read_record
 from tests.project import TINY, copy_project, run, versions
 
@@ -63,14 +65,14 @@ def test_training_starts_from_a_given_model(tmp_path: Path) -> None:
     assert read_record(models(project)[1]).val_bits_per_dim == pytest.approx(first.val_bits_per_dim, abs=1e-4)
 
 
-def test_the_best_model_so_far_is_on_disk_while_training_goes_on(tmp_path: Path) -> None:
+def test_the_training_s_last_checkpoint_stays_and_holds_the_model(tmp_path: Path) -> None:
     project = copy_project(tmp_path)
     run(project, "train", **TINY)
-    (checkpoint,) = versions(project, "06_models/digits/checkpoint.safetensors/*/*")
-    saved, final = read_model(checkpoint), read_model(models(project)[0])
-    assert saved.record == final.record
-    weights = final.flow.state_dict()
-    assert all(torch.equal(tensor, weights[name]) for name, tensor in saved.flow.state_dict().items())
+    (path,) = versions(project, "06_models/digits/checkpoints/*/*/step_*")
+    assert (path.parent / "finished").exists()
+    saved, final = weights_in(read_checkpoint(path), "best"), read_model(models(project)[0]).flow.state_dict()
+    assert saved.keys() == final.keys()
+    assert all(torch.equal(tensor, final[name]) for name, tensor in saved.items())
 
 
 @pytest.fixture(scope="module")

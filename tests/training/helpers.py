@@ -15,8 +15,9 @@ from glow_pipeline.parameters import TrainParameters
 from glow_pipeline.randomness import generator
 from glow_pipeline.training import step as step_module
 from glow_pipeline.training.adamax import Adamax
-from glow_pipeline.training.fit import Weights, fit
+from glow_pipeline.training.fit import fit
 from glow_pipeline.training.history import History
+from glow_pipeline.training.state import Weights
 from tests.conftest import random_images
 
 CPU = torch.device("cpu")

@@ -82,7 +82,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def of_another_device(monkeypatch: pytest.MonkeyPatch, history: History, max_skipped_steps: int, n: int) -> Tally:
     """A tally that takes its device for another than the CPU; its values are here, that it can read them."""
     with monkeypatch.context() as patch:
-        patch.setattr(torch, "empty", lambda size, device: torch.zeros(size))
+        patch.setattr(torch, "empty", lambda *size, device: torch.zeros(size))
         return Tally(history, max_skipped_steps, n, torch.device("meta"))
 
 

@@ -1,6 +1,5 @@
 """Kedro datasets for what no library has one for."""
 
-from glow_pipeline.datasets.checkpoint import CheckpointDataset
 from glow_pipeline.datasets.folder import FolderDataset
 from glow_pipeline.datasets.glow_model import GlowModelDataset
 from glow_pipeline.datasets.image_table import ImageTableDataset
@@ -8,7 +7,6 @@ from glow_pipeline.datasets.picture import PictureDataset
 from glow_pipeline.datasets.whole_file import WholeFileDataset
 
 __all__ = [
-    "CheckpointDataset",
     "FolderDataset",
     "GlowModelDataset",
     "ImageTableDataset",

@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor
 
+ALL = slice(None)
+
 
 class Dequantization:
     """Uniform dequantization of images with n_bits a channel.
@@ -45,10 +47,19 @@ class Dequantization:
         dimensions = images[0].numel()
         return x, noise.new_full((len(images),), -dimensions * math.log(self.n_levels))
 
-    def dequantize(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """`forward` in float32 with noise drawn from `generator`, on the images' device."""
-        noise = torch.rand(images.shape, generator=generator, device=images.device)
-        return self.forward(images, noise)
+    def dequantize(
+        self, images: Tensor, generator: torch.Generator, batch_size: int | None = None, rows: slice = ALL
+    ) -> tuple[Tensor, Tensor]:
+        """`forward` in float32 with noise drawn from `generator`, on the images' device.
+
+        Args:
+            images: as in `forward`.
+            generator: draws for each image of the batch.
+            batch_size: images of the batch, if these are not all.
+            rows: which of its rows these are.
+        """
+        shape = (batch_size or len(images), *images.shape[1:])
+        return self.forward(images, torch.rand(shape, generator=generator, device=images.device)[rows])
 
     def inverse(self, x: Tensor) -> Tensor:
         """x (B, C, H, W) -> the uint8 images below 2**n_bits that it lies in, clamped to the range.

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import click
+import torch
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
@@ -18,6 +19,8 @@ from glow_pipeline.images.registry import FOLDER, source_of
 from glow_pipeline.images.source import Split
 from glow_pipeline.images.sources.folder import check_folder
 from glow_pipeline.parameters import Parameters, parse_parameters
+from glow_pipeline.resuming import check_resume
+from glow_pipeline.training.processes import machine_rank, meeting_point, n_processes
 from glow_pipeline.training.stored import ModelRecord, read_record
 
 SPLITS: tuple[Split, ...] = ("train", "test")
@@ -44,6 +47,8 @@ class EarlyChecksHook:
             device = resolve_device(parameters.device)
             if "untrained_glow" in pipeline.all_outputs():
                 resolve_precision(parameters.train.precision, device)
+                _check_processes(parameters, device)
+                check_resume(parameters)
             raw = catalog.load("raw_folder")
             splits = [split for split in SPLITS if f"{split}_images" in pipeline.all_outputs()]
             _check_within_reach(parameters.image_set, splits, raw, "ingest.path", "ingest.eval_path")
@@ -68,6 +73,20 @@ class EarlyChecksHook:
             if isinstance(cause, GlowPipelineError):
                 raise click.ClickException(str(cause)) from None
             cause = cause.__cause__
+
+
+def _check_processes(parameters: Parameters, device: torch.device) -> None:
+    """There are so many devices, and several machines can know each other."""
+    train = parameters.train
+    processes = train.nodes * n_processes(train.devices, device)
+    if train.nodes > 1:
+        machine_rank(train.nodes)
+        meeting_point(train.rendezvous)
+    if train.batch_size < processes * train.accumulate:
+        raise GlowPipelineError(
+            f"train.batch_size={train.batch_size}: {processes} processes and train.accumulate={train.accumulate} need "
+            f"{processes * train.accumulate} images at least; raise it, or lower those"
+        )
 
 
 def _check_two_datasets(parameters: Parameters) -> None:

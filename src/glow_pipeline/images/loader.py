@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from glow_pipeline.images.table import ImageTable
+from glow_pipeline.share import Share
 
 UPLOAD = 4096  # images copied to the device at once
 
@@ -29,6 +30,7 @@ class Batches:
         num_workers: processes that read ahead; 0 reads in this one, which a memory map rarely needs more than.
         drop_last: leave an incomplete last batch out, so that every step weighs its images alike.
         on_device: bring the whole table to the device once, and gather the batches there.
+        share: of a shuffled batch, these rows alone, for one of several processes.
     """
 
     def __init__(
@@ -39,12 +41,14 @@ class Batches:
         num_workers: int = 0,
         drop_last: bool = False,
         on_device: bool = False,
+        share: Share | None = None,
     ) -> None:
         self.table = table
         self.batch_size = batch_size
         self.device = device
         self.num_workers = num_workers
         self.on_device = on_device
+        self.share = share or Share()
         self.n_images = len(table) // batch_size * batch_size if drop_last else len(table)
 
     def __len__(self) -> int:
@@ -52,21 +56,32 @@ class Batches:
         return -(-self.n_images // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        return self._batches(np.arange(self.n_images))
+        return self._batches(self._in_batches(np.arange(self.n_images)))
 
-    def shuffled(self, generator: torch.Generator) -> Iterator[Batch]:
-        """The same in a random order, so that another order leaves other images out of the batches."""
-        return self._batches(torch.randperm(len(self.table), generator=generator).numpy()[: self.n_images])
+    def shuffled(self, generator: torch.Generator, first: int = 0) -> Iterator[Batch]:
+        """The same in a random order, so that another order leaves other images out of the batches.
 
-    def _batches(self, order: NDArray[np.int64]) -> Iterator[Batch]:
+        Args:
+            generator: draws the order.
+            first: leave out so many batches before it; they are not read.
+        """
+        order = torch.randperm(len(self.table), generator=generator).numpy()[: self.n_images]
+        return self._batches([rows[self.share.rows(len(rows))] for rows in self._in_batches(order)[first:]])
+
+    def _in_batches(self, order: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        return [order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)]
+
+    def _batches(self, sampler: list[NDArray[np.int64]]) -> Iterator[Batch]:
         if self.on_device:
-            return self._gathered(torch.from_numpy(order).to(self.device))
+            return self._gathered(sampler)
         if self.device.type == "cuda":
-            return _copied_ahead(self._read(order), self.device)
-        return (Batch(images.to(self.device), labels.to(self.device)) for images, labels in self._read(order))
+            return _copied_ahead(self._read(sampler), self.device)
+        return (Batch(images.to(self.device), labels.to(self.device)) for images, labels in self._read(sampler))
 
-    def _gathered(self, order: Tensor) -> Iterator[Batch]:
-        for rows in order.split(self.batch_size):
+    def _gathered(self, sampler: list[NDArray[np.int64]]) -> Iterator[Batch]:
+        # The order goes to the device once: a copy for each batch would wait for the device.
+        order = torch.from_numpy(np.concatenate(sampler)).to(self.device) if sampler else torch.empty(0)
+        for rows in order.split([len(rows) for rows in sampler]):
             yield Batch(self._table_on_device.images[rows], self._table_on_device.labels[rows])
 
     @cached_property
@@ -77,10 +92,9 @@ class Batches:
             images[first : first + UPLOAD] = piece.to(self.device)
         return Batch(images, self.table.labels.to(self.device))
 
-    def _read(self, order: NDArray[np.int64]) -> Iterator[Batch]:
+    def _read(self, sampler: list[NDArray[np.int64]]) -> Iterator[Batch]:
         # The sampler yields whole batches of indices, and the table gathers each at once:
         # item by item is many times slower.
-        sampler = [order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)]
         loader: DataLoader[tuple[Tensor, Tensor]] = DataLoader(
             self.table,  # type: ignore[arg-type]  # it has __getitem__ and __len__, all that is asked of it
             batch_size=None,

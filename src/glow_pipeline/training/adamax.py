@@ -5,7 +5,7 @@ become views of one vector, and a step is a dozen operations however many there 
 finite, which step this is and how high the learning rate is stay on the device: the host never waits to learn them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import cast
 
 import torch
@@ -34,6 +34,7 @@ class Adamax:
         vector: all parameters (P,).
         first_moment, infinity_norm: m and u, (P,).
         steps: how many updates there were, a scalar.
+        gradient_norm: of the last gradient, before it was clipped, a scalar.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Adamax:
         self.first_moment = torch.zeros_like(self.vector)
         self.infinity_norm = torch.zeros_like(self.vector)
         self.steps = self.vector.new_zeros(())
+        self.gradient_norm = self.vector.new_zeros(())
         self._gradient = torch.zeros_like(self.vector)
         self._gradient_views = _views(self._gradient, self.parameters)
 
@@ -68,17 +70,21 @@ class Adamax:
         return self.lr * ((self.steps + 1) / max(1.0, self.warmup_steps)).clamp(max=1.0)
 
     @torch.no_grad()
-    def step(self, allowed: Tensor) -> Tensor:
+    def step(self, allowed: Tensor, combine: Callable[[Tensor], None] | None = None) -> Tensor:
         """Update the parameters by their gradients, if that is allowed and the gradients are finite.
 
         Args:
             allowed: whether to, a boolean scalar on the parameters' device.
+            combine: makes of this process's gradient (P,) that of all processes, in place.
 
         Returns:
             Whether they were updated, likewise.
         """
         gradient = self._gathered()
+        if combine is not None:
+            combine(gradient)
         norm = gradient.norm()
+        self.gradient_norm.copy_(norm)
         good = allowed & norm.isfinite()
         if self.max_value > 0:
             gradient.clamp_(-self.max_value, self.max_value)

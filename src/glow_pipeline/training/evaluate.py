@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -9,13 +10,14 @@ from tqdm import tqdm
 from glow_pipeline.flow import Glow
 from glow_pipeline.images.loader import Batches
 from glow_pipeline.randomness import generator
+from glow_pipeline.training.group import Alone, Group
 
 NOISE_BLOCK = 64
 
 
 @torch.no_grad()
 def log_probs(
-    model: Glow, batches: Batches, seed: int, *, labelled: bool = False, description: str = "score"
+    model: Glow, batches: Batches, seed: int, *, labelled: bool = False, description: str = "score", first: int = 0
 ) -> Iterator[Tensor]:
     """log-probability of each image in nats, float32 (B,) on the CPU, batch by batch in the table's order.
 
@@ -28,10 +30,10 @@ def log_probs(
         seed: of the noise.
         labelled: give a class-conditioned model the labels: log p(image | label) instead of log p(image).
         description: beside the progress bar.
+        first: the position of the first image, where the batches are of a part of the table.
     """
     training = model.training
     model.eval()
-    first = 0
     try:
         with model.unchanging():
             for images, labels in tqdm(batches, desc=description, unit="batch", delay=2, leave=False):
@@ -58,7 +60,13 @@ def _noise(images: Tensor, seed: int, first: int) -> Tensor:
     return torch.cat(drawn)[offset : offset + len(images)]
 
 
-def mean_bits_per_dim(model: Glow, batches: Batches, seed: int, *, labelled: bool = False) -> float:
-    """Mean bits per dimension over a table."""
-    log_prob = torch.cat(list(log_probs(model, batches, seed, labelled=labelled)))
-    return model.bits_per_dim(log_prob.double()).mean().item()
+def mean_bits_per_dim(
+    model: Glow, batches: Batches, seed: int, *, labelled: bool = False, group: Group | None = None
+) -> float:
+    """Mean bits per dimension over a table, of which each process of a group scores some batches."""
+    group = group or Alone()
+    n_batches = group.share.rows(len(batches))
+    rows = slice(n_batches.start * batches.batch_size, n_batches.stop * batches.batch_size)
+    part = Batches(batches.table.subset(np.arange(batches.n_images)[rows]), batches.batch_size, batches.device)
+    scored = [torch.empty(0), *log_probs(model, part, seed, labelled=labelled, first=rows.start)]
+    return model.bits_per_dim(group.gather(torch.cat(scored)).double()).mean().item()

@@ -29,6 +29,9 @@ class History:
     skipped_steps: int = 0
     diverged: bool = False
 
+    def epochs_since_best(self) -> int:
+        return len(self.epochs) - self.best_epoch
+
 
 class Tally:
     """Writes into a history what the steps tell, in few readings: at each the host waits for the device.
@@ -40,32 +43,51 @@ class Tally:
 
     def __init__(self, history: History, max_skipped_steps: int, steps_per_epoch: int, device: torch.device) -> None:
         self._history, self._max_skipped_steps = history, max_skipped_steps
-        self._told = torch.empty(steps_per_epoch, device=device)
+        self._told = torch.empty(steps_per_epoch, 2, device=device)
         self._read_every = 0.0 if device.type == "cpu" else READ_EVERY
         self._skipped_in_a_row = 0
         self.start_epoch()
 
     def start_epoch(self) -> None:
-        self._n_told = self._n_read = 0
+        self._n_told = self._n_read = self._n_restored = 0
         self._bits: list[float] = []
+        self._norms: list[float] = []
         self._started = self._last_read = time.perf_counter()
 
-    def add(self, bits_per_dim: Tensor) -> None:
-        """Take what a step told: a scalar on the device, NaN if the step was skipped."""
-        self._told[self._n_told] = bits_per_dim
+    @property
+    def told(self) -> Tensor:
+        """What this epoch's steps told that were read: bits per dimension and gradient norm of each (n, 2)."""
+        return self._told[: self._n_read]
+
+    def restore(self, told: Tensor, skipped_in_a_row: int) -> None:
+        """Go on within an epoch, whose steps so far told this and are in the history."""
+        self.start_epoch()
+        self._told[: len(told)] = told
+        self._n_told = self._n_read = len(told)
+        updated = [(bits, norm) for bits, norm in told.tolist() if math.isfinite(bits)]
+        self._bits, self._norms = [bits for bits, _ in updated], [norm for _, norm in updated]
+        self._n_restored = len(updated)
+        self._skipped_in_a_row = skipped_in_a_row
+
+    def add(self, bits_per_dim: Tensor, gradient_norm: Tensor | float = math.nan) -> None:
+        """Take what a step told: two scalars on the device; bits per dimension are NaN if the step was skipped."""
+        self._told[self._n_told, 0] = bits_per_dim
+        self._told[self._n_told, 1] = gradient_norm
         self._n_told += 1
 
-    def read(self) -> int:
+    def read(self, *, now_at_once: bool = False) -> int:
         """Read what was not read before, and return of how many steps; of none a moment after the last reading."""
         now = time.perf_counter()
-        if now - self._last_read < self._read_every and self._n_told < len(self._told):
+        waits = now - self._last_read < self._read_every and self._n_told < len(self._told)
+        if waits and not now_at_once:
             return 0
         values = self._told[self._n_read : self._n_told].tolist()
         self._n_read, self._last_read = self._n_told, now
-        for read, bits_per_dim in enumerate(values, start=1):
+        for read, (bits_per_dim, gradient_norm) in enumerate(values, start=1):
             self._history.steps += 1
             if math.isfinite(bits_per_dim):
                 self._bits.append(bits_per_dim)
+                self._norms.append(gradient_norm)
                 self._skipped_in_a_row = 0
             else:
                 self._history.skipped_steps += 1
@@ -81,6 +103,11 @@ class Tally:
         return math.fsum(self._bits) / len(self._bits) if self._bits else math.nan
 
     @property
+    def gradient_norms(self) -> tuple[float, float]:
+        """Mean and largest of the same steps; NaN if there is none."""
+        return (math.fsum(self._norms) / len(self._norms), max(self._norms)) if self._norms else (math.nan, math.nan)
+
+    @property
     def steps_per_second(self) -> float:
-        """Of the epoch's steps that were not skipped."""
-        return len(self._bits) / (time.perf_counter() - self._started)
+        """Of the epoch's steps in this process that were not skipped."""
+        return (len(self._bits) - self._n_restored) / (time.perf_counter() - self._started)

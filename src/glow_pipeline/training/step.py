@@ -8,6 +8,8 @@ from torch.nn import functional as F
 
 from glow_pipeline.flow import Glow
 from glow_pipeline.training.adamax import Adamax
+from glow_pipeline.training.averaging import Average
+from glow_pipeline.training.group import Alone, Group
 
 
 class TrainingStep:
@@ -17,37 +19,69 @@ class TrainingStep:
         optimizer: of the model's parameters.
         y_weight: weight of the class head's cross-entropy, for a class-conditioned model.
         max_skipped_steps: after so many steps in a row without an update there will be no more.
+        accumulate: parts that a batch goes through the model in, one after the other; their gradients are summed.
+        batch_size: images of a whole batch, of all processes; None: those that this one is given.
+        average: of the optimizer's vector, kept up to date.
+        group: the processes that make this step together, each with its share of the batch.
+
+    Attributes:
+        skipped_in_a_row: how many steps in a row, up to the last, were without an update; a scalar.
     """
 
-    def __init__(self, model: Glow, optimizer: Adamax, y_weight: float, max_skipped_steps: int) -> None:
+    def __init__(
+        self,
+        model: Glow,
+        optimizer: Adamax,
+        y_weight: float,
+        max_skipped_steps: int,
+        *,
+        accumulate: int = 1,
+        batch_size: int | None = None,
+        average: Average | None = None,
+        group: Group | None = None,
+    ) -> None:
         self.model, self.optimizer, self.y_weight = model, optimizer, y_weight
-        self.max_skipped_steps = max_skipped_steps
-        self._skipped_in_a_row = torch.zeros((), dtype=torch.int32, device=optimizer.vector.device)
+        self.max_skipped_steps, self.accumulate, self.batch_size = max_skipped_steps, accumulate, batch_size
+        self.average = average or Average(optimizer.vector, 0.0)
+        self.group = group or Alone()
+        self.skipped_in_a_row = torch.zeros((), dtype=torch.int32, device=optimizer.vector.device)
 
     def __call__(self, x: Tensor, dequantization_logdet: Tensor, labels: Tensor | None = None) -> Tensor:
         """A batch's mean bits per dimension, a scalar on the device; NaN if there was no update.
 
         Args:
-            x: dequantized images (B, C, H, W).
+            x: dequantized images (B, C, H, W): this process's share of the batch.
             dequantization_logdet: (B,).
             labels: (B,), for a class-conditioned model.
         """
-        loss, bits_per_dim = losses(self.model, x, dequantization_logdet, labels, self.y_weight)
         self.optimizer.zero_grad()
-        loss.backward()
-        going_on = self._skipped_in_a_row < self.max_skipped_steps
-        updated = self.optimizer.step(allowed=loss.isfinite() & going_on)
-        self._skipped_in_a_row.copy_(torch.where(updated, 0, self._skipped_in_a_row + 1))
+        inputs = (x, dequantization_logdet) if labels is None else (x, dequantization_logdet, labels)
+        of_batch = self.batch_size or len(x)
+        told = x.new_zeros(2)
+        for part in zip(*(tensor.tensor_split(self.accumulate) for tensor in inputs), strict=True):
+            told += self._backward(len(part[0]) / of_batch, *part)
+        self.group.sum_(told)
+        loss, bits_per_dim = told
+        going_on = self.skipped_in_a_row < self.max_skipped_steps
+        updated = self.optimizer.step(loss.isfinite() & going_on, self.group.sum_)
+        self.average.update(self.optimizer.steps, updated)
+        self.skipped_in_a_row.copy_(torch.where(updated, 0, self.skipped_in_a_row + 1))
         return torch.where(updated, bits_per_dim, math.nan)
+
+    def _backward(self, weight: float, x: Tensor, logdet: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Add this part's gradients to the parameters'; its part of the loss and of the bits per dimension (2,)."""
+        loss, bits_per_dim = losses(self.model, x, logdet, labels, self.y_weight)
+        (weight * loss).backward()
+        return weight * torch.stack([loss.detach(), bits_per_dim])
 
     def rehearse(self, *inputs: Tensor) -> None:
         """A step that changes nothing, to have all that is made at the first one."""
-        before = self._skipped_in_a_row.clone()
-        self._skipped_in_a_row.fill_(self.max_skipped_steps)
+        before = self.skipped_in_a_row.clone()
+        self.skipped_in_a_row.fill_(self.max_skipped_steps)
         try:
             self(*inputs)
         finally:
-            self._skipped_in_a_row.copy_(before)
+            self.skipped_in_a_row.copy_(before)
 
 
 def losses(

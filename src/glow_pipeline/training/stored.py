@@ -14,7 +14,7 @@ from glow_pipeline.files import written_whole
 from glow_pipeline.flow import Glow
 from glow_pipeline.images.spec import ImageSpec
 from glow_pipeline.images.table import TableRecord
-from glow_pipeline.training.fit import Weights
+from glow_pipeline.training.state import Weights
 
 HEADER_KEY = "glow_pipeline"
 
@@ -48,6 +48,8 @@ class ModelRecord(BaseModel):
     steps: int
     val_bits_per_dim: float | None
     provenance: Provenance
+    started_from: str | None = None  # the model of train.checkpoint, and its SHA-256
+    resumed_from: list[str] = []  # the checkpoints at which its training was taken up again
 
 
 @dataclass(frozen=True)

@@ -1,39 +1,27 @@
 """From image tables to a trained model."""
 
-from pathlib import Path
 from typing import Any
 
 import torch
 from matplotlib.figure import Figure
 
-from glow_pipeline.datasets.checkpoint import CheckpointSlot
-from glow_pipeline.device import (
-    describe_device,
-    keeps_on_device,
-    resolve_precision,
-    threads_for,
-    use_device,
-)
+from glow_pipeline.device import use_device
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.flow import Dequantization, Glow
-from glow_pipeline.flow.execution import Execution
 from glow_pipeline.images import table
 from glow_pipeline.images.image_set import ImageSet
 from glow_pipeline.images.loader import Batches
-from glow_pipeline.images.spec import ImageSpec
 from glow_pipeline.images.table import ImageTable
-from glow_pipeline.metric_logger import log_figure, log_metrics
-from glow_pipeline.parameters import IngestParameters, ModelParameters, Parameters, TrainParameters
+from glow_pipeline.job import EVALUATION_BATCH, Job, run, untrained_flow
+from glow_pipeline.metric_logger import current_run
+from glow_pipeline.parameters import IngestParameters, Parameters, TrainParameters
 from glow_pipeline.plots.curves import training_curves
-from glow_pipeline.plots.grids import labelled_grid, square_grid
+from glow_pipeline.plots.grids import labelled_grid
 from glow_pipeline.randomness import generator
-from glow_pipeline.sampling import draw
+from glow_pipeline.resuming import Training
 from glow_pipeline.training.evaluate import mean_bits_per_dim
-from glow_pipeline.training.fit import Weights, fit
 from glow_pipeline.training.history import History
-from glow_pipeline.training.stored import ModelRecord, Provenance, TrainedGlow, build_flow, read_model
-
-EVALUATION_BATCH = 256
+from glow_pipeline.training.stored import Provenance, TrainedGlow
 
 
 def split_validation(train_images: ImageTable, ingest: IngestParameters, seed: int) -> tuple[ImageTable, ImageTable]:
@@ -54,25 +42,10 @@ def dequantize(train_images: ImageTable) -> tuple[Dequantization, Figure]:
     )
 
 
-def build_glow(
-    image_spec: ImageSpec,
-    dequantization: Dequantization,
-    train_images: ImageTable,
-    model: ModelParameters,
-    train: TrainParameters,
-    seed: int,
-) -> Glow:
+def build_glow(dequantization: Dequantization, train_images: ImageTable, parameters: dict[str, Any]) -> Glow:
     """A Glow with fresh weights, or with those of `train.checkpoint`."""
-    if train.checkpoint is not None:
-        return read_model(Path(train.checkpoint)).flow
-    spec = image_spec.model_copy(update={"n_bits": dequantization.n_bits})
-    arguments = flow_arguments(model, model.num_classes or train_images.record.num_classes)
-    return build_flow(spec, arguments, generator(seed, "weights"))
-
-
-def flow_arguments(model: ModelParameters, num_classes: int) -> dict[str, object]:
-    """The parameters that say what the flow is, for `Glow` and for a model's record."""
-    return {**model.model_dump(exclude={"n_bits", "y_weight"}), "num_classes": num_classes}
+    spec = train_images.record.spec.model_copy(update={"n_bits": dequantization.n_bits})
+    return untrained_flow(Parameters.model_validate(parameters), spec, train_images.record.num_classes)
 
 
 def train_glow(
@@ -80,57 +53,22 @@ def train_glow(
     fit_images: ImageTable,
     val_images: ImageTable,
     parameters: dict[str, Any],
-    checkpoint_slot: CheckpointSlot,
+    training: Training,
     provenance: Provenance,
 ) -> tuple[TrainedGlow, History]:
     """Fit the flow; the model that comes out is that of the best epoch.
 
     Takes all parameters because the model's record keeps them.
     """
-    checked = Parameters.model_validate(parameters)
-    settings, seed = checked.train, checked.seed
-    device = use_device(checked.device)
-    flow = untrained_glow.to(device)
-    flow.execution = Execution(settings.activations, resolve_precision(settings.precision, device))
-    on_device = keeps_on_device(settings.data_on_device, len(fit_images) * flow.dimensions, device)
-
-    def record(history: History) -> ModelRecord:
-        return ModelRecord(
-            dataset=fit_images.record.name,
-            image_spec=fit_images.record.spec,
-            num_classes=flow.num_classes,
-            flow=flow_arguments(checked.model, flow.num_classes),
-            parameters=checked.model_dump(),
-            train_table=fit_images.record,
-            device=describe_device(device),
-            epochs=len(history.epochs),
-            best_epoch=history.best_epoch,
-            steps=history.steps,
-            val_bits_per_dim=history.best_val_bits_per_dim if history.best_epoch else None,
-            provenance=provenance,
-        )
-
-    def save_progress(best: Weights, history: History) -> None:
-        epoch = len(history.epochs)
-        y = torch.arange(16, device=device) % flow.num_classes if flow.y_condition else None
-        samples = draw(flow, 16, checked.sample.temperature, generator(seed, "progress", 0, device), y)
-        figure = square_grid(flow.dequantization.expand(samples).cpu(), f"epoch {epoch}")
-        log_figure(figure, f"progress/epoch_{epoch:04d}.png")
-        checkpoint_slot.write(record(history), best)
-
-    batch_size = min(settings.batch_size, len(fit_images))
-    with threads_for(batch_size * flow.image_shape[1] * flow.image_shape[2]):
-        history = fit(
-            flow,
-            Batches(fit_images, batch_size, device, settings.num_workers, drop_last=True, on_device=on_device),
-            Batches(val_images, EVALUATION_BATCH, device),
-            settings,
-            seed=seed,
-            y_weight=checked.model.y_weight,
-            on_epoch=log_metrics,
-            on_save=save_progress,
-        )
-        return TrainedGlow(flow, record(history)), history
+    job = Job.of(
+        training,
+        fit_images=fit_images,
+        val_images=val_images,
+        parameters=Parameters.model_validate(parameters),
+        provenance=provenance,
+        mlflow_run=current_run(),
+    )
+    return run(job, untrained_glow)
 
 
 def evaluate_glow(

@@ -18,14 +18,10 @@ def create_pipeline() -> Pipeline:
         [
             Node(split_validation, ["train_images", "params:ingest", "params:seed"], ["fit_images", "val_images"]),
             Node(dequantize, "train_images", ["dequantization", "dequantized_images"]),
-            Node(
-                build_glow,
-                ["image_spec", "dequantization", "train_images", "params:model", "params:train", "params:seed"],
-                "untrained_glow",
-            ),
+            Node(build_glow, ["dequantization", "train_images", "parameters"], "untrained_glow"),
             Node(
                 train_glow,
-                ["untrained_glow", "fit_images", "val_images", "parameters", "checkpoint_slot", "provenance"],
+                ["untrained_glow", "fit_images", "val_images", "parameters", "training", "provenance"],
                 ["glow_model", "train_history"],
             ),
             Node(

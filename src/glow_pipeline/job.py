@@ -1,0 +1,244 @@
+"""One training from image tables to a trained flow: in this process, or in several that work together."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from glow_pipeline.device import describe_device, keeps_on_device, resolve_precision, threads_for, use_device
+from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.files import sha256
+from glow_pipeline.flow import Glow
+from glow_pipeline.flow.execution import Execution
+from glow_pipeline.images.loader import Batches
+from glow_pipeline.images.spec import ImageSpec
+from glow_pipeline.images.table import ImageTable, TableRecord
+from glow_pipeline.metric_logger import MetricLogger, RunAddress
+from glow_pipeline.parameters import ModelParameters, Parameters
+from glow_pipeline.plots.grids import square_grid
+from glow_pipeline.randomness import generator
+from glow_pipeline.resuming import Training, identity
+from glow_pipeline.sampling import draw
+from glow_pipeline.training.checkpoints import Checkpoint, Interval, Keeper, TrainingFolder, read_checkpoint
+from glow_pipeline.training.fit import fit
+from glow_pipeline.training.group import Alone, Group, Together
+from glow_pipeline.training.history import History
+from glow_pipeline.training.processes import launch, leads_here, n_processes, restarted
+from glow_pipeline.training.state import Weights, weights_in
+from glow_pipeline.training.stored import ModelRecord, Provenance, TrainedGlow, build_flow, read_model
+
+EVALUATION_BATCH = 256
+OnEpoch = Callable[[dict[str, float], int], bool | None]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a training needs to know; goes to other processes as it is, since tables are known by where they lie.
+
+    Attributes:
+        folder: where its checkpoints lie; None on a machine that writes none.
+        start: the checkpoint to go on from.
+        mlflow_run: takes its metrics.
+    """
+
+    fit_images: ImageTable
+    val_images: ImageTable
+    parameters: Parameters
+    provenance: Provenance
+    folder: Path | None = None
+    start: Path | None = None
+    mlflow_run: RunAddress | None = None
+
+    @classmethod
+    def of(cls, training: Training, **arguments: Any) -> "Job":
+        """Of a claimed training.
+
+        Raises:
+            GlowPipelineError: it began with other images.
+        """
+        folder, start = training.folder, training.start
+        job = cls(
+            **arguments,
+            folder=None if folder is None else folder.path,
+            start=None if start is None else start.path,
+        )
+        if start is not None:
+            _check_same_images(TableRecord.model_validate(start.facts["train_table"]), job.fit_images.record, start)
+        return job
+
+
+def flow_arguments(model: ModelParameters, num_classes: int) -> dict[str, object]:
+    """The parameters that say what the flow is, for `Glow` and for a model's record."""
+    return {**model.model_dump(exclude={"n_bits", "y_weight"}), "num_classes": num_classes}
+
+
+def untrained_flow(parameters: Parameters, spec: ImageSpec, num_classes: int) -> Glow:
+    """A Glow for these images, of so many classes, with fresh weights or those of `train.checkpoint`."""
+    if parameters.train.checkpoint is not None:
+        return read_model(Path(parameters.train.checkpoint)).flow
+    arguments = flow_arguments(parameters.model, parameters.model.num_classes or num_classes)
+    return build_flow(spec, arguments, generator(parameters.seed, "weights"))
+
+
+def run(job: Job, flow: Glow, on_epoch: OnEpoch | None = None) -> tuple[TrainedGlow, History]:
+    """Train `flow`; the model that comes out is that of the best epoch.
+
+    Args:
+        on_epoch: takes each epoch's metrics and the step at its end; the training ends if it answers True. Not with
+            several processes.
+
+    Raises:
+        SystemExit: the training was asked to stop and did, or this machine only helped.
+    """
+    settings = job.parameters.train
+    device = use_device(job.parameters.device)
+    per_machine = n_processes(settings.devices, device)
+    if per_machine * settings.nodes == 1:
+        return _train(job, flow, Alone(), on_epoch)
+    launch(
+        _worker,
+        (job,),
+        per_machine=per_machine,
+        machines=settings.nodes,
+        rendezvous=settings.rendezvous,
+        max_restarts=settings.max_restarts,
+    )
+    if job.folder is None:
+        logger.info("This machine has helped; the trained model is on the first one.")
+        raise SystemExit(0)
+    end = TrainingFolder(job.folder).newest()
+    if end is None:
+        raise GlowPipelineError(f"{job.folder}: the checkpoint of the training's end is gone; type the command again")
+    history = History(**end.facts["history"])
+    flow.load_state_dict(weights_in(end, "best"))
+    return TrainedGlow(flow.eval(), _record(job, flow, history, end.facts)), history
+
+
+def _worker(job: Job) -> None:
+    """What each of several processes does."""
+    record = job.fit_images.record
+    flow = untrained_flow(job.parameters, record.spec, record.num_classes)
+    _train(job, flow, Together(leads=leads_here(job.folder is not None)), None)
+
+
+def _train(job: Job, flow: Glow, group: Group, on_epoch: OnEpoch | None) -> tuple[TrainedGlow, History]:
+    parameters, settings, seed = job.parameters, job.parameters.train, job.parameters.seed
+    device = use_device(parameters.device)
+    flow = flow.to(device)
+    flow.execution = Execution(settings.activations, resolve_precision(settings.precision, device))
+    on_device = keeps_on_device(settings.data_on_device, len(job.fit_images) * flow.dimensions, device)
+    batch_size = min(settings.batch_size, len(job.fit_images))
+    if batch_size < group.share.of * settings.accumulate:
+        raise GlowPipelineError(
+            f"train.batch_size={settings.batch_size}: batches of {batch_size} images cannot be shared by "
+            f"{group.share.of} processes in {settings.accumulate} parts; lower train.devices or train.accumulate"
+        )
+    start = _start(job) if group.leads else None
+    facts = _facts(job, flow, describe_device(device, group.share.of), start)
+    keeper = None
+    if group.leads and job.folder is not None:
+        every = Interval.of(settings.checkpoint_every)
+        keeper = Keeper(TrainingFolder(job.folder), every, settings.keep_checkpoints, facts)
+
+    with MetricLogger(job.mlflow_run if group.leads else None) as metric_logger:
+        if start is not None:
+            metric_logger.catch_up([_logged(row) for row in start.facts["history"]["epochs"]])
+
+        def tell(metrics: dict[str, float], step: int) -> bool | None:
+            metric_logger.log_metrics(metrics, step)
+            return on_epoch(metrics, step) if on_epoch is not None else None
+
+        def show(_best: Weights, history: History) -> None:
+            epoch = len(history.epochs)
+            y = torch.arange(16, device=device) % flow.num_classes if flow.y_condition else None
+            samples = draw(flow, 16, parameters.sample.temperature, generator(seed, "progress", 0, device), y)
+            figure = square_grid(flow.dequantization.expand(samples).cpu(), f"epoch {epoch}")
+            metric_logger.log_figure(figure, f"progress/epoch_{epoch:04d}.png")
+
+        with threads_for(batch_size * flow.image_shape[1] * flow.image_shape[2]):
+            history = fit(
+                flow,
+                Batches(
+                    job.fit_images,
+                    batch_size,
+                    device,
+                    settings.num_workers,
+                    drop_last=True,
+                    on_device=on_device,
+                    share=group.share,
+                ),
+                Batches(job.val_images, EVALUATION_BATCH, device),
+                settings,
+                seed=seed,
+                y_weight=parameters.model.y_weight,
+                group=group,
+                start=start,
+                keeper=keeper,
+                on_epoch=tell,
+                on_save=show,
+            )
+    return TrainedGlow(flow, _record(job, flow, history, facts)), history
+
+
+def _start(job: Job) -> Checkpoint | None:
+    """Where to begin: after a restart of the processes at their own last checkpoint."""
+    if job.folder is not None and restarted():
+        return TrainingFolder(job.folder).newest()
+    return None if job.start is None else read_checkpoint(job.start)
+
+
+def _facts(job: Job, flow: Glow, device: str, start: Checkpoint | None) -> dict[str, Any]:
+    """What each checkpoint says of the training beside its state."""
+    before = [] if start is None else start.facts["resumed_from"]
+    began_at = job.parameters.train.checkpoint
+    return {
+        "identity": identity(job.parameters),
+        "train_table": job.fit_images.record.model_dump(mode="json"),
+        "num_classes": flow.num_classes,
+        "device": device,
+        "mlflow_run_id": None if job.mlflow_run is None else job.mlflow_run.run_id,
+        "kedro_session": job.provenance.kedro_session,
+        "started_from": None if began_at is None else f"{Path(began_at).name} sha256:{sha256(Path(began_at))}",
+        "resumed_from": before if start is None or start.path is None else [*before, start.path.name],
+    }
+
+
+def _record(job: Job, flow: Glow, history: History, facts: dict[str, Any]) -> ModelRecord:
+    record = job.fit_images.record
+    return ModelRecord(
+        dataset=record.name,
+        image_spec=record.spec,
+        num_classes=flow.num_classes,
+        flow=flow_arguments(job.parameters.model, flow.num_classes),
+        parameters=job.parameters.model_dump(),
+        train_table=record,
+        device=facts["device"],
+        epochs=len(history.epochs),
+        best_epoch=history.best_epoch,
+        steps=history.steps,
+        val_bits_per_dim=history.best_val_bits_per_dim if history.best_epoch else None,
+        provenance=job.provenance,
+        started_from=facts["started_from"],
+        resumed_from=facts["resumed_from"],
+    )
+
+
+def _logged(row: dict[str, float]) -> tuple[dict[str, float], int]:
+    """A row of the history as it was told to the metric logger."""
+    return {name: value for name, value in row.items() if name not in ("epoch", "step")}, int(row["step"])
+
+
+def _check_same_images(theirs: TableRecord, ours: TableRecord, start: Checkpoint) -> None:
+    if theirs.origin == ours.origin:
+        return
+    before, now = theirs.origin.model_dump(mode="json"), ours.origin.model_dump(mode="json")
+    changed = ", ".join(name for name in now if now[name] != before[name])
+    raise GlowPipelineError(
+        f"{start.path}: its training began with other images than there are now ({changed} changed); bring those back, "
+        f"or begin anew with train.resume=never"
+    )

@@ -1,0 +1,216 @@
+"""Several processes for one training, on this machine and on others: torch's elastic launcher, called from a node.
+
+The launcher starts a process a device, watches them, and when one dies starts all of them again, which then go on from
+the last checkpoint. Machines find each other at the rendezvous.
+"""
+
+import logging
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+import torch.distributed as dist
+
+from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.training.interruption import SIGNALS
+
+logger = logging.getLogger(__name__)
+
+RANK_VARIABLES = ("NODE_RANK", "GROUP_RANK", "SLURM_NODEID")
+STOPPED, FAILED = "stopped", "failed"
+
+
+def n_processes(devices: int | str, device: torch.device) -> int:
+    """How many processes on this machine.
+
+    Raises:
+        GlowPipelineError: there are not so many GPUs.
+    """
+    there = torch.cuda.device_count() if device.type == "cuda" else 1
+    if devices == "auto":
+        return there
+    if device.type == "cuda" and int(devices) > there:
+        raise GlowPipelineError(f"train.devices={devices}: torch finds {there} GPUs here; lower it, or set it to auto")
+    if device.type == "mps" and int(devices) > 1:
+        raise GlowPipelineError(f"train.devices={devices}: mps is one device; set it to 1")
+    return int(devices)
+
+
+def machine_rank(machines: int) -> int:
+    """Which of the machines this is; the first one, 0, keeps the records.
+
+    Raises:
+        GlowPipelineError: nothing says so.
+    """
+    if machines == 1:
+        return 0
+    for name in RANK_VARIABLES:
+        if name in os.environ:
+            rank = os.environ[name]
+            if rank.isdigit() and int(rank) < machines:
+                return int(rank)
+            raise GlowPipelineError(f"{name}={rank}: should be 0 to {machines - 1}, as train.nodes={machines}")
+    raise GlowPipelineError(
+        f"train.nodes={machines}: none of {', '.join(RANK_VARIABLES)} says which of them this machine is; "
+        f"set NODE_RANK=0 on the first, 1 on the next"
+    )
+
+
+def meeting_point(rendezvous: str | None) -> str:
+    """Where the machines find each other, host:port.
+
+    Raises:
+        GlowPipelineError: nothing says so.
+    """
+    if rendezvous is not None:
+        return rendezvous
+    if "MASTER_ADDR" in os.environ and "MASTER_PORT" in os.environ:
+        return f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+    raise GlowPipelineError(
+        "train.rendezvous=null: several machines need a place to meet; set it to host:port of the first machine, or "
+        "set MASTER_ADDR and MASTER_PORT"
+    )
+
+
+def restarted() -> bool:
+    """Whether this process replaces one that died."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
+def leads_here(first_machine: bool) -> bool:
+    """Whether this process is the one that writes and logs: the first on the first machine."""
+    return first_machine and os.environ["LOCAL_RANK"] == "0"
+
+
+def launch(
+    worker: Callable[..., None],
+    arguments: tuple[Any, ...],
+    *,
+    per_machine: int,
+    machines: int,
+    rendezvous: str | None,
+    max_restarts: int,
+) -> None:
+    """Let `worker(*arguments)` run in each of the processes, in torch's default process group.
+
+    Args:
+        worker: a function of a module.
+        arguments: small, as they go to each process.
+        rendezvous: as `meeting_point` takes it; without meaning on one machine.
+        max_restarts: how often to start all again when one has died.
+
+    Raises:
+        GlowPipelineError: a process told one, or failed once more than it may; with that process's own error.
+        SystemExit: the processes were asked to stop, and did.
+    """
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    for name in ("torch.distributed", "torch.distributed.elastic", "torch.distributed.launcher"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    handlers = {signum: signal.getsignal(signum) for signum in (*SIGNALS, signal.SIGHUP, signal.SIGQUIT)}
+    with tempfile.TemporaryDirectory() as folder:
+        here = machines == 1
+        config = LaunchConfig(
+            min_nodes=machines,
+            max_nodes=machines,
+            nproc_per_node=per_machine,
+            run_id="glow_pipeline",
+            # On one machine they meet in a file, and no port is opened to the network.
+            rdzv_backend="c10d",
+            rdzv_endpoint=str(Path(folder) / "rendezvous") if here else meeting_point(rendezvous),
+            rdzv_configs={"store_type": "file"} if here else {},
+            local_addr="127.0.0.1" if here else None,
+            max_restarts=max_restarts,
+            monitor_interval=0.1,
+            start_method="spawn",
+        )
+        try:
+            told = elastic_launch(config, _in_group)(Path(folder), here, worker, arguments)
+        except SignalException as asked:
+            raise SystemExit(128 + int(asked.sigval)) from None
+        except ChildFailedError as failed:
+            raise GlowPipelineError(_own_error(failed, per_machine * machines, max_restarts)) from failed
+        finally:
+            for signum, handler in handlers.items():
+                signal.signal(signum, handler)
+    for kind, content in told.values():
+        if kind == FAILED:
+            raise GlowPipelineError(content)
+    for kind, content in told.values():
+        if kind == STOPPED:
+            raise SystemExit(content)
+
+
+def _in_group(folder: Path, here: bool, worker: Callable[..., None], arguments: tuple[Any, ...]) -> tuple[str, Any]:
+    """What a started process does: join the others, work, leave. A mistake of the user's is told, not tried again.
+
+    Args:
+        folder: of this machine's processes.
+        here: whether there are no others.
+        worker, arguments: the work.
+    """
+    from torch.distributed.elastic.multiprocessing.errors import record
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    _join(folder, here)
+    try:
+        # `record` writes the error of a failing process where the launcher looks for it.
+        return cast(tuple[str, Any], record(_work)(folder / "failed", worker, arguments))
+    finally:
+        dist.destroy_process_group()
+
+
+def _join(folder: Path, here: bool) -> None:
+    processes_here = int(os.environ["LOCAL_WORLD_SIZE"])
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    torch.set_num_threads(max(1, _cores() // processes_here))
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    if not here:
+        dist.init_process_group(backend)
+    else:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo" if sys.platform.startswith("linux") else "lo0")
+        os.environ.setdefault("NCCL_SOCKET_IFNAME", "lo")
+        meeting = folder / f"group_{os.environ['TORCHELASTIC_RESTART_COUNT']}"
+        rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        dist.init_process_group(backend, init_method=meeting.as_uri(), rank=rank, world_size=size)
+
+
+def _work(failed: Path, worker: Callable[..., None], arguments: tuple[Any, ...]) -> tuple[str, Any]:
+    try:
+        worker(*arguments)
+    except GlowPipelineError as error:
+        failed.write_text(str(error), encoding="utf-8")
+        return FAILED, str(error)
+    except SystemExit as stopped:
+        return STOPPED, stopped.code
+    except RuntimeError:
+        if failed.exists():  # another process has left with a mistake of the user's, and this one misses it
+            return FAILED, failed.read_text(encoding="utf-8")
+        raise
+    return "done", None
+
+
+def _cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _own_error(failed: Any, processes: int, max_restarts: int) -> str:
+    """The error of the process that failed first, in a line."""
+    rank, failure = failed.get_first_failure()
+    if failure.exitcode < 0:
+        error = f"was killed by {signal.Signals(-failure.exitcode).name} (out of memory?)"
+    else:
+        error = str(failure.message).strip().splitlines()[0]
+    return (
+        f"train.devices: process {rank} of {processes} {error}; after train.max_restarts={max_restarts} new starts "
+        f"from the last checkpoint it is not tried again; mend what it says and type the same command again"
+    )
