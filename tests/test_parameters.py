@@ -61,6 +61,8 @@ def complaint(raw: dict[str, Any]) -> str:
         ("model.actnorm_scale", 0, ["model.actnorm_scale=0", "greater than 0"]),
         ("model.flow_permutation", "invconf", ["'invconf'", "'invconv', 'shuffle' or 'reverse'"]),
         ("model.flow_coupling", "afine", ["model.flow_coupling='afine'", "'affine' or 'additive'"]),
+        ("model.scale_floor", 1, ["model.scale_floor=1", "less than 1"]),
+        ("model.scale_floor", -0.1, ["model.scale_floor=-0.1", "greater than or equal to 0"]),
         ("model.LU_decomposed", "yes", ["model.LU_decomposed='yes'", "boolean"]),
         ("model.n_bits", 9, ["model.n_bits=9", "less than or equal to 8"]),
         ("model.n_bits", 0, ["model.n_bits=0", "greater than or equal to 1"]),
@@ -116,6 +118,10 @@ def test_what_is_not_allowed_is_refused_in_one_line_with_key_value_and_rule(
         (
             {"dataset": "textures", "model": {"y_condition": True, "num_classes": 3}},
             ["model.num_classes=3", "textures has 14 classes", "at least 14"],
+        ),
+        (
+            {"model": {"flow_coupling": "additive", "scale_floor": 0.1}},
+            ["model.scale_floor=0.1", "additive coupling has no scale", "set model.scale_floor=0"],
         ),
         ({"dataset": "digits", "model": {"n_bits": 8}}, ["model.n_bits=8", "allowed are 1 to 4"]),
     ],

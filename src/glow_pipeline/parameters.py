@@ -101,6 +101,9 @@ class ModelParameters(_Group):
     )
     flow_permutation: FlowPermutation = Field("invconv", description="mixing of channels: invconv, shuffle or reverse")
     flow_coupling: FlowCoupling = Field("affine", description="coupling: affine or additive")
+    scale_floor: float = Field(
+        0.0, ge=0, lt=1, description="no affine coupling scales by less than this, so that the inverse stays bounded"
+    )
     LU_decomposed: bool = Field(False, description="hold the 1x1 convolutions by their LU factors")
     learn_top: bool = Field(False, description="learn mean and scale of the top prior")
     y_condition: bool = Field(False, description="condition the top prior on the class")
@@ -332,6 +335,11 @@ def _check_together(parameters: Parameters) -> None:
         raise GlowPipelineError(
             f"model.L={model.L}: each level halves the image, and {spec.height}x{spec.width} can be halved "
             f"{deepest} times; {lower}set ingest.size to a multiple of {2**model.L}"
+        )
+    if model.flow_coupling == "additive" and model.scale_floor > 0:
+        raise GlowPipelineError(
+            f"model.scale_floor={model.scale_floor}: an additive coupling has no scale; "
+            f"set model.scale_floor=0, or model.flow_coupling=affine"
         )
     if model.y_condition and parameters.num_classes < source.num_classes:
         raise GlowPipelineError(

@@ -60,6 +60,7 @@ def assert_close_to_scale(actual: Tensor, expected: Tensor, tolerance: float) ->
 OPTIONS = [
     pytest.param({}, id="defaults"),
     pytest.param({"learn_top": True, "LU_decomposed": True}, id="LU, learn_top"),
+    pytest.param({"scale_floor": 0.2}, id="scale_floor"),
     pytest.param({"y_condition": True, "num_classes": 3, "flow_permutation": "shuffle"}, id="shuffle, y_condition"),
     pytest.param(
         {

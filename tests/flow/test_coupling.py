@@ -1,24 +1,32 @@
 import math
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glow_pipeline.flow.coupling import AdditiveCoupling, AffineCoupling, CouplingNetwork, ZeroConv
+from glow_pipeline.flow.coupling import AdditiveCoupling, AffineCoupling, CouplingNetwork, ZeroConv, affine_scale
 from tests.flow.helpers import assert_inverts, assert_logdet_is_the_jacobians, gaussian, perturbed, seeded
 
-Coupling = type[AdditiveCoupling] | type[AffineCoupling]
-both_couplings = pytest.mark.parametrize("coupling", [AdditiveCoupling, AffineCoupling])
+FLOOR = 0.2
+
+Coupling = Callable[[int, int], AdditiveCoupling | AffineCoupling]
+couplings = pytest.mark.parametrize(
+    "coupling",
+    [AdditiveCoupling, AffineCoupling, partial(AffineCoupling, scale_floor=FLOOR)],
+    ids=["additive", "affine", "affine with a floor"],
+)
 
 
-@both_couplings
+@couplings
 @pytest.mark.parametrize("channels", [2, 4, 5])
 def test_logdet_is_the_jacobians(coupling: Coupling, channels: int) -> None:
     assert_logdet_is_the_jacobians(perturbed(coupling(channels, 6)), gaussian(2, channels, 2, 4))
 
 
-@both_couplings
+@couplings
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-4)])
 @pytest.mark.parametrize("magnitude", [1, 10, 100])
 def test_inverts(coupling: Coupling, dtype: torch.dtype, tolerance: float, magnitude: float) -> None:
@@ -36,19 +44,26 @@ def test_a_fresh_additive_coupling_is_the_identity(channels: int, height: int, w
 
 
 @settings(max_examples=10, deadline=None, derandomize=True)
-@given(channels=st.integers(2, 9), height=st.integers(1, 4), width=st.integers(1, 5))
-def test_a_fresh_affine_coupling_scales_the_second_half_by_sigmoid_2(channels: int, height: int, width: int) -> None:
+@given(
+    channels=st.integers(2, 9),
+    height=st.integers(1, 4),
+    width=st.integers(1, 5),
+    floor=st.sampled_from([0.0, 0.1, 0.9]),
+)
+def test_a_fresh_affine_coupling_scales_the_second_half_by_sigmoid_2(
+    channels: int, height: int, width: int, floor: float
+) -> None:
     x = gaussian(2, channels, height, width)
-    y, logdet = AffineCoupling(channels, 8).double()(x)
+    y, logdet = AffineCoupling(channels, 8, scale_floor=floor).double()(x)
     kept = channels // 2
-    sigmoid_2 = 1 / (1 + math.exp(-2))
+    scale = floor + (1 - floor) / (1 + math.exp(-2))
     assert torch.equal(y[:, :kept], x[:, :kept])
-    torch.testing.assert_close(y[:, kept:], sigmoid_2 * x[:, kept:], rtol=1e-12, atol=0)
-    expected = (channels - kept) * height * width * math.log(sigmoid_2)
+    torch.testing.assert_close(y[:, kept:], scale * x[:, kept:], rtol=1e-12, atol=0)
+    expected = (channels - kept) * height * width * math.log(scale)
     torch.testing.assert_close(logdet, torch.full_like(logdet, expected), rtol=1e-12, atol=0)
 
 
-@both_couplings
+@couplings
 def test_the_first_half_passes_and_alone_decides_what_happens_to_the_second(coupling: Coupling) -> None:
     layer = perturbed(coupling(4, 6))
     x = gaussian(2, 4, 2, 4)
@@ -57,7 +72,7 @@ def test_the_first_half_passes_and_alone_decides_what_happens_to_the_second(coup
     y_other, logdet_other = layer(other)
     assert torch.equal(y[:, :2], x[:, :2])
     assert torch.equal(logdet, logdet_other)
-    # The second half moves linearly, by the scale that the first half gave: 1, or sigmoid(s + 2) < 1.
+    # The second half moves linearly, by the scale that the first half gave: 1, or less.
     scale = y_other[:, 2:] - y[:, 2:]
     torch.testing.assert_close(scale.log().flatten(1).sum(dim=1), logdet, rtol=1e-9, atol=1e-9)
 
@@ -69,9 +84,53 @@ def test_an_additive_coupling_never_changes_the_volume() -> None:
     assert not torch.allclose(layer(x)[0], x)
 
 
-def test_an_affine_coupling_never_expands() -> None:
-    layer = perturbed(AffineCoupling(4, 6), size=1.0)
+@pytest.mark.parametrize("floor", [0.0, FLOOR])
+def test_an_affine_coupling_never_expands(floor: float) -> None:
+    layer = perturbed(AffineCoupling(4, 6, scale_floor=floor), size=1.0)
     assert (layer(gaussian(16, 4, 2, 2))[1] <= 0).all()
+
+
+def shrunk(s: float, floor: float, dtype: torch.dtype) -> AffineCoupling:
+    """A coupling without shifts whose scale parameters are all `s`."""
+    layer = AffineCoupling(4, 6, scale_floor=floor).to(dtype)
+    with torch.no_grad():
+        layer.network.conv3.conv.bias[2:] = s  # type: ignore[index]  # it has a bias
+    return layer
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("s", [-5.0, -30.0, -1e3, -1e30])
+@pytest.mark.parametrize("floor", [1e-3, 0.1, 0.9])
+def test_no_scale_falls_below_the_floor(floor: float, s: float, dtype: torch.dtype) -> None:
+    assert (affine_scale(torch.tensor([s], dtype=dtype), floor) >= torch.tensor([floor], dtype=dtype)).all()
+    layer = shrunk(s, floor, dtype)
+    x = gaussian(3, 4, 2, 4, dtype=dtype)
+    y, logdet = layer(x)
+    rounding = 8 * torch.finfo(dtype).eps
+    assert (y[:, 2:].abs() >= floor * (1 - rounding) * x[:, 2:].abs()).all()
+    assert (logdet >= 2 * 2 * 4 * math.log(floor) * (1 + rounding)).all()
+    torch.testing.assert_close(layer.inverse(y), x, rtol=rounding, atol=0)
+
+
+def test_without_a_floor_a_coupling_shrinks_beyond_what_floats_undo() -> None:
+    layer = shrunk(-200.0, 0.0, torch.float32)
+    x = gaussian(3, 4, 2, 4, dtype=torch.float32)
+    assert not layer.inverse(layer(x)[0]).isfinite().all()
+
+
+@pytest.mark.parametrize("s", [-1e3, -30.0, 0.0, 30.0, 1e3])
+@pytest.mark.parametrize("floor", [0.0, FLOOR])
+def test_gradients_are_finite_however_small_or_large_the_scale_is(s: float, floor: float) -> None:
+    layer = shrunk(s, floor, torch.float32)
+    y, logdet = layer(gaussian(3, 4, 2, 4, dtype=torch.float32))
+    (y.square().sum() - logdet.sum()).backward()
+    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in layer.parameters())
+
+
+@pytest.mark.parametrize("floor", [-0.1, 1.0, math.nan])
+def test_a_floor_that_is_none_is_refused(floor: float) -> None:
+    with pytest.raises(ValueError, match="scale_floor="):
+        AffineCoupling(4, 6, scale_floor=floor)
 
 
 def test_zero_convolution_starts_at_zero_and_learns() -> None:

@@ -11,7 +11,7 @@ from glow_pipeline.flow import Glow, folding
 from glow_pipeline.flow import glow as glow_module
 from glow_pipeline.flow.execution import Activations, Execution
 from glow_pipeline.flow.step import FlowStep
-from tests.flow.helpers import OPTIONS, every_model, gaussian, perturbed, small_glow
+from tests.flow.helpers import OPTIONS, assert_close_to_scale, every_model, gaussian, perturbed, small_glow
 
 MODES: tuple[Activations, ...] = ("stored", "checkpointed", "reversible")
 every_mode = pytest.mark.parametrize("activations", MODES)
@@ -77,6 +77,22 @@ def test_the_inverse_is_that_of_the_plain_layers(options: dict[str, Any]) -> Non
         model.execution = None
         plain = model.inverse(eps, classes(model, 2))
     torch.testing.assert_close(fast, plain, rtol=1e-9, atol=1e-9)
+
+
+@every_mode
+@pytest.mark.parametrize("s", [-5.0, -30.0, 30.0])
+def test_scales_at_the_floor_and_at_1_are_those_of_the_plain_layers(activations: Activations, s: float) -> None:
+    model, x = glow(scale_floor=0.1), gaussian(4, 3, 8, 16)
+    with torch.no_grad():
+        for step in (module for module in model.modules() if isinstance(module, FlowStep)):
+            conv = step.coupling.network.conv3.conv
+            conv.bias[len(conv.bias) // 2 :] += s  # type: ignore[arg-type, index]  # it has a bias
+    model.execution = None
+    plain = log_prob_and_gradients(model, x)
+    model.execution = Execution(activations)
+    assert_same(log_prob_and_gradients(model, x), plain, 1e-9)
+    with torch.no_grad():
+        assert_close_to_scale(model.inverse(model(x)[0]), x, 1e-9)
 
 
 @every_mode

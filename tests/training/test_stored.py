@@ -12,6 +12,7 @@ from safetensors.torch import save, save_file
 
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.flow import Glow
+from glow_pipeline.flow.coupling import AffineCoupling
 from glow_pipeline.images.spec import ImageSpec
 from glow_pipeline.randomness import generator
 from glow_pipeline.training import stored
@@ -23,6 +24,7 @@ ARGUMENTS: list[dict[str, Any]] = [
     {"flow_permutation": "shuffle"},
     {"flow_permutation": "reverse", "flow_coupling": "additive"},
     {"LU_decomposed": True, "actnorm_scale": 0.5},
+    {"scale_floor": 0.3},
     {"learn_top": True, "y_condition": True, "num_classes": 3},
 ]
 
@@ -69,6 +71,12 @@ def test_a_model_that_came_back_gives_the_same_scores_and_images(tmp_path: Path,
     with torch.no_grad():
         assert torch.equal(again.log_prob(images, noise), model.log_prob(images, noise))
         assert torch.equal(again.decode(eps, y=y), model.decode(eps, y=y))
+
+
+def test_a_model_whose_record_knows_no_floor_has_none(written: Path) -> None:
+    assert "scale_floor" not in read_record(written).flow
+    floors = {module.scale_floor for module in read_model(written).flow.modules() if isinstance(module, AffineCoupling)}
+    assert floors == {0.0}
 
 
 def test_the_record_alone_can_be_read(written: Path) -> None:

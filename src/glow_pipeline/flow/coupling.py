@@ -53,10 +53,21 @@ class CouplingNetwork(nn.Module):
         return self.conv3(x)
 
 
+def affine_scale(s: Tensor, floor: float) -> Tensor:
+    """floor + (1 - floor) * sigmoid(s + 2), any shape: from the floor to 1."""
+    scale = torch.sigmoid(s + 2)
+    return scale if floor == 0 else floor + (1 - floor) * scale
+
+
+def log_affine_scale(s: Tensor, floor: float) -> Tensor:
+    """The logarithm of `affine_scale`; finite where the scale itself would underflow to 0."""
+    return F.logsigmoid(s + 2) if floor == 0 else affine_scale(s, floor).log()
+
+
 class AdditiveCoupling(nn.Module):
     """y2 = x2 + t(x1); volume-preserving, logdet 0 (NICE, arXiv:1410.8516)."""
 
-    affine = False
+    scale_floor = None  # it has no scale
 
     def __init__(
         self,
@@ -81,13 +92,14 @@ class AdditiveCoupling(nn.Module):
 
 
 class AffineCoupling(nn.Module):
-    """y2 = (x2 + t(x1)) * sigmoid(s(x1) + 2); logdet = sum log sigmoid(s + 2) (RealNVP, arXiv:1605.08803).
+    """y2 = (x2 + t(x1)) * scale, scale = sigmoid(s(x1) + 2); logdet = sum log scale (RealNVP, arXiv:1605.08803).
+
+    With a floor the scale is floor + (1 - floor) * sigmoid(s + 2): the inverse then expands by at most 1 / floor, where
+    it otherwise has no bound and can leave what floats can undo (exploding inverses, arXiv:2006.09347).
 
     The shift comes before the scale: a small scale then multiplies the rounding error of the sum
     too, and the inverse gives x2 back as exactly as the sum held it.
     """
-
-    affine = True
 
     def __init__(
         self,
@@ -95,8 +107,12 @@ class AffineCoupling(nn.Module):
         hidden_channels: int,
         actnorm_scale: float = 1.0,
         generator: torch.Generator | None = None,
+        scale_floor: float = 0.0,
     ) -> None:
         super().__init__()
+        if not 0 <= scale_floor < 1:
+            raise ValueError(f"scale_floor={scale_floor}: should be at least 0 and less than 1")
+        self.scale_floor = scale_floor
         self.split_sizes = [channels // 2, channels - channels // 2]
         self.network = CouplingNetwork(
             self.split_sizes[0], hidden_channels, 2 * self.split_sizes[1], actnorm_scale, generator
@@ -105,11 +121,11 @@ class AffineCoupling(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         x1, x2 = x.split(self.split_sizes, dim=1)
         shift, s = self.network(x1).chunk(2, dim=1)
-        log_scale = F.logsigmoid(s + 2)
+        log_scale = log_affine_scale(s, self.scale_floor)
         y2 = (x2 + shift) * log_scale.exp()
         return torch.cat([x1, y2], dim=1), log_scale.flatten(1).sum(dim=1)
 
     def inverse(self, y: Tensor) -> Tensor:
         y1, y2 = y.split(self.split_sizes, dim=1)
         shift, s = self.network(y1).chunk(2, dim=1)
-        return torch.cat([y1, y2 * torch.exp(-F.logsigmoid(s + 2)) - shift], dim=1)
+        return torch.cat([y1, y2 * torch.exp(-log_affine_scale(s, self.scale_floor)) - shift], dim=1)

@@ -35,12 +35,12 @@ class Prepared:
     Attributes:
         folded: of each step.
         log_abs_det: the log|det| of the linear parts of all steps a pixel, a scalar.
-        affine: whether the couplings are.
+        scale_floor: of the affine couplings; None: they are additive.
     """
 
     folded: list[Folded]
     log_abs_det: Tensor
-    affine: bool
+    scale_floor: float | None
 
     @cached_property
     def inverse_matrices(self) -> list[Tensor]:
@@ -69,7 +69,7 @@ def prepare(steps: Sequence[FlowStep], network_dtype: torch.dtype | None = None)
     return Prepared(
         [Folded(*of_step) for of_step in zip(*(tensor.unbind() for tensor in stacked), strict=True)],
         log_scales.sum() + log_abs_dets([step.permutation for step in steps]),
-        steps[0].coupling.affine,
+        steps[0].coupling.scale_floor,
     )
 
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from glow_pipeline.flow.coupling import affine_scale, log_affine_scale
 from glow_pipeline.flow.execution import Execution
 from glow_pipeline.flow.folding import Folded, Prepared, inverse_matrices
 
@@ -36,11 +37,11 @@ def run(level: Prepared, x: Tensor, execution: Execution) -> tuple[Tensor, Tenso
     """All steps of a level: x (B, C, H, W) -> y of the same shape, logdet (B,)."""
     if torch.is_grad_enabled():
         flat = [tensor for step in level.folded for tensor in step]
-        y, logdet = _Steps.apply(x, execution, level.affine, *flat)
+        y, logdet = _Steps.apply(x, execution, level.scale_floor, *flat)
     else:
         y, logdet = x, x.new_zeros(len(x))
         for step in level.folded:
-            y, step_logdet, _ = step_forward(y, step, level.affine)
+            y, step_logdet, _ = step_forward(y, step, level.scale_floor)
             logdet += step_logdet
     return y, logdet + level.log_abs_det * (x.shape[2] * x.shape[3])
 
@@ -49,20 +50,23 @@ def inverse(level: Prepared, y: Tensor) -> Tensor:
     """The inverse of `run`."""
     for step, matrix in zip(reversed(level.folded), reversed(level.inverse_matrices), strict=True):
         out, *_ = network(y, step)
-        y = _inverse_given(out, y, step, matrix, level.affine)
+        y = _inverse_given(out, y, step, matrix, level.scale_floor)
     return y
 
 
-def step_forward(x: Tensor, step: Folded, affine: bool) -> tuple[Tensor, Tensor, Hidden]:
-    """x (B, C, H, W) -> y, the coupling's logdet (B,), and what its network left behind."""
+def step_forward(x: Tensor, step: Folded, scale_floor: float | None) -> tuple[Tensor, Tensor, Hidden]:
+    """x (B, C, H, W) -> y, the coupling's logdet (B,), and what its network left behind.
+
+    Here and below: without a `scale_floor` the coupling is additive.
+    """
     y = _mixed(x, step.matrix, step.bias)
     y2 = y[:, step.weight1.shape[1] :]
     out, first, second = network(y, step)
-    if not affine:
+    if scale_floor is None:
         y2 += out
         return y, y.new_zeros(len(y)), Hidden(first, second, None)
     shift, s = out.chunk(2, dim=1)
-    log_scale = F.logsigmoid(s + 2)
+    log_scale = log_affine_scale(s, scale_floor)
     scale = log_scale.exp()
     y2.add_(shift).mul_(scale)
     return y, log_scale.sum(dim=(1, 2, 3)), Hidden(first, second, scale)
@@ -84,24 +88,31 @@ def _mixed(x: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
     return F.linear(x.permute(0, 2, 3, 1), matrix, bias).permute(0, 3, 1, 2)
 
 
-def _inverse_given(out: Tensor, y: Tensor, step: Folded, inverse_matrix: Tensor, affine: bool) -> Tensor:
+def _inverse_given(out: Tensor, y: Tensor, step: Folded, inverse_matrix: Tensor, scale_floor: float | None) -> Tensor:
     """The inverse of a step, given what its coupling network answered and the inverse of its matrix (C, C)."""
     c1 = step.weight1.shape[1]
     y1, y2 = y[:, :c1], y[:, c1:]
-    if affine:
-        shift, s = out.chunk(2, dim=1)
-        x2 = y2 * torch.exp(-F.logsigmoid(s + 2)) - shift
-    else:
+    if scale_floor is None:
         x2 = y2 - out
+    else:
+        shift, s = out.chunk(2, dim=1)
+        x2 = y2 * torch.exp(-log_affine_scale(s, scale_floor)) - shift
     return _mixed(torch.cat([y1, x2], dim=1) - step.bias[:, None, None], inverse_matrix)
 
 
 def step_backward(
-    grad_y: Tensor, grad_logdet: Tensor, x: Tensor, y: Tensor, hidden: Hidden, step: Folded
+    grad_y: Tensor,
+    grad_logdet: Tensor,
+    x: Tensor,
+    y: Tensor,
+    hidden: Hidden,
+    step: Folded,
+    scale_floor: float | None,
 ) -> tuple[Tensor, list[Tensor]]:
     """Gradients of a step's input and of its eight folded parameters.
 
-    With y2 = (x2 + shift) * scale and scale = sigmoid(s + 2): dy2/ds = y2 (1 - scale), dlogdet/ds = 1 - scale.
+    With y2 = (x2 + shift) * scale, dy2/ds = y2 * d and dlogdet/ds = d, where d = dlog(scale)/ds. It is 1 - scale for
+    scale = sigmoid(s + 2), and (1 - scale) (1 - floor / scale) / (1 - floor) with a floor.
     """
     c1, low = step.weight1.shape[1], step.weight1.dtype
     grad_y1, grad_y2 = grad_y[:, :c1], grad_y[:, c1:]
@@ -110,6 +121,8 @@ def step_backward(
     else:
         grad_x2 = grad_y2 * hidden.scale
         grad_s = torch.addcmul(grad_logdet[:, None, None, None], grad_y2, y[:, c1:]) * (1 - hidden.scale)
+        if scale_floor:
+            grad_s = grad_s * (1 - scale_floor / hidden.scale) / (1 - scale_floor)
         grad_out = torch.cat([grad_x2, grad_s], dim=1)
     grad_hidden, *of_third = _convolution_backward(grad_out.to(low), hidden.second, step.weight3)
     grad_hidden = torch.ops.aten.threshold_backward(grad_hidden, hidden.second, 0)
@@ -135,7 +148,9 @@ class _Steps(torch.autograd.Function):
     """The steps of a level as one node of autograd's graph."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, execution: Execution, affine: bool, *flat: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, x: Tensor, execution: Execution, scale_floor: float | None, *flat: Tensor
+    ) -> tuple[Tensor, Tensor]:
         forward = execution.of_region(step_forward)
         # Compiled code is made anew where an input requires gradients or lies otherwise in memory.
         x, flat = x.detach(), tuple(tensor.detach() for tensor in flat)
@@ -145,12 +160,12 @@ class _Steps(torch.autograd.Function):
             for step in _unflattened(flat):
                 if execution.activations != "reversible":
                     kept.append(y)
-                y, step_logdet, hidden = forward(y, step, affine)
+                y, step_logdet, hidden = forward(y, step, scale_floor)
                 logdet += step_logdet
                 if execution.activations == "stored":
                     kept += [tensor for tensor in hidden if tensor is not None]
         ctx.save_for_backward(*flat, y, *kept)
-        ctx.execution, ctx.affine, ctx.n_flat = execution, affine, len(flat)
+        ctx.execution, ctx.scale_floor, ctx.n_flat = execution, scale_floor, len(flat)
         return y, logdet
 
     @staticmethod
@@ -167,24 +182,26 @@ class _Steps(torch.autograd.Function):
         with execution.of_convolutions():
             for step, inverse_matrix in zip(reversed(folded), reversed(inverses), strict=True):
                 if execution.activations == "stored":
-                    scale = kept.pop() if ctx.affine else None
+                    scale = None if ctx.scale_floor is None else kept.pop()
                     second, first, x = kept.pop(), kept.pop(), kept.pop()
                     hidden = Hidden(first, second, scale)
                 else:
-                    hidden, reversed_x = recompute(y, step, inverse_matrix, ctx.affine)
+                    hidden, reversed_x = recompute(y, step, inverse_matrix, ctx.scale_floor)
                     x = kept.pop() if reversed_x is None else reversed_x
-                grad_y, of_step = backward(grad_y, grad_logdet, x, y, hidden, step)
+                grad_y, of_step = backward(grad_y, grad_logdet, x, y, hidden, step, ctx.scale_floor)
                 gradients.append(of_step)
                 y = x
         flat = [gradient for of_step in reversed(gradients) for gradient in of_step]
         return grad_y, None, None, *flat
 
 
-def _recomputed(y: Tensor, step: Folded, inverse_matrix: Tensor | None, affine: bool) -> tuple[Hidden, Tensor | None]:
+def _recomputed(
+    y: Tensor, step: Folded, inverse_matrix: Tensor | None, scale_floor: float | None
+) -> tuple[Hidden, Tensor | None]:
     """What a coupling network left behind, from its step's output; and the step's input, given the matrix's inverse."""
     out, first, second = network(y, step)
-    scale = torch.sigmoid(out.chunk(2, dim=1)[1] + 2) if affine else None
-    x = None if inverse_matrix is None else _inverse_given(out, y, step, inverse_matrix, affine)
+    scale = None if scale_floor is None else affine_scale(out.chunk(2, dim=1)[1], scale_floor)
+    x = None if inverse_matrix is None else _inverse_given(out, y, step, inverse_matrix, scale_floor)
     return Hidden(first, second, scale), x
 
 

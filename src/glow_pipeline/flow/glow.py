@@ -86,6 +86,7 @@ class Glow(nn.Module):
         actnorm_scale: standard deviation that actnorms give their channels at initialisation.
         flow_permutation: "invconv" (learned 1x1 convolution), "shuffle" or "reverse".
         flow_coupling: "affine" or "additive".
+        scale_floor: below this no affine coupling scales, 0 <= scale_floor < 1; additive ones have no scale.
         LU_decomposed: hold the 1x1 convolutions by their LU factors.
         learn_top: learn mean and log_sd of the top latent instead of N(0, 1).
         y_condition: let the class shift the top latent's Gaussian.
@@ -104,6 +105,7 @@ class Glow(nn.Module):
         actnorm_scale: float = 1.0,
         flow_permutation: FlowPermutation = "invconv",
         flow_coupling: FlowCoupling = "affine",
+        scale_floor: float = 0.0,
         LU_decomposed: bool = False,
         learn_top: bool = False,
         y_condition: bool = False,
@@ -134,6 +136,7 @@ class Glow(nn.Module):
                     actnorm_scale=actnorm_scale,
                     flow_permutation=flow_permutation,
                     flow_coupling=flow_coupling,
+                    scale_floor=scale_floor,
                     LU_decomposed=LU_decomposed,
                     generator=generator,
                 )

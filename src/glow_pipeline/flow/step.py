@@ -30,14 +30,18 @@ class FlowStep(nn.Module):
         actnorm_scale: float = 1.0,
         flow_permutation: FlowPermutation = "invconv",
         flow_coupling: FlowCoupling = "affine",
+        scale_floor: float = 0.0,
         LU_decomposed: bool = False,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         self.actnorm = ActNorm(channels, actnorm_scale)
         self.permutation = _permutation(flow_permutation, channels, LU_decomposed, generator)
-        coupling = AffineCoupling if flow_coupling == "affine" else AdditiveCoupling
-        self.coupling = coupling(channels, hidden_channels, actnorm_scale, generator)
+        self.coupling = (
+            AffineCoupling(channels, hidden_channels, actnorm_scale, generator, scale_floor)
+            if flow_coupling == "affine"
+            else AdditiveCoupling(channels, hidden_channels, actnorm_scale, generator)
+        )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         x, actnorm_logdet = self.actnorm(x)
