@@ -50,13 +50,25 @@ def test_initialisation_gives_each_channel_mean_0_and_the_asked_standard_deviati
     torch.testing.assert_close(logdet, expected.expand(batch), rtol=1e-4, atol=1e-4)
 
 
-def test_a_constant_channel_initialises_to_finite_numbers() -> None:
-    layer = ActNorm(2)
+@pytest.mark.parametrize("scale", [0.5, 1.0])
+def test_a_constant_channels_standard_deviation_is_taken_for_1(scale: float) -> None:
+    layer = ActNorm(2, actnorm_scale=scale)
+    x = torch.cat([torch.full((3, 1, 4, 4), 7.0), gaussian(3, 1, 4, 4, dtype=torch.float32)], dim=1)
     with initialize_from_data(layer):
-        y, logdet = layer(torch.full((3, 2, 4, 4), 7.0))
-    assert torch.equal(y, torch.zeros_like(y))
-    assert torch.isfinite(logdet).all()
-    assert math.isfinite(layer.log_scale.sum().item())
+        y, logdet = layer(x)
+    assert torch.equal(y[:, 0], torch.zeros(3, 4, 4))
+    assert y[:, 1].std(correction=0).item() == pytest.approx(scale, rel=1e-4)
+    assert layer.log_scale[0, 0].item() == pytest.approx(math.log(scale))
+    torch.testing.assert_close(logdet, (16 * layer.log_scale.sum()).expand(3))
+
+
+def test_one_value_a_channel_is_a_constant_channel() -> None:
+    layer = ActNorm(3)
+    x = gaussian(1, 3, 1, 1, dtype=torch.float32)
+    with initialize_from_data(layer):
+        y, _ = layer(x)
+    assert torch.equal(y, torch.zeros_like(x))
+    assert torch.equal(layer.log_scale, torch.zeros(1, 3, 1, 1))
 
 
 @pytest.mark.parametrize("training", [True, False])

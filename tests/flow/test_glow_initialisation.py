@@ -94,6 +94,45 @@ def test_using_a_model_does_not_initialise_it(training: bool) -> None:
     assert bits_of(model) == before
 
 
+# Constant images -----------------------------------------------------------------------------
+
+
+def without_variation(case: str) -> tuple[Tensor, Tensor]:
+    """Images 3x16x16 and noise, of which something is the same in all of them."""
+    images = torch.randint(0, 256, (8, 3, 16, 16), generator=seeded()).to(torch.uint8)
+    noise = torch.rand(images.shape, generator=seeded(1))
+    match case:
+        case "a black channel":
+            images[:, 1], noise[:, 1] = 0, 0.3
+        case "all grey":
+            images[:], noise[:] = 77, 0.3
+        case "all white, with noise":
+            images[:] = 255
+        case "an image of one pixel a channel at the top":
+            images, noise = images[:1, :, :8, :8], noise[:1, :, :8, :8]
+    return images, noise
+
+
+@pytest.mark.parametrize("options", [{}, {"flow_coupling": "additive", "LU_decomposed": True}], ids=str)
+@pytest.mark.parametrize(
+    "case",
+    ["a black channel", "all grey", "all white, with noise", "an image of one pixel a channel at the top"],
+)
+def test_a_model_initialised_from_constant_images_stays_finite(case: str, options: dict[str, Any]) -> None:
+    images, noise = without_variation(case)
+    shape = (images.shape[1], images.shape[2], images.shape[3])
+    model = Glow(shape, K=8, L=3, hidden_channels=16, generator=seeded(), **options)
+    model.initialize(model.dequantization.forward(images, noise)[0])
+    assert all(parameter.isfinite().all() for parameter in model.parameters())
+    others = random_images(model, 8, seed=2)
+    for given_images, given_noise in ((images, noise), (others[0], others[1].float())):
+        model.zero_grad()
+        log_prob = model.log_prob(given_images, given_noise)
+        assert log_prob.isfinite().all()
+        log_prob.mean().backward()
+        assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+
+
 # Weights -----------------------------------------------------------------------------------------
 
 

@@ -6,11 +6,15 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+CONSTANT = 1e-6  # a standard deviation below this is rounding
+
 
 class ActNorm(nn.Module):
     """y = (x + bias) * exp(log_scale), channel by channel.
 
-    Until `initialize_from_data` has been through it, the layer is the identity.
+    Until `initialize_from_data` has been through it, the layer is the identity. A channel that is constant in the data
+    is given mean 0 and its standard deviation is taken for 1: a millionfold scale, layer behind layer, would leave the
+    floats at the first image in which that channel is not constant.
 
     Args:
         channels: C of the input (B, C, H, W).
@@ -46,7 +50,8 @@ class ActNorm(nn.Module):
     def _initialize(self, x: Tensor) -> None:
         std, mean = torch.std_mean(x, dim=(0, 2, 3), keepdim=True, correction=0)
         self.bias.copy_(-mean)
-        self.log_scale.copy_(torch.log(self.actnorm_scale / (std + 1e-6)))
+        std = torch.where(std < CONSTANT, 1.0, std + 1e-6)
+        self.log_scale.copy_(torch.log(self.actnorm_scale / std))
         self.initialized.fill_(True)
 
 
