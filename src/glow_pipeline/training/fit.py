@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
+import torch
 from torch import Tensor
 from tqdm import tqdm
 
@@ -19,8 +20,11 @@ from glow_pipeline.training.evaluate import mean_bits_per_dim
 from glow_pipeline.training.group import Alone, Group
 from glow_pipeline.training.history import History, Tally
 from glow_pipeline.training.interruption import interruption
+from glow_pipeline.training.stability import InvertibilityAlarm, invertibility
 from glow_pipeline.training.state import TrainingState, Weights, copied
 from glow_pipeline.training.step import TrainingStep
+
+WATCHED = 32  # images
 
 
 class Settings(Protocol):
@@ -113,7 +117,7 @@ def fit(
     tally = Tally(history, settings.max_skipped_steps, len(train), train.device)
     state = TrainingState(plain_step, history, tally, {})
     _begun(state, train, seed, group, start)
-    enough = False
+    alarm, watched, enough = InvertibilityAlarm(), _watched(val, seed), False
     if keeper is not None and group.leads:
         keeper.begin(history.steps)
         if start is None:
@@ -174,7 +178,9 @@ def fit(
             }
             with average.standing_in():
                 bits_per_dim = mean_bits_per_dim(model, val, seed, labelled=model.y_condition, group=group)
-                metrics["val_bits_per_dim"] = bits_per_dim
+                if group.leads:
+                    metrics |= {"val_bits_per_dim": bits_per_dim, **invertibility(model, *watched)}
+                    alarm.look_at(metrics)
                 history.epochs.append({"epoch": epoch, "step": history.steps, **metrics})
                 if bits_per_dim < history.best_val_bits_per_dim:
                     history.best_val_bits_per_dim, history.best_epoch = bits_per_dim, epoch
@@ -206,6 +212,13 @@ def _begun(state: TrainingState, train: Batches, seed: int, group: Group, start:
     start = group.from_leader(start)
     if start is not None:
         state.restore(start)
+
+
+def _watched(val: Batches, seed: int) -> tuple[Tensor, Tensor]:
+    """The images, always the same, by which the flow's invertibility is judged, and their noise."""
+    images = val.table[:WATCHED][0].to(val.device)
+    noise = torch.rand(images.shape, generator=generator(seed, "watched", 0, val.device), device=val.device)
+    return images, noise
 
 
 def _over(history: History, settings: Settings) -> bool:
