@@ -69,34 +69,34 @@ def start_child_run(
     """A running run below `parent`, in its experiment; None without a parent, or where MLflow cannot be reached."""
     if parent is None:
         return None
-    with if_reachable(f"run {name!r}"):
+    child = None
+    with mlflow_may_fail(f"run {name!r}"):
         from mlflow.entities import Param
 
         client = _client(parent)
         experiment = client.get_run(parent.run_id).info.experiment_id
         run = client.create_run(experiment, run_name=name, tags={**tags, "mlflow.parentRunId": parent.run_id})
-        with if_reachable(f"the parameters of run {name!r}"):
-            client.log_batch(run.info.run_id, params=[Param(key, str(value)) for key, value in params.items()])
-        return RunAddress(parent.tracking_uri, run.info.run_id)
-    return None
+        child = RunAddress(parent.tracking_uri, run.info.run_id)
+        client.log_batch(child.run_id, params=[Param(key, str(value)) for key, value in params.items()])
+    return child
 
 
 def end_run(run: RunAddress | None, status: str) -> None:
     """End a run of any process as FINISHED, FAILED or KILLED."""
     if run is not None:
-        with if_reachable(f"that run {run.run_id} is {status}"):
+        with mlflow_may_fail(f"that run {run.run_id} is {status}"):
             _client(run).set_terminated(run.run_id, status)
 
 
 @contextmanager
-def if_reachable(what: str) -> Iterator[None]:
+def mlflow_may_fail(what: str) -> Iterator[None]:
     """Warn that `what` is not recorded, and go on, where MLflow fails within this block."""
     from mlflow.exceptions import MlflowException
 
     try:
         yield
     except (MlflowException, OSError) as error:
-        LOGGER.warning("MLflow cannot be reached, so it does not record %s (%s)", what, first_line(error))
+        LOGGER.warning("MLflow does not record %s (%s)", what, first_line(error))
 
 
 def restrain_mlflow() -> None:
@@ -121,7 +121,7 @@ def refused(error: Exception) -> bool:
 
 
 def first_line(error: Exception) -> str:
-    """Of what it says, for a log line."""
+    """What went wrong, in one line."""
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
@@ -243,7 +243,7 @@ class MetricLogger:
         return True
 
     def _tell_away(self, error: Exception) -> None:
-        if not self._away:
+        if not self._away and not self._given_up:
             self._away = True
             LOGGER.warning(
                 "MLflow cannot be reached; training goes on, metrics are kept and sent later (%s)", first_line(error)
@@ -274,9 +274,10 @@ class MetricLogger:
     def _send_picture(self, picture: _Picture) -> None:
         client, run_id = self._open
         with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / picture.file.name
+            file = Path(folder) / picture.file
+            file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(picture.png)
-            client.log_artifact(run_id, str(file), str(picture.file.parent))
+            client.log_artifacts(run_id, folder)
 
     @cached_property
     def _open(self) -> "tuple[MlflowClient, str]":

@@ -1,18 +1,11 @@
 """One MLflow run for each `kedro run`."""
 
 import atexit
-import getpass
 import hashlib
 import logging
-import platform
-import signal
-import subprocess
 import sys
-import threading
-from importlib.metadata import version
 from pathlib import Path
-from types import FrameType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 from kedro.framework.context import KedroContext
@@ -25,11 +18,21 @@ from glow_pipeline.datasets.glow_model import GlowModelDataset
 from glow_pipeline.garbage import no_garbage_here
 from glow_pipeline.hooks.artifacts import artifact_files
 from glow_pipeline.hooks.new_database import make_database
+from glow_pipeline.hooks.provenance import provenance_of, user
+from glow_pipeline.hooks.resumption import describe_again, old_run
+from glow_pipeline.hooks.termination import ExitOnSignals
 from glow_pipeline.images.table import ImageTable
+from glow_pipeline.metric_logger import first_line, mlflow_may_fail, restrain_mlflow
 from glow_pipeline.parameters import Parameters
 from glow_pipeline.training.stored import Provenance, TrainedGlow
 
-VERSIONS_OF = ("glow_pipeline", "kedro", "mlflow", "numpy", "torch", "torchvision")
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+LOGGER = logging.getLogger(__name__)
+TAGGED_VERSIONS = ("python", "glow_pipeline", "kedro", "mlflow", "numpy", "torch", "torchvision")
+RESUMED = "resumed_mlflow_run"  # catalog entry
 SQLITE = "sqlite:///"
 
 
@@ -49,10 +52,14 @@ class TrackingHook:
 
     The run has a speaking name, the parameters flattened, the metrics by step, the input tables with
     a digest of their record, and as artifacts the catalog entries whose `metadata.mlflow` names a folder.
+    A resumed training goes on in the run that the catalog's `resumed_mlflow_run` names.
+
+    Where MLflow cannot be reached, a run does not start; one that has started goes on, and says what is not recorded.
     """
 
     def __init__(self) -> None:
         self._run_id: str | None = None
+        self._signals = ExitOnSignals()
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
@@ -66,12 +73,12 @@ class TrackingHook:
     @hook_impl(trylast=True)
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
         self._end("KILLED")  # a run of this process that was interrupted and never ended
+        self._signals.install()
         self._catalog = catalog
-        provenance = _provenance(run_params["run_id"], self._project)
+        provenance = provenance_of(run_params["run_id"], self._project)
         if self._config.enabled:
-            self._run_id = self._start(run_params, pipeline, provenance)
+            self._start(run_params, pipeline, provenance)
             provenance = provenance.model_copy(update={"mlflow_run_id": self._run_id})
-        _end_when_terminated()
         catalog.save("provenance", provenance)
 
     @hook_impl
@@ -79,10 +86,9 @@ class TrackingHook:
         if self._run_id is None or dataset_name in self._seen:
             return
         self._seen.add(dataset_name)
-        if isinstance(data, ImageTable):
-            self._log_input(dataset_name, data)
-        if isinstance(data, TrainedGlow):
-            self._link_model(data)
+        if isinstance(data, ImageTable | TrainedGlow):
+            with mlflow_may_fail(f"that the run uses {dataset_name}"):
+                self._log_input(dataset_name, data) if isinstance(data, ImageTable) else self._link_model(data)
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
@@ -91,15 +97,18 @@ class TrackingHook:
         import mlflow
 
         if isinstance(data, TrainedGlow):
-            self._register_model(data)
+            with mlflow_may_fail(dataset_name):
+                self._register_model(data)
         dataset = self._catalog[dataset_name]
         folder = (getattr(dataset, "metadata", None) or {}).get("mlflow")
         if folder is None or not isinstance(dataset, AbstractVersionedDataset):
             return
-        for file in artifact_files(dataset):
-            mlflow.log_artifact(str(file), folder)
+        with mlflow_may_fail(f"the file of {dataset_name}"):
+            for file in artifact_files(dataset):
+                mlflow.log_artifact(str(file), folder)
         if folder == "metrics":
-            mlflow.log_metrics({k: v for k, v in data.items() if isinstance(v, int | float)})
+            with mlflow_may_fail(f"the figures of {dataset_name}"):
+                mlflow.log_metrics({k: v for k, v in data.items() if isinstance(v, int | float)})
 
     @hook_impl
     def after_pipeline_run(self) -> None:
@@ -110,29 +119,18 @@ class TrackingHook:
         if self._run_id is not None:
             import mlflow
 
-            mlflow.set_tag("error", f"{type(error).__name__}: {error}"[:500])
+            with mlflow_may_fail("the error that ends the run"):
+                mlflow.set_tag("error", f"{type(error).__name__}: {error}"[:500])
         self._end("FAILED")
 
     @no_garbage_here()  # MLflow imports its server, pandas and SQLAlchemy
-    def _start(self, run_params: dict[str, Any], pipeline: Pipeline, provenance: Provenance) -> str:
+    def _start(self, run_params: dict[str, Any], pipeline: Pipeline, provenance: Provenance) -> None:
+        restrain_mlflow()
         import mlflow
 
-        logging.getLogger("mlflow").setLevel(logging.WARNING)
         parameters = Parameters.model_validate(self._catalog.load("parameters"))
         name = "+".join(sorted(run_params["pipeline_names"] or ["all"]))  # Kedro hands them over in no fixed order
-        tags = {
-            "pipeline": name,
-            "dataset": parameters.image_set.key,
-            "kedro_session": provenance.kedro_session,
-            "kedro_command": " ".join(["kedro", *sys.argv[1:]]),
-            "git_commit": provenance.git_commit,
-            "git_dirty": provenance.git_dirty,
-            "mlflow.user": _user(),
-            "mlflow.source.type": "LOCAL",
-            "mlflow.source.name": sys.argv[0],
-            "mlflow.source.git.commit": provenance.git_commit,
-            **{f"version.{package}": number for package, number in provenance.versions.items()},
-        }
+        tags = _tags(name, parameters, provenance)
         name = f"{name} {parameters.image_set.key}"
         if "out_images" in pipeline.all_outputs():
             tags["out_dataset"] = parameters.out_image_set.key
@@ -145,31 +143,46 @@ class TrackingHook:
             if mlflow.get_experiment_by_name(self._config.experiment) is None:
                 artifacts = (self._project / self._config.artifacts).as_uri()
                 mlflow.create_experiment(self._config.experiment, artifact_location=artifacts)
-            experiment = mlflow.set_experiment(self._config.experiment)
+            experiment = mlflow.set_experiment(self._config.experiment).experiment_id
+            client = mlflow.MlflowClient()
+            old = self._old_run(client, experiment)
             # start_run itself would import IPython, a second, to find out whether this is a notebook.
-            run = mlflow.MlflowClient().create_run(
-                experiment.experiment_id, run_name=name, tags={k: v for k, v in tags.items() if v is not None}
-            )
+            run = old or client.create_run(experiment, run_name=name, tags=tags)
             mlflow.start_run(run_id=run.info.run_id)
         except (mlflow.exceptions.MlflowException, OSError) as error:
+            self._signals.restore()
             raise click.ClickException(
                 f"mlflow.yml: tracking_uri={self._config.tracking_uri}: no run could be started there "
-                f"({str(error).splitlines()[0]}); mend the address, or set enabled: false"
+                f"({first_line(error)}); mend the address, or set enabled: false"
             ) from None
-        mlflow.log_params(_flatten(parameters.model_dump()))
+        self._run_id = run.info.run_id
         self._seen: set[str] = set()
         # MLflow's own atexit would call an interrupted run FINISHED; this one, registered later, comes first.
         atexit.register(self._end, "KILLED")
-        return str(run.info.run_id)
+        with mlflow_may_fail("the run's parameters"):
+            params = _flatten(parameters.model_dump())
+            mlflow.log_params(params if old is None else describe_again(client, old, params, tags))
+
+    def _old_run(self, client: "MlflowClient", experiment_id: str) -> "Run | None":
+        """The run that a resumed training goes on in."""
+        run_id = self._catalog.load(RESUMED) if self._catalog.exists(RESUMED) else None
+        if run_id is None:
+            return None
+        found = old_run(client, run_id, experiment_id)
+        if found is None:
+            LOGGER.warning("MLflow run %s of the training that is resumed is gone; a new one is begun", run_id)
+        return found
 
     def _end(self, status: str) -> None:
+        self._signals.restore()
         if self._run_id is not None:
             import mlflow
 
             self._run_id = None
-            mlflow.end_run(status)
-            mlflow.clear_active_model()
             atexit.unregister(self._end)
+            with mlflow_may_fail(f"that the run is {status}"):
+                mlflow.end_run(status)
+            mlflow.clear_active_model()
 
     def _log_input(self, name: str, table: ImageTable) -> None:
         import mlflow
@@ -209,41 +222,22 @@ class TrackingHook:
             mlflow.set_active_model(model_id=found[0].model_id)
 
 
-def _provenance(session: str, project: Path) -> Provenance:
-    commit = _git(project, "rev-parse", "HEAD")
-    return Provenance(
-        kedro_session=session,
-        git_commit=commit,
-        git_dirty=bool(_git(project, "status", "--porcelain")) if commit else None,
-        versions={"python": platform.python_version(), **{name: version(name) for name in VERSIONS_OF}},
-    )
-
-
-def _user() -> str | None:
-    """Who runs this, or None where a container runs under a number without a name."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return None
-
-
-def _git(project: Path, *arguments: str) -> str | None:
-    """What git answers, or None where there is no git, no repository or no commit."""
-    try:
-        answer = subprocess.run(["git", *arguments], cwd=project, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return None
-    return answer.stdout.strip() if answer.returncode == 0 else None
-
-
-def _end_when_terminated() -> None:
-    """Let SIGTERM unwind the stack as Ctrl-C does: temporary files go, and the run is ended as KILLED."""
-
-    def leave(signum: int, _frame: FrameType | None) -> None:
-        sys.exit(128 + signum)
-
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, leave)
+def _tags(pipelines: str, parameters: Parameters, provenance: Provenance) -> dict[str, Any]:
+    """What is known, as tags."""
+    tags = {
+        "pipeline": pipelines,
+        "dataset": parameters.image_set.key,
+        "kedro_session": provenance.kedro_session,
+        "kedro_command": " ".join(["kedro", *sys.argv[1:]]),
+        "git_commit": provenance.git_commit,
+        "git_dirty": provenance.git_dirty,
+        "mlflow.user": user(),
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.name": sys.argv[0],
+        "mlflow.source.git.commit": provenance.git_commit,
+        **{f"version.{package}": provenance.versions.get(package) for package in TAGGED_VERSIONS},
+    }
+    return {key: value for key, value in tags.items() if value is not None}
 
 
 def _absolute_uri(uri: str, project: Path) -> str:
