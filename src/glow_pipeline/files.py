@@ -22,13 +22,18 @@ def written_whole(path: Path) -> Iterator[Path]:
         yield temporary
         for part in [temporary, *temporary.rglob("*")] if temporary.is_dir() else [temporary]:
             _flush(part)
-        temporary.replace(path)
-        _flush(path.parent)
+        rename_whole(temporary, path)
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)
         else:
             temporary.unlink(missing_ok=True)
+
+
+def rename_whole(path: Path, target: Path) -> None:
+    """Give a finished file or folder another name in its folder, and flush that."""
+    path.replace(target)
+    _flush(target.parent)
 
 
 def _flush(path: Path) -> None:

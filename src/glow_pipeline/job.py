@@ -27,7 +27,7 @@ from glow_pipeline.training.fit import fit
 from glow_pipeline.training.group import Alone, Group, Together
 from glow_pipeline.training.history import History
 from glow_pipeline.training.processes import launch, leads_here, n_processes, restarted
-from glow_pipeline.training.state import Weights, weights_in
+from glow_pipeline.training.state import Weights, best_weights_in
 from glow_pipeline.training.stored import ModelRecord, Provenance, TrainedGlow, build_flow, read_model
 
 EVALUATION_BATCH = 256
@@ -115,7 +115,7 @@ def run(job: Job, flow: Glow, on_epoch: OnEpoch | None = None) -> tuple[TrainedG
     if end is None:
         raise GlowPipelineError(f"{job.folder}: the checkpoint of the training's end is gone; type the command again")
     history = History(**end.facts["history"])
-    flow.load_state_dict(weights_in(end, "best"))
+    flow.load_state_dict(best_weights_in(end))
     return TrainedGlow(flow.eval(), _record(job, flow, history, end.facts)), history
 
 
@@ -189,7 +189,7 @@ def _start(job: Job) -> Checkpoint | None:
     """Where to begin: after a restart of the processes at their own last checkpoint."""
     if job.folder is not None and restarted():
         return TrainingFolder(job.folder).newest()
-    return None if job.start is None else read_checkpoint(job.start)
+    return None if job.start is None else read_checkpoint(job.start, check=False)  # it was checked when it was found
 
 
 def _facts(job: Job, flow: Glow, device: str, start: Checkpoint | None) -> dict[str, Any]:

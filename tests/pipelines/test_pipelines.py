@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from glow_pipeline.training.checkpoints import read_checkpoint
-from glow_pipeline.training.state import weights_in
+from glow_pipeline.training.state import best_weights_in
 from glow_pipeline.training.stored import read_model, read_record
 from tests.project import TINY, copy_project, run, versions
 
@@ -70,7 +70,7 @@ def test_the_training_s_last_checkpoint_stays_and_holds_the_model(tmp_path: Path
     run(project, "train", **TINY)
     (path,) = versions(project, "06_models/digits/checkpoints/*/*/step_*")
     assert (path.parent / "finished").exists()
-    saved, final = weights_in(read_checkpoint(path), "best"), read_model(models(project)[0]).flow.state_dict()
+    saved, final = best_weights_in(read_checkpoint(path)), read_model(models(project)[0]).flow.state_dict()
     assert saved.keys() == final.keys()
     assert all(torch.equal(tensor, final[name]) for name, tensor in saved.items())
 

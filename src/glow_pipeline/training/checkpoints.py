@@ -9,21 +9,19 @@ import logging
 import re
 import time
 from dataclasses import dataclass
-from hashlib import sha256 as digest_of
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import save_file
 from torch import Tensor
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.files import sha256, written_whole
+from glow_pipeline.files import rename_whole, sha256, written_whole
 
 HEADER_KEY = "glow_pipeline_checkpoint"
 NAME = re.compile(r"step_(\d{9})\.([0-9a-f]{16})\.safetensors")
-PIECE = 2**24  # bytes written at once
 
 logger = logging.getLogger(__name__)
 
@@ -51,16 +49,19 @@ class Checkpoint:
 def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     """Write a checkpoint whole or not at all, and return its path."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
-    content = save(tensors, metadata={HEADER_KEY: json.dumps(checkpoint.facts)})
-    path = folder / f"step_{checkpoint.step:09d}.{digest_of(content).hexdigest()[:16]}.safetensors"
-    with written_whole(path) as temporary, temporary.open("wb") as file:
-        for first in range(0, len(content), PIECE):
-            file.write(content[first : first + PIECE])
+    unnamed = folder / "unnamed.safetensors"  # until its digest is known; the next one replaces what a kill leaves here
+    with written_whole(unnamed) as temporary:
+        save_file(tensors, temporary, metadata={HEADER_KEY: json.dumps(checkpoint.facts)})
+    path = folder / f"step_{checkpoint.step:09d}.{sha256(unnamed)[:16]}.safetensors"
+    rename_whole(unnamed, path)
     return path
 
 
-def read_checkpoint(path: Path, *, with_tensors: bool = True) -> Checkpoint:
+def read_checkpoint(path: Path, *, with_tensors: bool = True, check: bool = True) -> Checkpoint:
     """Read a checkpoint, its tensors on the CPU, or its facts alone.
+
+    Args:
+        check: the file's digest; not if this command has done that already, since it takes a second a gigabyte.
 
     Raises:
         GlowPipelineError: no such file, or it is damaged, or not a checkpoint.
@@ -69,7 +70,7 @@ def read_checkpoint(path: Path, *, with_tensors: bool = True) -> Checkpoint:
     if name is None or not path.is_file():
         what = "no such file" if name else "not a checkpoint; these are called step_<step>.<digest>.safetensors"
         raise GlowPipelineError(f"{path}: {what}; give the path of a checkpoint, or the folder that holds them")
-    if not sha256(path).startswith(name[2]):
+    if check and not sha256(path).startswith(name[2]):
         raise GlowPipelineError(
             f"{path}: damaged, its SHA-256 is not the one in its name; use the checkpoint before it"
         )
@@ -77,7 +78,9 @@ def read_checkpoint(path: Path, *, with_tensors: bool = True) -> Checkpoint:
         with safe_open(path, framework="pt") as file:
             facts = json.loads(file.metadata()[HEADER_KEY])
             tensors = {key: file.get_tensor(key) for key in file.keys()} if with_tensors else {}  # noqa: SIM118
-    except (SafetensorError, KeyError, TypeError) as other:
+    except OSError as error:
+        raise GlowPipelineError(f"{path}: cannot be read ({error.strerror}); use the checkpoint before it") from None
+    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as other:
         raise GlowPipelineError(f"{path}: not a checkpoint of this project ({other}); use one that is") from None
     return Checkpoint(tensors, facts, path)
 
@@ -196,9 +199,9 @@ class Keeper:
         facts = {**self._facts, **checkpoint.facts}
         try:
             self.folder.write(Checkpoint(checkpoint.tensors, facts), self._keep)
-        except OSError as error:
+        except (OSError, SafetensorError) as error:
             raise GlowPipelineError(
-                f"{self.folder.path}: the checkpoint of step {checkpoint.step} cannot be written ({error.strerror}); "
+                f"{self.folder.path}: the checkpoint of step {checkpoint.step} cannot be written ({error}); "
                 f"make room there and type the same command again, it goes on from the checkpoint before"
             ) from error
         self.begin(checkpoint.step)

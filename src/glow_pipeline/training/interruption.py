@@ -1,5 +1,6 @@
 """Being asked to stop: SIGTERM from a scheduler, SIGINT from a person's Ctrl-C."""
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -42,7 +43,12 @@ def interruption(*, patient: bool = False) -> Iterator[Interruption]:
         return
     before = {signum: signal.getsignal(signum) for signum in SIGNALS}
 
+    process = os.getpid()
+
     def note(signum: int, _frame: FrameType | None) -> None:
+        if os.getpid() != process:  # a forked reader of images: it is to die of it, as it would have
+            signal.signal(signum, signal.SIG_DFL)
+            signal.raise_signal(signum)
         asked.signum = asked.signum or signum
         if not patient:
             signal.signal(signum, before[signal.Signals(signum)])

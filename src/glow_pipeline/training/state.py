@@ -35,14 +35,16 @@ class TrainingState:
     def checkpoint(self) -> Checkpoint:
         """A view of the state, good until the next step."""
         optimizer, average = self.step.optimizer, self.step.average.value
+        # The parameters go as the vector that they are: name by name the copying would take many times as long.
         tensors = {
+            "optimizer.vector": optimizer.vector,
             "optimizer.first_moment": optimizer.first_moment,
             "optimizer.infinity_norm": optimizer.infinity_norm,
             "optimizer.steps": optimizer.steps,
             "skipped_in_a_row": self.step.skipped_in_a_row,
             "told": self.tally.told,
             **({} if average is None else {"average": average}),
-            **{f"model.{name}": tensor for name, tensor in self.model.state_dict().items()},
+            **{f"buffer.{name}": tensor for name, tensor in self.model.named_buffers()},
             **{f"best.{name}": tensor for name, tensor in self.best_weights.items()},
         }
         return Checkpoint(tensors, {"history": asdict(self.history), "warmup_steps": optimizer.warmup_steps})
@@ -51,7 +53,9 @@ class TrainingState:
     def restore(self, checkpoint: Checkpoint) -> None:
         """Become what the checkpoint says. Its tensors are copied, and may be on another device."""
         optimizer, average, tensors = self.step.optimizer, self.step.average.value, checkpoint.tensors
-        self.model.load_state_dict(weights_in(checkpoint, "model"))
+        optimizer.vector.copy_(tensors["optimizer.vector"])
+        for name, buffer in self.model.named_buffers():
+            buffer.copy_(tensors[f"buffer.{name}"])
         optimizer.first_moment.copy_(tensors["optimizer.first_moment"])
         optimizer.infinity_norm.copy_(tensors["optimizer.infinity_norm"])
         optimizer.steps.copy_(tensors["optimizer.steps"])
@@ -59,20 +63,18 @@ class TrainingState:
         self.step.skipped_in_a_row.copy_(tensors["skipped_in_a_row"])
         if average is not None:
             average.copy_(tensors["average"])
-        self.best_weights = {
-            name: tensor.to(optimizer.vector.device) for name, tensor in weights_in(checkpoint, "best").items()
-        }
+        self.best_weights = best_weights_in(checkpoint, optimizer.vector.device)
         for name, value in checkpoint.facts["history"].items():
             setattr(self.history, name, value)
         self.tally.restore(tensors["told"], int(tensors["skipped_in_a_row"]))
 
 
-def weights_in(checkpoint: Checkpoint, kind: str) -> dict[str, Tensor]:
-    """The state dict in a checkpoint: `model` of its last step, or `best`."""
+def best_weights_in(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> Weights:
+    """The state dict of the best epoch."""
     return {
-        name.removeprefix(f"{kind}."): tensor
+        name.removeprefix("best."): tensor.to(device)
         for name, tensor in checkpoint.tensors.items()
-        if name.startswith(f"{kind}.")
+        if name.startswith("best.")
     }
 
 

@@ -1,0 +1,74 @@
+"""How long a checkpoint takes to write and to read, and what a resume adds to reading it.
+
+    python benchmarks/checkpoints.py [--K 32] [--L 3] [--hidden-channels 512] [--folder .]
+
+Writes and reads checkpoints of a model for 3x32x32 images with its optimizer, average and best weights, in a temporary
+folder below `--folder`, since disks differ. Prints a Markdown table: seconds, and as a part of the default interval.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from glow_pipeline.flow import Glow
+from glow_pipeline.parameters import TrainParameters
+from glow_pipeline.training.adamax import Adamax
+from glow_pipeline.training.averaging import Average
+from glow_pipeline.training.checkpoints import Checkpoint, Interval, TrainingFolder, read_checkpoint
+from glow_pipeline.training.history import History, Tally
+from glow_pipeline.training.state import TrainingState, copied
+from glow_pipeline.training.step import TrainingStep
+
+CPU = torch.device("cpu")
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--K", type=int, default=32)
+    parser.add_argument("--L", type=int, default=3)
+    parser.add_argument("--hidden-channels", type=int, default=512)
+    parser.add_argument("--folder", type=Path, default=Path())
+    parser.add_argument("--runs", type=int, default=3)
+    arguments = parser.parse_args()
+    model = Glow((3, 32, 32), arguments.K, arguments.L, arguments.hidden_channels)
+    optimizer = Adamax(model.parameters(), lr=1e-3)
+    step = TrainingStep(model, optimizer, 0.0, 10, average=Average(optimizer.vector, 0.999))
+    history = History()
+    state = TrainingState(step, history, Tally(history, 10, 400, CPU), copied(model.state_dict()))
+    seconds: dict[str, list[float]] = {"write": [], "read": [], "the resume beyond it": []}
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as temporary:
+        folder = TrainingFolder(Path(temporary))
+        for run in range(arguments.runs):
+            history.steps = run
+            seconds["write"].append(timed(lambda: folder.write(state.checkpoint(), keep=1)))
+            (path,) = folder.checkpoints
+            read: list[Checkpoint] = []
+            seconds["read"].append(timed(lambda: read.append(read_checkpoint(path, check=False))))  # noqa: B023
+            # A resumed command checks the file, before it begins, and copies what was read.
+            seconds["the resume beyond it"].append(
+                timed(lambda: (folder.newest(with_tensors=False), state.restore(read[0])))  # noqa: B023
+            )
+            size = path.stat().st_size
+    interval = 60 * Interval.of(TrainParameters.model_fields["checkpoint_every"].default).every
+    print(f"| {optimizer.vector.numel():,} parameters, {size / 2**20:,.0f} MiB | seconds | of {interval:.0f} s |")  # noqa: T201
+    print("|---|---|---|")  # noqa: T201
+    for name, each in seconds.items():
+        median = statistics.median(each)
+        print(f"| {name} | {median:.2f} | {median / interval:.2%} |")  # noqa: T201
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()
