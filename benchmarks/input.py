@@ -27,7 +27,7 @@ from glow_pipeline.images.table import ImageTable
 from glow_pipeline.randomness import generator
 from glow_pipeline.training.acceleration import accelerated
 from glow_pipeline.training.adamax import Adamax
-from glow_pipeline.training.fit import inputs_of
+from glow_pipeline.training.inputs import inputs_of
 from glow_pipeline.training.step import TrainingStep
 
 SHAPE = (3, 32, 32)
