@@ -140,6 +140,8 @@ def _train(job: Job, flow: Glow, group: Group, on_epoch: OnEpoch | None) -> tupl
         )
     start = _start(job) if group.leads else None
     facts = _facts(job, flow, describe_device(device, group.share.of), start)
+    if start is not None:
+        _warn_of_changes(start.facts, facts)
     keeper = None
     if group.leads and job.folder is not None:
         every = Interval.of(settings.checkpoint_every)
@@ -202,10 +204,27 @@ def _facts(job: Job, flow: Glow, device: str, start: Checkpoint | None) -> dict[
         "num_classes": flow.num_classes,
         "device": device,
         "mlflow_run_id": None if job.mlflow_run is None else job.mlflow_run.run_id,
-        "kedro_session": job.provenance.kedro_session,
+        "provenance": job.provenance.model_dump(),
         "started_from": None if began_at is None else f"{Path(began_at).name} sha256:{sha256(Path(began_at))}",
         "resumed_from": before if start is None or start.path is None else [*before, start.path.name],
     }
+
+
+def _warn_of_changes(before: dict[str, Any], now: dict[str, Any]) -> None:
+    """What else can change the bits of a training that goes on."""
+
+    def made_by(facts: dict[str, Any]) -> dict[str, str]:
+        provenance = facts["provenance"]
+        versions = {name: provenance["versions"].get(name) for name in ("python", "torch", "numpy")}
+        return {"device": facts["device"], "commit": provenance["git_commit"], **versions}
+
+    was, is_ = made_by(before), made_by(now)
+    changed = [f"{name} {is_[name]} instead of {was[name]}" for name in is_ if is_[name] != was[name]]
+    if changed:
+        logger.warning(
+            "This training goes on with another %s: the bits of one that was never stopped are not promised.",
+            ", ".join(changed),
+        )
 
 
 def _record(job: Job, flow: Glow, history: History, facts: dict[str, Any]) -> ModelRecord:

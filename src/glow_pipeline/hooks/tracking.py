@@ -207,6 +207,7 @@ class TrackingHook:
             tags={"path": str(path.relative_to(self._project)), "images": model.record.image_spec.key},
         )
         mlflow.set_active_model(model_id=logged.model_id)
+        mlflow.log_text(model.record.model_dump_json(indent=2), "model/record.json")
 
     def _model_path(self) -> Path:
         return cast(GlowModelDataset, self._catalog["glow_model"]).load_path
