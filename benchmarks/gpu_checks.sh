@@ -7,6 +7,8 @@ python -m pytest -m gpu
 tests=$?
 python benchmarks/speed.py --device cuda --seconds 20
 python benchmarks/input.py --device cuda
+python benchmarks/killed.py --params train.n_epochs=20,device=cuda
+python benchmarks/killed.py --params train.n_epochs=20,device=cuda,train.precision=float32,train.compile=false
 kedro run --env digits --params device=cuda
 kedro run --env digits --pipelines train --params device=cuda,train.precision=float32
 exit $tests
