@@ -1,5 +1,7 @@
 import hashlib
 import os
+import resource
+import sys
 from pathlib import Path
 from typing import NoReturn
 
@@ -7,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.files import link_or_copy, sha256, written_whole
 
 
@@ -65,6 +68,23 @@ def test_an_exception_keeps_the_old_file(tmp_path: Path) -> None:
     path.write_text("old")
     with pytest.raises(KeyboardInterrupt):
         write_half(path, KeyboardInterrupt())
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such limit")
+def test_a_full_disk_is_told_in_a_line_and_keeps_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))  # stands in for a disk with no more room
+    try:
+        with pytest.raises(GlowPipelineError) as told, written_whole(path) as temporary:
+            temporary.write_bytes(bytes(2000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert str(told.value).startswith(f"{path}: cannot be written (")
+    assert "\n" not in str(told.value)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -1,5 +1,6 @@
 """Files are written whole or not at all, and flushed before anyone is told that they are there."""
 
+import errno
 import hashlib
 import os
 import shutil
@@ -8,6 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from glow_pipeline.errors import GlowPipelineError
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
@@ -15,6 +20,9 @@ def written_whole(path: Path) -> Iterator[Path]:
 
     The block may make a file or a folder there. If the block fails, or the process dies, `path` is as
     it was before: a reader never sees a half. An existing file is replaced; an existing folder is not.
+
+    Raises:
+        GlowPipelineError: the disk is full, or the user's part of it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".{uuid.uuid4().hex[:8]}.{path.name}"
@@ -23,6 +31,12 @@ def written_whole(path: Path) -> Iterator[Path]:
         for part in [temporary, *temporary.rglob("*")] if temporary.is_dir() else [temporary]:
             _flush(part)
         rename_whole(temporary, path)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise GlowPipelineError(
+            f"{path}: cannot be written ({error.strerror}); make room there and type the same command again"
+        ) from error
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)
