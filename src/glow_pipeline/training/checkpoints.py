@@ -70,11 +70,11 @@ def read_checkpoint(path: Path, *, with_tensors: bool = True, check: bool = True
     if name is None or not path.is_file():
         what = "no such file" if name else "not a checkpoint; these are called step_<step>.<digest>.safetensors"
         raise GlowPipelineError(f"{path}: {what}; give the path of a checkpoint, or the folder that holds them")
-    if check and not sha256(path).startswith(name[2]):
-        raise GlowPipelineError(
-            f"{path}: damaged, its SHA-256 is not the one in its name; use the checkpoint before it"
-        )
     try:
+        if check and not sha256(path).startswith(name[2]):
+            raise GlowPipelineError(
+                f"{path}: damaged, its SHA-256 is not the one in its name; use the checkpoint before it"
+            )
         with safe_open(path, framework="pt") as file:
             facts = json.loads(file.metadata()[HEADER_KEY])
             tensors = {key: file.get_tensor(key) for key in file.keys()} if with_tensors else {}  # noqa: SIM118
