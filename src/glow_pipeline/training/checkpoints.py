@@ -138,8 +138,13 @@ class TrainingFolder:
         return None
 
     def write(self, checkpoint: Checkpoint, keep: int) -> Path:
-        """Write a checkpoint, and only then delete all but the newest `keep`."""
+        """Write a checkpoint, and only then delete all but the newest `keep`.
+
+        Later ones than this go too: the training went on from one before them, so they are no part of it any more.
+        """
         path = write_checkpoint(self.path, checkpoint)
+        for later in self.checkpoints[self.checkpoints.index(path) + 1 :]:
+            later.unlink(missing_ok=True)
         self.keep_newest(keep)
         return path
 
