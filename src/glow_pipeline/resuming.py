@@ -11,6 +11,8 @@ from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.parameters import Parameters
 from glow_pipeline.training.checkpoints import Checkpoint, TrainingFolder, read_checkpoint
 
+PATIENCE = 10.0  # seconds
+
 logger = logging.getLogger(__name__)
 
 # What a training may go on with another value of: how long it is, how it is computed and watched, what comes after it.
@@ -95,11 +97,14 @@ def claim_training(parameters: Parameters, root: Path, session: str) -> Training
             folder = TrainingFolder(path)
             if folder.finished or not folder.claim():
                 continue
-            if (training := _going_on(folder, parameters)) is not None:
+            # Only now nobody else can finish it.
+            if not folder.finished and (training := _going_on(folder, parameters)) is not None:
                 return training
             folder.release()
     folder = TrainingFolder(alike / session)
-    folder.claim()
+    # Another process that looks for a training to go on with may hold it for the moment in which it finds it empty.
+    if not folder.claim(patience=PATIENCE):
+        raise GlowPipelineError(f"{folder.path}: another process trains there; type the same command again")
     return Training(folder)
 
 

@@ -100,13 +100,19 @@ class TrainingFolder:
     def __repr__(self) -> str:
         return f"TrainingFolder({self.path})"
 
-    def claim(self) -> bool:
-        """Make this process the one that writes here, until it ends, however it ends; False if another one is."""
+    def claim(self, patience: float = 0.0) -> bool:
+        """Make this process the one that writes here, until it ends, however it ends; False if another one is.
+
+        Args:
+            patience: seconds to wait for another one to let go.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
         try:
-            self._lock.acquire(blocking=False)
+            self._lock.acquire(timeout=patience)
         except Timeout:
             return False
+        for half in self.path.glob(".*.step_*"):  # left by a process that was killed while it wrote
+            half.unlink(missing_ok=True)
         return True
 
     def release(self) -> None:
