@@ -41,7 +41,10 @@ def interruption(*, patient: bool = False) -> Iterator[Interruption]:
     if threading.current_thread() is not threading.main_thread():
         yield asked  # only the main thread may set handlers, and only it is interrupted
         return
-    before = {signum: signal.getsignal(signum) for signum in SIGNALS}
+    # What is ignored stays so: a shell starts a background job with Ctrl-C ignored.
+    before = {
+        signum: handler for signum in SIGNALS if (handler := signal.getsignal(signum)) not in (signal.SIG_IGN, None)
+    }
 
     process = os.getpid()
 
@@ -53,7 +56,7 @@ def interruption(*, patient: bool = False) -> Iterator[Interruption]:
         if not patient:
             signal.signal(signum, before[signal.Signals(signum)])
 
-    for signum in SIGNALS:
+    for signum in before:
         signal.signal(signum, note)
     try:
         yield asked
