@@ -4,11 +4,9 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from http.client import HTTPResponse
 from http.server import BaseHTTPRequestHandler
-from multiprocessing import forkserver, get_context
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.images import remote
 from glow_pipeline.images.remote import RemoteFile, digests
 from tests.images.conftest import Answer, Mirror, send
+from tests.processes import fresh_processes
 
 NAME = "numbers.bin"
 CONTENT = np.random.default_rng(0).bytes(300_000)
@@ -279,14 +278,9 @@ def test_a_folder_that_cannot_be_written_to_is_told(
 
 
 @pytest.fixture(scope="module", autouse=True)
-def fresh() -> Iterator[ForkServerContext]:
-    """Makes processes that have nothing of this one, but the imports behind them; those begin with the first test."""
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("no_proxy", "*")
-        context = get_context("forkserver")
-        context.set_forkserver_preload(["glow_pipeline.images.remote"])
-        forkserver.ensure_running()
-        yield context
+def fresh() -> ForkServerContext:
+    """The imports behind such processes begin with the first test."""
+    return fresh_processes()
 
 
 def test_two_processes_that_want_a_file_at_once_fetch_it_once(

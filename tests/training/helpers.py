@@ -15,6 +15,7 @@ from glow_pipeline.parameters import TrainParameters
 from glow_pipeline.randomness import generator
 from glow_pipeline.training import step as step_module
 from glow_pipeline.training.adamax import Adamax
+from glow_pipeline.training.checkpoints import Checkpoint, Keeper
 from glow_pipeline.training.fit import fit
 from glow_pipeline.training.history import History
 from glow_pipeline.training.state import Weights
@@ -44,7 +45,14 @@ class Run:
 
 
 def train(
-    tables: Tables, model: Glow | None = None, seed: int = 0, y_weight: float = 0.0, **settings: float | str
+    tables: Tables,
+    model: Glow | None = None,
+    seed: int = 0,
+    y_weight: float = 0.0,
+    *,
+    keeper: Keeper | None = None,
+    start: Checkpoint | None = None,
+    **settings: float | str,
 ) -> Run:
     run = Run(model or new_glow())
 
@@ -62,6 +70,8 @@ def train(
         TrainParameters.model_validate({"n_epochs": 3, "lr": 0.01, "warmup": 0.0, **settings}),
         seed=seed,
         y_weight=y_weight,
+        keeper=keeper,
+        start=start,
         on_epoch=on_epoch,
         on_save=on_save,
     )

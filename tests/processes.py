@@ -1,0 +1,42 @@
+"""Processes of their own, to be killed: forked from one that has only the imports behind it."""
+
+import time
+from collections.abc import Callable
+from multiprocessing import forkserver, get_context
+from multiprocessing.context import ForkServerContext
+from typing import Any
+
+import pytest
+
+PRELOADED = ["glow_pipeline.images.remote", "tests.training.helpers"]
+
+
+def fresh_processes() -> ForkServerContext:
+    """Makes them. Torch computes on threads, and a process that has some cannot be forked safely: this one is not."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("no_proxy", "*")
+        forkserver.ensure_running()
+    return context
+
+
+def ended(target: Callable[..., None], *arguments: Any, timeout: float = 120) -> int | None:
+    """The exit code of a process that does this, negative if a signal ended it; None if it did not end in time."""
+    process = fresh_processes().Process(target=target, args=arguments)
+    process.start()
+    process.join(timeout)
+    code = process.exitcode
+    process.kill()
+    process.join()
+    return code
+
+
+def comes(condition: Callable[[], object], seconds: float = 60) -> bool:
+    """Whether it does within so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
