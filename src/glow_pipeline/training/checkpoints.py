@@ -210,9 +210,11 @@ class Keeper:
         facts = {**self._facts, **checkpoint.facts}
         try:
             self.folder.write(Checkpoint(checkpoint.tensors, facts), self._keep)
-        except (OSError, SafetensorError) as error:
+        except (OSError, SafetensorError, GlowPipelineError) as error:
+            cause = error.__cause__ or error
+            reason = cause.strerror if isinstance(cause, OSError) else cause
             raise GlowPipelineError(
-                f"{self.folder.path}: the checkpoint of step {checkpoint.step} cannot be written ({error}); "
+                f"{self.folder.path}: the checkpoint of step {checkpoint.step} cannot be written ({reason}); "
                 f"make room there and type the same command again, it goes on from the checkpoint before"
             ) from error
         self.begin(checkpoint.step)
