@@ -26,7 +26,7 @@ from glow_pipeline.training.checkpoints import Checkpoint, Interval, Keeper, Tra
 from glow_pipeline.training.fit import fit
 from glow_pipeline.training.group import Alone, Group, Together
 from glow_pipeline.training.history import History
-from glow_pipeline.training.processes import launch, leads_here, n_processes, restarted
+from glow_pipeline.training.processes import launch, leads_here, n_processes
 from glow_pipeline.training.state import Weights, best_weights_in
 from glow_pipeline.training.stored import ModelRecord, Provenance, TrainedGlow, build_flow, read_model
 
@@ -119,14 +119,16 @@ def run(job: Job, flow: Glow, on_epoch: OnEpoch | None = None) -> tuple[TrainedG
     return TrainedGlow(flow.eval(), _record(job, flow, history, end.facts)), history
 
 
-def _worker(job: Job) -> None:
+def _worker(restarted: bool, job: Job) -> None:
     """What each of several processes does."""
     record = job.fit_images.record
     flow = untrained_flow(job.parameters, record.spec, record.num_classes)
-    _train(job, flow, Together(leads=leads_here(job.folder is not None)), None)
+    _train(job, flow, Together(leads=leads_here(job.folder is not None)), None, restarted)
 
 
-def _train(job: Job, flow: Glow, group: Group, on_epoch: OnEpoch | None) -> tuple[TrainedGlow, History]:
+def _train(
+    job: Job, flow: Glow, group: Group, on_epoch: OnEpoch | None, restarted: bool = False
+) -> tuple[TrainedGlow, History]:
     parameters, settings, seed = job.parameters, job.parameters.train, job.parameters.seed
     device = use_device(parameters.device)
     flow = flow.to(device)
@@ -138,7 +140,7 @@ def _train(job: Job, flow: Glow, group: Group, on_epoch: OnEpoch | None) -> tupl
             f"train.batch_size={settings.batch_size}: batches of {batch_size} images cannot be shared by "
             f"{group.share.of} processes in {settings.accumulate} parts; lower train.devices or train.accumulate"
         )
-    start = _start(job) if group.leads else None
+    start = _start(job, restarted) if group.leads else None
     facts = _facts(job, flow, describe_device(device, group.share.of), start)
     if start is not None:
         _warn_of_changes(start.facts, facts)
@@ -187,9 +189,9 @@ def _train(job: Job, flow: Glow, group: Group, on_epoch: OnEpoch | None) -> tupl
     return TrainedGlow(flow, _record(job, flow, history, facts)), history
 
 
-def _start(job: Job) -> Checkpoint | None:
+def _start(job: Job, restarted: bool) -> Checkpoint | None:
     """Where to begin: after a restart of the processes at their own last checkpoint."""
-    if job.folder is not None and restarted():
+    if job.folder is not None and restarted:
         return TrainingFolder(job.folder).newest()
     return None if job.start is None else read_checkpoint(job.start, check=False)  # it was checked when it was found
 

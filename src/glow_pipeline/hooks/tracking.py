@@ -24,6 +24,7 @@ from glow_pipeline.hooks.termination import ExitOnSignals
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.metric_logger import first_line, mlflow_may_fail, restrain_mlflow
 from glow_pipeline.parameters import Parameters
+from glow_pipeline.resuming import Training
 from glow_pipeline.training.stored import Provenance, TrainedGlow
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class TrackingHook:
         self._signals.install()
         self._catalog = catalog
         provenance = provenance_of(run_params["run_id"], self._project)
-        if self._config.enabled:
+        if self._config.enabled and not _only_helps(pipeline, catalog):
             self._start(run_params, pipeline, provenance)
             provenance = provenance.model_copy(update={"mlflow_run_id": self._run_id})
         catalog.save("provenance", provenance)
@@ -221,6 +222,11 @@ class TrackingHook:
         mlflow.set_tag("model", name)
         if found:
             mlflow.set_active_model(model_id=found[0].model_id)
+
+
+def _only_helps(pipeline: Pipeline, catalog: DataCatalog) -> bool:
+    """Whether this is one of several machines that train together, and not the one that keeps the records."""
+    return "training" in pipeline.inputs() and cast(Training, catalog.load("training")).folder is None
 
 
 def _tags(pipelines: str, parameters: Parameters, provenance: Provenance) -> dict[str, Any]:

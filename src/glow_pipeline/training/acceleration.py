@@ -22,6 +22,8 @@ def accelerated(
 ) -> Callable[..., Tensor]:
     """The step, compiled and on a GPU captured as one CUDA graph; what cannot be had is left out with one warning.
 
+    A step of several processes is not captured: what they tell each other is not certain to come out of a graph again.
+
     `auto` leaves a CPU as it is: there compilation takes a minute and gains a few percent (docs/results/speed.md).
 
     Args:
@@ -39,7 +41,7 @@ def accelerated(
     except torch._dynamo.exc.TorchDynamoException as failed:
         step.model.execution = as_it_was
         logger.warning("train.compile=%s: not compiled, training goes on without: %s", compile_, _first_line(failed))
-    if device.type != "cuda":
+    if device.type != "cuda" or step.group.share.of > 1:
         return step
     try:
         return Captured(step, *inputs)

@@ -9,6 +9,8 @@ compiled), and a gradient that is not finite in one process is so in all.
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
@@ -17,6 +19,10 @@ from torch import Tensor
 
 from glow_pipeline.share import Share
 from glow_pipeline.training.checkpoints import Checkpoint
+
+
+class ProcessMissingError(RuntimeError):
+    """Another process of the group has left, and what was to be done together cannot be."""
 
 
 class Group(Protocol):
@@ -69,48 +75,64 @@ class Together:
         self.leads = leads
         said = torch.zeros(self.share.of, dtype=torch.int64)
         said[self.share.rank] = int(leads)
-        dist.all_reduce(said)
+        self.sum_(said)
         self._leader = int(said.argmax())
 
     def sum_(self, tensor: Tensor) -> None:
-        dist.all_reduce(tensor)
+        with _all_there():
+            dist.all_reduce(tensor)
 
     def any(self, said: bool) -> bool:
         flag = torch.tensor(int(said))
-        dist.all_reduce(flag)
+        self.sum_(flag)
         return bool(flag)
 
     def gather(self, rows: Tensor) -> Tensor:
         rows = rows.cpu()
         sizes = torch.zeros(self.share.of, dtype=torch.int64)
         sizes[self.share.rank] = len(rows)
-        dist.all_reduce(sizes)
+        self.sum_(sizes)
         padded = rows.new_zeros(int(sizes.max()), *rows.shape[1:])
         padded[: len(rows)] = rows
         parts = [torch.empty_like(padded) for _ in range(self.share.of)]
-        dist.all_gather(parts, padded)
+        with _all_there():
+            dist.all_gather(parts, padded)
         return torch.cat([part[:n] for part, n in zip(parts, sizes.tolist(), strict=True)])
 
     def from_leader(self, checkpoint: Checkpoint | None) -> Checkpoint | None:
-        described = self._bytes_from_leader(json.dumps(None if checkpoint is None else _description(checkpoint)))
+        described = self._json_from_leader(None if checkpoint is None else _description(checkpoint))
         if described is None:
             return None
         tensors = {}
         for name, (shape, dtype) in described["tensors"].items():
-            sent = checkpoint.tensors[name] if checkpoint is not None and self.leads else None
-            empty = torch.empty(shape, dtype=getattr(torch, dtype))
-            tensors[name] = empty if sent is None else sent.detach().cpu().contiguous()
-            dist.broadcast(tensors[name], self._leader)
+            if self.leads and checkpoint is not None:
+                tensors[name] = checkpoint.tensors[name].detach().cpu().contiguous()
+            else:
+                tensors[name] = torch.empty(shape, dtype=getattr(torch, dtype))
+            if tensors[name].numel() > 0:
+                self._broadcast(tensors[name].view(-1).view(torch.uint8))  # not every type can be sent as it is
         return Checkpoint(tensors, described["facts"], None if checkpoint is None else checkpoint.path)
 
-    def _bytes_from_leader(self, text: str) -> Any:
+    def _json_from_leader(self, told: Any) -> Any:
         """JSON, because torch's own exchange of objects pickles them."""
-        content = torch.tensor(list(text.encode()), dtype=torch.uint8)
+        content = torch.frombuffer(bytearray(json.dumps(told).encode()), dtype=torch.uint8)
         size = torch.tensor(len(content))
-        dist.broadcast(size, self._leader)
+        self._broadcast(size)
         content = content if self.leads else torch.empty(int(size), dtype=torch.uint8)
-        dist.broadcast(content, self._leader)
-        return json.loads(bytes(content.tolist()))
+        self._broadcast(content)
+        return json.loads(content.numpy().tobytes())
+
+    def _broadcast(self, tensor: Tensor) -> None:
+        with _all_there():
+            dist.broadcast(tensor, self._leader)
+
+
+@contextmanager
+def _all_there() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        raise ProcessMissingError(str(error)) from error
 
 
 def _description(checkpoint: Checkpoint) -> dict[str, object]:

@@ -5,24 +5,33 @@ the last checkpoint. Machines find each other at the rendezvous.
 """
 
 import logging
+import multiprocessing
 import os
 import signal
+import socket
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 import torch.distributed as dist
+from torch.distributed.distributed_c10d import Store
+from torch.distributed.rendezvous import rendezvous as meet
 
 from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.training.group import ProcessMissingError
 from glow_pipeline.training.interruption import SIGNALS
 
 logger = logging.getLogger(__name__)
 
 RANK_VARIABLES = ("NODE_RANK", "GROUP_RANK", "SLURM_NODEID")
 STOPPED, FAILED = "stopped", "failed"
+MEETING_TIME = 1800  # seconds; a machine that has its images at hand waits for one that has to prepare them
+NO_SERVER = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"
 
 
 def n_processes(devices: int | str, device: torch.device) -> int:
@@ -77,11 +86,6 @@ def meeting_point(rendezvous: str | None) -> str:
     )
 
 
-def restarted() -> bool:
-    """Whether this process replaces one that died."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
-
-
 def leads_here(first_machine: bool) -> bool:
     """Whether this process is the one that writes and logs: the first on the first machine."""
     return first_machine and os.environ["LOCAL_RANK"] == "0"
@@ -96,10 +100,10 @@ def launch(
     rendezvous: str | None,
     max_restarts: int,
 ) -> None:
-    """Let `worker(*arguments)` run in each of the processes, in torch's default process group.
+    """Let `worker(restarted, *arguments)` run in each of the processes, in torch's default process group.
 
     Args:
-        worker: a function of a module.
+        worker: a function of a module; its `restarted` says whether the process stands in for one of before.
         arguments: small, as they go to each process.
         rendezvous: as `meeting_point` takes it; without meaning on one machine.
         max_restarts: how often to start all again when one has died.
@@ -108,28 +112,47 @@ def launch(
         GlowPipelineError: a process told one, or failed once more than it may; with that process's own error.
         SystemExit: the processes were asked to stop, and did.
     """
-    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.elastic.rendezvous import RendezvousError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    for name in ("torch.distributed", "torch.distributed.elastic", "torch.distributed.launcher"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    for name in (
+        "torch.distributed",
+        "torch.distributed.elastic",
+        "torch.distributed.launcher",
+        "torch.multiprocessing",
+    ):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # the processes tell their errors themselves
     handlers = {signum: signal.getsignal(signum) for signum in (*SIGNALS, signal.SIGHUP, signal.SIGQUIT)}
+    here = machines == 1
     with tempfile.TemporaryDirectory() as folder:
-        here = machines == 1
+        meeting: dict[str, Any]
+        if here:  # They meet in a file: no port is opened to the network.
+            os.environ[NO_SERVER] = "1"
+            address, meeting = "127.0.0.1", {"store_type": "file"}
+            endpoint = str(Path(folder) / "rendezvous")
+        else:
+            endpoint = meeting_point(rendezvous)
+            address = _own_address(endpoint)
+            meeting = {
+                "is_host": machine_rank(machines) == 0,
+                "join_timeout": MEETING_TIME,
+                "read_timeout": MEETING_TIME,
+            }
         config = LaunchConfig(
             min_nodes=machines,
             max_nodes=machines,
             nproc_per_node=per_machine,
             run_id="glow_pipeline",
-            # On one machine they meet in a file, and no port is opened to the network.
             rdzv_backend="c10d",
-            rdzv_endpoint=str(Path(folder) / "rendezvous") if here else meeting_point(rendezvous),
-            rdzv_configs={"store_type": "file"} if here else {},
-            local_addr="127.0.0.1" if here else None,
+            rdzv_endpoint=endpoint,
+            rdzv_configs=meeting,
+            local_addr=address,
             max_restarts=max_restarts,
             monitor_interval=0.1,
             start_method="spawn",
+            logs_specs=DefaultLogsSpecs(folder),  # its own would stay in the system's temporary folder
         )
         try:
             told = elastic_launch(config, _in_group)(Path(folder), here, worker, arguments)
@@ -137,7 +160,13 @@ def launch(
             raise SystemExit(128 + int(asked.sigval)) from None
         except ChildFailedError as failed:
             raise GlowPipelineError(_own_error(failed, per_machine * machines, max_restarts)) from failed
+        except RendezvousError as error:
+            raise GlowPipelineError(
+                f"train.rendezvous={endpoint}: the {machines} machines did not meet there ({error}); it should be an "
+                f"address of the first machine, NODE_RANK=0, with a port that is free there and open to the others"
+            ) from error
         finally:
+            os.environ.pop(NO_SERVER, None)
             for signum, handler in handlers.items():
                 signal.signal(signum, handler)
     for kind, content in told.values():
@@ -146,6 +175,25 @@ def launch(
     for kind, content in told.values():
         if kind == STOPPED:
             raise SystemExit(content)
+
+
+def _own_address(endpoint: str) -> str:
+    """This machine's address on the way to the meeting point; its name need not be known to the others.
+
+    Raises:
+        GlowPipelineError: the meeting point's name means nothing here.
+    """
+    host, _, port = endpoint.rpartition(":")
+    try:
+        kind, _, _, _, address = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_DGRAM)[0]
+        with socket.socket(kind, socket.SOCK_DGRAM) as to_there:
+            to_there.connect(address)  # sends nothing
+            return str(to_there.getsockname()[0])
+    except (OSError, ValueError) as error:
+        raise GlowPipelineError(
+            f"train.rendezvous={endpoint}: no way there from this machine ({error}); set it to host:port of the first "
+            f"machine"
+        ) from None
 
 
 def _in_group(folder: Path, here: bool, worker: Callable[..., None], arguments: tuple[Any, ...]) -> tuple[str, Any]:
@@ -158,42 +206,64 @@ def _in_group(folder: Path, here: bool, worker: Callable[..., None], arguments: 
     """
     from torch.distributed.elastic.multiprocessing.errors import record
 
+    threading.Thread(target=_end_with_launcher, daemon=True).start()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    _join(folder, here)
+    # Not by torch's count of restarts: it leaves out those that another machine caused.
+    begun = folder / f"begun_{os.environ['LOCAL_RANK']}"
+    restarted = begun.exists()
+    begun.touch()
+    if restarted and os.environ["LOCAL_RANK"] == "0":
+        logger.warning("A process has died: all of them have been started again, and go on from the last checkpoint.")
+    store = _join(folder, here)
     try:
         # `record` writes the error of a failing process where the launcher looks for it.
-        return cast(tuple[str, Any], record(_work)(folder / "failed", worker, arguments))
+        return cast(tuple[str, Any], record(_work)(store, worker, (restarted, *arguments)))
     finally:
         dist.destroy_process_group()
 
 
-def _join(folder: Path, here: bool) -> None:
+def _end_with_launcher() -> None:
+    """End this process at once when the one that started it has ended without ending it, by `kill -9` say.
+
+    Otherwise it would go on alone with a training that may be typed again meanwhile, or wait for ever for the others.
+    """
+    cast(Any, multiprocessing.parent_process()).join()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _join(folder: Path, here: bool) -> Store:
     processes_here = int(os.environ["LOCAL_WORLD_SIZE"])
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     torch.set_num_threads(max(1, _cores() // processes_here))
-    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    if not here:
-        dist.init_process_group(backend)
-    else:
+    if here:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo" if sys.platform.startswith("linux") else "lo0")
         os.environ.setdefault("NCCL_SOCKET_IFNAME", "lo")
-        meeting = folder / f"group_{os.environ['TORCHELASTIC_RESTART_COUNT']}"
-        rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-        dist.init_process_group(backend, init_method=meeting.as_uri(), rank=rank, world_size=size)
+        meeting = (folder / f"group_{os.environ['TORCHELASTIC_RESTART_COUNT']}").as_uri()
+    else:
+        meeting = "env://"
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    store: Store = next(meet(meeting, rank, size))[0]
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size)
+    return store
 
 
-def _work(failed: Path, worker: Callable[..., None], arguments: tuple[Any, ...]) -> tuple[str, Any]:
+def _work(store: Store, worker: Callable[..., None], arguments: tuple[Any, ...]) -> tuple[str, Any]:
     try:
         worker(*arguments)
     except GlowPipelineError as error:
-        failed.write_text(str(error), encoding="utf-8")
+        store.set(FAILED, str(error))
         return FAILED, str(error)
     except SystemExit as stopped:
         return STOPPED, stopped.code
-    except RuntimeError:
-        if failed.exists():  # another process has left with a mistake of the user's, and this one misses it
-            return FAILED, failed.read_text(encoding="utf-8")
+    except ProcessMissingError:
+        if store.check([FAILED]):  # it has left with a mistake of the user's
+            return FAILED, store.get(FAILED).decode()
+        time.sleep(1)  # that the launcher sees it first: its error is the one to tell
+        raise
+    except Exception:
+        logger.exception("Process %s of %s has failed", os.environ["RANK"], os.environ["WORLD_SIZE"])
         raise
     return "done", None
 
@@ -209,7 +279,8 @@ def _own_error(failed: Any, processes: int, max_restarts: int) -> str:
     if failure.exitcode < 0:
         error = f"was killed by {signal.Signals(-failure.exitcode).name} (out of memory?)"
     else:
-        error = str(failure.message).strip().splitlines()[0]
+        told = failure.message["message"] if isinstance(failure.message, dict) else failure.message
+        error = f"failed ({str(told).strip().splitlines()[0]})"
     return (
         f"train.devices: process {rank} of {processes} {error}; after train.max_restarts={max_restarts} new starts "
         f"from the last checkpoint it is not tried again; mend what it says and type the same command again"
