@@ -46,7 +46,7 @@ def test_every_flag_of_both_seeds_is_mapped() -> None:
 
 
 def test_the_map_names_parameters_that_exist() -> None:
-    named = set(re.findall(r"`((?:model|train|sample|ood|ingest)\.\w+)", PARAMETERS))
+    named = set(re.findall(r"`((?:model|train|sample|ood|ingest|search)\.\w+)", PARAMETERS))
     assert named - set(known_names()) == set()
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.images.registry import SOURCES
-from glow_pipeline.parameters import Parameters, known_names, parse_parameters
+from glow_pipeline.parameters import Parameters, known_names, parse_parameters, with_values
 
 CONF = Path(__file__).parents[1] / "conf" / "base"
 
@@ -99,6 +99,9 @@ def complaint(raw: dict[str, Any]) -> str:
         ("sample.frames", 1, ["sample.frames=1", "greater than or equal to 2"]),
         ("sample.temperature", -0.5, ["sample.temperature=-0.5", "greater than or equal to 0"]),
         ("ood.batch_size", 0, ["ood.batch_size=0", "greater than or equal to 1"]),
+        ("search.n_trials", 0, ["search.n_trials=0", "greater than or equal to 1"]),
+        ("search.pruner", "halving", ["search.pruner='halving'", "'median' or 'none'"]),
+        ("search.range", {}, ["search.range={}", "did you mean search.ranges?"]),
     ],
 )
 def test_what_is_not_allowed_is_refused_in_one_line_with_key_value_and_rule(
@@ -173,6 +176,37 @@ def test_an_odd_side_is_not_told_to_have_no_level() -> None:
     assert "at most 0" not in complaint({"ingest": {"size": 27}})
 
 
+LR = "train.lr"
+
+
+@pytest.mark.parametrize(
+    ("ranges", "told"),
+    [
+        ({LR: {"low": "x", "high": 1}}, "search.ranges.train.lr.low='x': should be a finite number"),
+        ({LR: {"low": True, "high": 1}}, "search.ranges.train.lr.low=True: should be a finite number"),
+        ({LR: {"low": 0, "high": math.inf}}, "search.ranges.train.lr.high=inf: should be a finite number"),
+        ({LR: {"low": 2, "high": 1}}, "should be a low and a higher high, or choices"),
+        ({LR: {"low": 2}}, "should be a low and a higher high, or choices"),
+        ({LR: {}}, "should be a low and a higher high, or choices"),
+        ({LR: {"low": 1, "hi": 2}}, "search.ranges.train.lr.hi=2: unknown; did you mean high?"),
+        ({LR: {"low": 0, "high": 1, "log": True}}, "should be above 0 to be logarithmic"),
+        ({LR: {"low": 1, "high": 2, "log": True, "step": 1}}, "in steps or logarithmic, not both"),
+        ({LR: {"low": 1, "high": 2, "step": -1}}, "search.ranges.train.lr.step=-1: should be greater than 0"),
+        ({LR: {"low": 0.1, "high": 0.5, "step": 0.3}}, "should be a high that whole steps lead to"),
+        ({LR: {"low": 1, "high": 2, "choices": [1]}}, "should be choices alone; set to null"),
+        ({LR: {"choices": []}}, "should be a list of different numbers, words"),
+        ({LR: {"choices": [1, 1]}}, "should be a list of different numbers, words"),
+        ({LR: {"choices": [[1]]}}, "should be a list of different numbers, words"),
+        ({LR: 3}, "search.ranges.train.lr=3: should be"),
+        ({"train": {"lr": 3}}, "search.ranges.train.lr=3: should be"),
+        ({"train": 3}, "search.ranges.train=3: should be"),
+        (3, "search.ranges=3: should be"),
+    ],
+)
+def test_a_range_that_is_none_is_refused(ranges: object, told: str) -> None:
+    assert told in complaint({"search": {"ranges": ranges}})
+
+
 # What is allowed ------------------------------------------------------------------------------
 
 SEED_DEFAULTS = {
@@ -215,6 +249,13 @@ def leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, object]:
     return flat
 
 
+def parameter_leaves(tree: dict[str, Any]) -> dict[str, object]:
+    """As `leaves`, but the ranges of a search are one parameter."""
+    ranges = tree["search"]["ranges"]
+    without = {**tree, "search": {name: value for name, value in tree["search"].items() if name != "ranges"}}
+    return {**leaves(without), "search.ranges": ranges}
+
+
 def base_configuration() -> dict[str, object]:
     files = sorted(CONF.glob("parameters*.yml"))
     loaded = [OmegaConf.load(file) for file in files]
@@ -244,7 +285,7 @@ def test_every_parameter_is_described() -> None:
 
 
 def test_known_names_are_all_there_are() -> None:
-    assert sorted(known_names()) == sorted(leaves(Parameters().model_dump()))
+    assert sorted(known_names()) == sorted(parameter_leaves(Parameters().model_dump()))
 
 
 def test_what_is_parsed_is_what_was_given() -> None:
@@ -325,3 +366,26 @@ def test_a_folder_is_its_path_its_split_and_its_classes(tmp_path: Path, monkeypa
 def test_a_folder_with_images_for_testing_is_not_split_by_seed() -> None:
     raw = {"dataset": "folder", "ingest": {"path": "a", "eval_path": "b"}}
     assert parse_parameters({**raw, "seed": 1}).image_set == parse_parameters({**raw, "seed": 2}).image_set
+
+
+# What is searched -----------------------------------------------------------------------------
+
+
+def test_steps_of_tenths_are_exact() -> None:
+    parsed = parse_parameters({"search": {"ranges": {"train.decay": {"low": 0.1, "high": 0.7, "step": 0.1}}}})
+    assert parsed.search.searched["train.decay"].step == 0.1
+
+
+def test_a_range_that_was_typed_is_merged_with_that_of_the_configuration() -> None:
+    configured = {"train.lr": {"low": 1, "high": 2, "log": True}, "model.K": {"choices": [1, 2]}}
+    typed = {"train": {"lr": {"high": 3}, "decay": {"low": 0, "high": 1}}, "model": {"K": None}}
+    parsed = parse_parameters({"search": {"ranges": {**configured, **typed}}})
+    searched = {name: given.model_dump(exclude_unset=True) for name, given in parsed.search.searched.items()}
+    assert searched == {"train.decay": {"low": 0, "high": 1}, "train.lr": {"low": 1, "high": 3, "log": True}}
+
+
+def test_values_are_set_by_their_dotted_names_and_checked() -> None:
+    changed = with_values(parse_parameters({"seed": 3}), {"model.K": 5, "train.flip": False})
+    assert (changed.model.K, changed.seed) == (5, 3)
+    with pytest.raises(GlowPipelineError, match=r"^model\.L=4: each level halves the image"):
+        with_values(changed, {"model.L": 4})

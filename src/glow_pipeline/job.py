@@ -2,9 +2,9 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -54,22 +54,18 @@ class Job:
     start: Path | None = None
     mlflow_run: RunAddress | None = None
 
-    @classmethod
-    def of(cls, training: Training, **arguments: Any) -> "Job":
-        """Of a claimed training.
+    def within(self, training: Training) -> Self:
+        """The job of beginning a claimed training, or of going on with it.
 
         Raises:
             GlowPipelineError: it began with other images.
         """
         folder, start = training.folder, training.start
-        job = cls(
-            **arguments,
-            folder=None if folder is None else folder.path,
-            start=None if start is None else start.path,
-        )
         if start is not None:
-            _check_same_images(TableRecord.model_validate(start.facts["train_table"]), job.fit_images.record, start)
-        return job
+            _check_same_images(TableRecord.model_validate(start.facts["train_table"]), self.fit_images.record, start)
+        return replace(
+            self, folder=None if folder is None else folder.path, start=None if start is None else start.path
+        )
 
 
 def flow_arguments(model: ModelParameters, num_classes: int) -> dict[str, object]:
@@ -251,7 +247,7 @@ def _record(job: Job, flow: Glow, history: History, facts: dict[str, Any]) -> Mo
 
 def _logged(row: dict[str, float]) -> tuple[dict[str, float], int]:
     """A row of the history as it was told to the metric logger."""
-    return {name: value for name, value in row.items() if name not in ("epoch", "step")}, int(row["step"])
+    return {name: value for name, value in row.items() if name != "step"}, int(row["step"])
 
 
 def _check_same_images(theirs: TableRecord, ours: TableRecord, start: Checkpoint) -> None:

@@ -5,7 +5,7 @@ from kedro.pipeline import Pipeline
 from glow_pipeline.garbage import no_garbage_here
 
 with no_garbage_here():  # pandas comes with these
-    from glow_pipeline.pipelines import ingest, ood, sample, train
+    from glow_pipeline.pipelines import ingest, ood, sample, search, train
     from glow_pipeline.pipelines.ingest.pipeline import create_out_pipeline, create_test_pipeline
 
 
@@ -19,5 +19,6 @@ def register_pipelines() -> dict[str, Pipeline]:
         "train": training,
         "sample": sampling,
         "ood": scoring,
+        "search": ingest.create_pipeline() + search.create_pipeline(),
         "__default__": training + sampling + scoring,
     }

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -60,6 +61,12 @@ class Training:
     def mlflow_run_id(self) -> str | None:
         """Of the run in which it began, if it goes on."""
         return self.start.facts["mlflow_run_id"] if self.start is not None else None
+
+    def discard(self) -> None:
+        """Delete its checkpoints: nobody will go on with it."""
+        if self.folder is not None:
+            self.folder.release()
+            shutil.rmtree(self.folder.path)
 
 
 def identity(parameters: Parameters) -> dict[str, Any]:

@@ -9,14 +9,21 @@ from omegaconf import OmegaConf
 from glow_pipeline.garbage import no_garbage_here
 
 with no_garbage_here():  # torch and matplotlib come with these
-    from glow_pipeline.hooks import ClosingHook, EarlyChecksHook, ImagesHook, TrackingHook, TrainingHook
+    from glow_pipeline.hooks import (
+        ClosingHook,
+        EarlyChecksHook,
+        ImagesHook,
+        SearchingHook,
+        TrackingHook,
+        TrainingHook,
+    )
     from glow_pipeline.parameters import parse_parameters
 
 # Since Kedro 1.7 `--pipeline train` works but warns; many have it in their fingers.
 warnings.filterwarnings("ignore", message="Option '--pipeline' is deprecated")
 
 # Kedro calls hooks in the reverse of this order, but the checks say `tryfirst` where they must be first.
-HOOKS = (ClosingHook(), TrackingHook(), TrainingHook(), ImagesHook(), EarlyChecksHook())
+HOOKS = (ClosingHook(), TrackingHook(), SearchingHook(), TrainingHook(), ImagesHook(), EarlyChecksHook())
 
 
 class ConfigLoader(OmegaConfigLoader):

@@ -135,7 +135,8 @@ def test_kedro_viz_exports_every_pipeline_with_pictures(project: Path) -> None:
     assert done.returncode == 0, done.stderr
     api = project / "build" / "api"
     main = json.loads((api / "main").read_text())
-    assert {pipeline["id"] for pipeline in main["pipelines"]} == {"__default__", "ingest", "train", "sample", "ood"}
+    ids = {pipeline["id"] for pipeline in main["pipelines"]}
+    assert ids == {"__default__", "ingest", "train", "sample", "ood", "search"}
     layers = ["raw", "primary", "models", "model_output", "reporting"]
     assert sorted(main["layers"]) == sorted(layers)
     nodes = {node["name"]: node["id"] for node in main["nodes"]}

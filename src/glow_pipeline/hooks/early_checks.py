@@ -20,6 +20,7 @@ from glow_pipeline.images.source import Split
 from glow_pipeline.images.sources.folder import check_folder
 from glow_pipeline.parameters import Parameters, parse_parameters
 from glow_pipeline.resuming import check_resume
+from glow_pipeline.search.space import extremes
 from glow_pipeline.training.processes import machine_rank, meeting_point, n_processes
 from glow_pipeline.training.stored import ModelRecord, read_record
 
@@ -45,9 +46,12 @@ class EarlyChecksHook:
         parameters = Parameters.model_validate(catalog.load("parameters"))
         try:
             device = resolve_device(parameters.device)
+            for training in _trainings(parameters, pipeline):
+                resolve_precision(training.train.precision, device)
+                _check_processes(training, device)
+                if training.train.checkpoint is not None:
+                    _check_checkpoint(Path(training.train.checkpoint), training)
             if "untrained_glow" in pipeline.all_outputs():
-                resolve_precision(parameters.train.precision, device)
-                _check_processes(parameters, device)
                 check_resume(parameters)
             raw = catalog.load("raw_folder")
             splits = [split for split in SPLITS if f"{split}_images" in pipeline.all_outputs()]
@@ -58,8 +62,6 @@ class EarlyChecksHook:
             if "glow_model" in pipeline.inputs():
                 dataset = cast(GlowModelDataset, catalog["glow_model"])
                 _check_stored_model(dataset, parameters, run_params["runtime_params"])
-            if "untrained_glow" in pipeline.all_outputs() and parameters.train.checkpoint is not None:
-                _check_checkpoint(Path(parameters.train.checkpoint), parameters)
             if "samples" in pipeline.all_outputs() and "glow_model" not in pipeline.inputs():
                 _check_class(parameters, parameters.model.y_condition, parameters.num_classes)
         except GlowPipelineError as error:
@@ -87,6 +89,20 @@ def _check_processes(parameters: Parameters, device: torch.device) -> None:
             f"train.batch_size={train.batch_size}: {processes} processes and train.accumulate={train.accumulate} need "
             f"{processes * train.accumulate} images at least; raise it, or lower those"
         )
+
+
+def _trainings(parameters: Parameters, pipeline: Pipeline) -> Iterator[Parameters]:
+    """The parameters of all trainings of this run, of a search those at the ends of its ranges."""
+    if "untrained_glow" in pipeline.all_outputs():
+        yield parameters
+    if "search_results" in pipeline.all_outputs():
+        for name, value in (("devices", 1), ("nodes", 1), ("resume", "auto")):
+            if getattr(parameters.train, name) != value:
+                raise GlowPipelineError(
+                    f"train.{name}={getattr(parameters.train, name)}: trials of a search train in one process each and "
+                    f"go on by themselves; leave it at {value} (several commands may share one search)"
+                )
+        yield from extremes(parameters)
 
 
 def _check_two_datasets(parameters: Parameters) -> None:

@@ -134,6 +134,7 @@ def fit(
                 break
 
             metrics: dict[str, float] = {
+                "epoch": epoch,
                 "train_bits_per_dim": tally.mean_bits_per_dim,
                 "images_per_second": tally.steps_per_second * train.batch_size,
                 "lr": optimizer.learning_rate.item(),
@@ -146,7 +147,7 @@ def fit(
                 if group.leads:
                     metrics |= {"val_bits_per_dim": bits_per_dim, **invertibility(model, *watched)}
                     alarm.look_at(metrics)
-                history.epochs.append({"epoch": epoch, "step": history.steps, **metrics})
+                history.epochs.append({**metrics, "step": history.steps})
                 tally.start_epoch()
                 if bits_per_dim < history.best_val_bits_per_dim:
                     history.best_val_bits_per_dim, history.best_epoch = bits_per_dim, epoch

@@ -60,15 +60,8 @@ def train_glow(
 
     Takes all parameters because the model's record keeps them.
     """
-    job = Job.of(
-        training,
-        fit_images=fit_images,
-        val_images=val_images,
-        parameters=Parameters.model_validate(parameters),
-        provenance=provenance,
-        mlflow_run=current_run(),
-    )
-    return run(job, untrained_glow)
+    job = Job(fit_images, val_images, Parameters.model_validate(parameters), provenance, mlflow_run=current_run())
+    return run(job.within(training), untrained_glow)
 
 
 def evaluate_glow(

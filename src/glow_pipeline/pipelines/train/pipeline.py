@@ -12,11 +12,19 @@ from glow_pipeline.pipelines.train.nodes import (
 )
 
 
+def create_split_pipeline() -> Pipeline:
+    """The split into images to fit and to validate on, which searching needs as well."""
+    return Pipeline(
+        [Node(split_validation, ["train_images", "params:ingest", "params:seed"], ["fit_images", "val_images"])],
+        namespace="train",
+        prefix_datasets_with_namespace=False,
+    )
+
+
 def create_pipeline() -> Pipeline:
     """Training alone; the registry puts the ingest before it."""
-    return Pipeline(
+    training = Pipeline(
         [
-            Node(split_validation, ["train_images", "params:ingest", "params:seed"], ["fit_images", "val_images"]),
             Node(dequantize, "train_images", ["dequantization", "dequantized_images"]),
             Node(build_glow, ["dequantization", "train_images", "parameters"], "untrained_glow"),
             Node(
@@ -34,3 +42,4 @@ def create_pipeline() -> Pipeline:
         namespace="train",
         prefix_datasets_with_namespace=False,
     )
+    return create_split_pipeline() + training

@@ -1,0 +1,124 @@
+"""From image tables to the trials of a search, and the best of them."""
+
+import logging
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+
+from glow_pipeline.images.image_set import ImageSet
+from glow_pipeline.images.table import ImageTable
+from glow_pipeline.job import Job, run, untrained_flow
+from glow_pipeline.metric_logger import MetricLogger, RunAddress, current_run, end_run, start_child_run
+from glow_pipeline.parameters import Parameters
+from glow_pipeline.plots.trials import search_history
+from glow_pipeline.resuming import claim_training
+from glow_pipeline.training.stored import Provenance
+
+if TYPE_CHECKING:
+    from optuna import Trial
+
+logger = logging.getLogger(__name__)
+
+
+# `search_study` is an optuna.Study. Kedro reads the types of nodes, so this one would be imported for every command.
+def run_search(
+    search_study: Any,
+    fit_images: ImageTable,
+    val_images: ImageTable,
+    parameters: dict[str, Any],
+    provenance: Provenance,
+    checkpoints: Path,
+) -> pd.DataFrame:
+    """Run trials until enough have finished; one row a trial, those of earlier commands and other machines too."""
+    from glow_pipeline.search.results import trials_table  # here, because Optuna takes a third of a second
+    from glow_pipeline.search.study import MLFLOW_RUN, mlflow_run_of, run_trials
+
+    parent = current_run()
+    if parent is not None and mlflow_run_of(search_study) != parent.run_id:
+        search_study.set_user_attr(MLFLOW_RUN, parent.run_id)
+
+    def objective(trial: "Trial", proposed: Parameters, on_epoch: Callable[[int, float], bool]) -> float:
+        with _trial_run(parent, trial, search_study.study_name) as mlflow_run:
+            job = Job(fit_images, val_images, proposed, provenance, mlflow_run=mlflow_run)
+            name = f"{provenance.kedro_session}_trial_{trial.number}"
+            try:
+                best = train_trial(job, checkpoints / "trials", name, on_epoch)
+            except torch.OutOfMemoryError:
+                logger.warning("trial %d: does not fit into the GPU's memory; counts as diverged", trial.number)
+                best = math.inf
+            if math.isfinite(best):
+                with MetricLogger(mlflow_run) as metrics:
+                    metrics.log_metrics({"best_val_bits_per_dim": best}, 0)
+            return best
+
+    run_trials(search_study, Parameters.model_validate(parameters), objective)
+    table = trials_table(search_study)
+    best = table.loc[table["state"] == "complete", "val_bits_per_dim"].min()
+    if math.isfinite(best):
+        with MetricLogger(parent) as metrics:
+            metrics.log_metrics({"best_val_bits_per_dim": best}, len(table))
+    return table
+
+
+def train_trial(job: Job, checkpoints: Path, name: str, on_epoch: Callable[[int, float], bool]) -> float:
+    """Do this training; the best bits per dimension of the validation images, infinite if it diverged.
+
+    A trial that was cut off before goes on from its last checkpoint, because the same parameters are the same training.
+
+    Args:
+        job: without a folder.
+        checkpoints: the folder of all trials' checkpoints; this trial's are deleted at its end.
+        name: of the trial.
+        on_epoch: takes each epoch with its bits per dimension, and says whether to stop there.
+    """
+    training = claim_training(job.parameters, checkpoints, name)
+    flow = untrained_flow(job.parameters, job.fit_images.record.spec, job.fit_images.record.num_classes)
+    _, history = run(
+        job.within(training),
+        flow,
+        lambda metrics, _step: on_epoch(int(metrics["epoch"]), metrics["val_bits_per_dim"]),
+    )
+    training.discard()
+    return math.inf if history.diverged else history.best_val_bits_per_dim
+
+
+def write_best(search_study: Any, search_results: pd.DataFrame, parameters: dict[str, Any]) -> str:
+    """The best trial's parameters, as the text of a parameters.yml."""
+    from glow_pipeline.search.results import best_parameters_file
+
+    return best_parameters_file(search_study, search_results, Parameters.model_validate(parameters))
+
+
+def plot_search(search_results: pd.DataFrame, image_set: ImageSet) -> Figure:
+    """Validation bits per dimension of the trials, and the best so far."""
+    return search_history(
+        search_results["state"].tolist(), search_results["val_bits_per_dim"].tolist(), f"search on {image_set.key}"
+    )
+
+
+@contextmanager
+def _trial_run(parent: RunAddress | None, trial: "Trial", study: str) -> Iterator[RunAddress | None]:
+    """A trial's own MLflow run, below the search's."""
+    from glow_pipeline.search.study import MLFLOW_RUN
+
+    if parent is not None and MLFLOW_RUN in trial.user_attrs:  # of a try that was cut off, and could not end its run
+        end_run(RunAddress(parent.tracking_uri, trial.user_attrs[MLFLOW_RUN]), "KILLED")
+    tags = {"study": study, "trial": str(trial.number)}
+    run = start_child_run(parent, f"trial {trial.number}", trial.params, tags)
+    if run is not None:
+        trial.set_user_attr(MLFLOW_RUN, run.run_id)
+    status = "KILLED"
+    try:
+        yield run
+        status = "FINISHED"
+    except Exception:
+        status = "FAILED"
+        raise
+    finally:
+        end_run(run, status)

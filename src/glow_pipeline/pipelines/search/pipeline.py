@@ -1,0 +1,24 @@
+"""Image tables -> the trials of a search, and the parameters of the best."""
+
+from kedro.pipeline import Node, Pipeline
+
+from glow_pipeline.pipelines.search.nodes import plot_search, run_search, write_best
+from glow_pipeline.pipelines.train.pipeline import create_split_pipeline
+
+
+def create_pipeline() -> Pipeline:
+    """The search alone, with the split that training makes; the registry puts the ingest before it."""
+    searching = Pipeline(
+        [
+            Node(
+                run_search,
+                ["search_study", "fit_images", "val_images", "parameters", "provenance", "checkpoints"],
+                "search_results",
+            ),
+            Node(plot_search, ["search_results", "image_set"], "search_history"),
+            Node(write_best, ["search_study", "search_results", "parameters"], "best_parameters"),
+        ],
+        namespace="search",
+        prefix_datasets_with_namespace=False,
+    )
+    return create_split_pipeline() + searching

@@ -1,0 +1,64 @@
+"""What a search has found: all its trials in a table, and the best parameters as a file to train with."""
+
+import math
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from omegaconf import OmegaConf
+
+from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.parameters import Parameters, with_values
+
+if TYPE_CHECKING:
+    from optuna import Study
+
+
+def trials_table(study: "Study") -> pd.DataFrame:
+    """One row a trial, in the order in which they began; a searched parameter is a column under its dotted name.
+
+    `val_bits_per_dim` is the best epoch's of a complete trial, the last epoch's of a pruned one, infinite if the
+    training diverged. `retry_of` is the first try of a trial that was cut off.
+    """
+    trials = study.get_trials(deepcopy=False)
+    table = pd.DataFrame(
+        {
+            "number": [trial.number for trial in trials],
+            "state": [trial.state.name.lower() for trial in trials],
+            "val_bits_per_dim": pd.Series([trial.value for trial in trials], dtype="float64"),
+            "epochs": [trial.last_step or 0 for trial in trials],
+            "seconds": pd.Series(
+                [trial.duration.total_seconds() if trial.duration else None for trial in trials], dtype="float64"
+            ),
+            "retry_of": pd.array([trial.system_attrs.get("failed_trial") for trial in trials], dtype="Int64"),
+        }
+    )
+    for name in sorted({name for trial in trials for name in trial.params}):
+        values = [trial.params.get(name) for trial in trials]
+        # A column of a file has one type.
+        if {type(value) for value in values} - {type(None)} not in ({bool}, {int}, {float}, {int, float}, {str}):
+            values = [None if value is None else str(value) for value in values]
+        table[name] = values
+    return table
+
+
+def best_parameters_file(study: "Study", table: pd.DataFrame, parameters: Parameters) -> str:
+    """The training of the best trial in the table, as the text of a parameters.yml; all that it depends on is in it.
+
+    Raises:
+        GlowPipelineError: no trial has come to a finite value.
+    """
+    complete = table[table["state"] == "complete"].sort_values("val_bits_per_dim", kind="stable")
+    if complete.empty or math.isinf(complete["val_bits_per_dim"].iloc[0]):
+        raise GlowPipelineError(
+            f"search.ranges: each of the {len(complete)} complete trials diverged; lower the range of train.lr, or set "
+            f"train.max_grad_norm"
+        )
+    best = study.trials[int(complete["number"].iloc[0])]
+    lines = [
+        f"{best.value:.4f} bits/dim on validation images: trial {best.number} of {study.study_name}, which has",
+        *(f"  {name}: {value}" for name, value in sorted(best.params.items())),
+        "To train with it, copy this file to conf/best/parameters.yml and type",
+        "  kedro run --env best --pipelines train",
+    ]
+    chosen = with_values(parameters, best.params).model_dump(include={"dataset", "seed", "ingest", "model", "train"})
+    return "".join(f"# {line}\n" for line in lines) + OmegaConf.to_yaml(OmegaConf.create(chosen))

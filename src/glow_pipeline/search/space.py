@@ -1,0 +1,71 @@
+"""From ranges to the parameters of one trial."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.parameters import Parameters, Range, known_names, nearest, with_values
+
+if TYPE_CHECKING:
+    from optuna import Trial
+
+# Trials with other images, or with fewer bits, have bits per dimension that say nothing of each other.
+OF_THE_IMAGES = "model.n_bits"
+
+
+def extremes(parameters: Parameters) -> Iterator[Parameters]:
+    """The parameters with each searched one at either end of its range, or at each of its choices; all are checked.
+
+    Raises:
+        GlowPipelineError: a range is of a parameter that cannot be searched, or leads to a value that is not allowed.
+    """
+    ranges = parameters.search.searched
+    if not ranges:
+        raise GlowPipelineError("search.ranges={}: nothing to search; give a range to a parameter of model or train")
+    for name, given in ranges.items():
+        _check_name(name)
+        ends = [given.low, given.high] if given.choices is None else given.choices
+        for end in ends:
+            try:
+                yield with_values(parameters, {name: end})
+            except GlowPipelineError as error:
+                raise GlowPipelineError(f"search.ranges: {error}") from None
+        if given.choices is None and _is_whole(parameters, name, given) and not isinstance(given.step, int | None):
+            raise GlowPipelineError(f"search.ranges.{name}.step={given.step}: should be whole, as {name} is")
+
+
+def suggest(trial: "Trial", parameters: Parameters) -> Parameters:
+    """The parameters with each searched one at the value that the study proposes to this trial."""
+    return with_values(
+        parameters,
+        {name: _value(trial, parameters, name, given) for name, given in parameters.search.searched.items()},
+    )
+
+
+def _value(trial: "Trial", parameters: Parameters, name: str, given: Range) -> object:
+    if given.choices is not None:
+        return trial.suggest_categorical(name, given.choices)
+    assert given.low is not None
+    assert given.high is not None
+    log = bool(given.log)
+    if _is_whole(parameters, name, given):
+        return trial.suggest_int(name, int(given.low), int(given.high), step=int(given.step or 1), log=log)
+    return trial.suggest_float(name, float(given.low), float(given.high), step=given.step, log=log)
+
+
+def _is_whole(parameters: Parameters, name: str, given: Range) -> bool:
+    """Whether the parameter takes whole numbers only; of the others a checked one has become a float."""
+    group, _, leaf = name.partition(".")
+    return isinstance(getattr(getattr(with_values(parameters, {name: given.low}), group), leaf), int)
+
+
+def _check_name(name: str) -> None:
+    searchable = [known for known in known_names() if known.startswith(("model.", "train.")) and known != OF_THE_IMAGES]
+    if name in searchable:
+        return
+    if name in known_names():
+        raise GlowPipelineError(
+            f"search.ranges.{name}: cannot be searched; trials differ in parameters of model and train"
+            + (", and all have the same images" if name == OF_THE_IMAGES else "")
+        )
+    raise GlowPipelineError(f"search.ranges.{name}: unknown parameter; {nearest(name, searchable)}")

@@ -1,0 +1,308 @@
+"""The study: all trials of a search, in a database that several processes and machines may share.
+
+A trial that runs says so every few seconds. One that has been silent for longer was cut off, and whoever looks next
+queues it again with the same values.
+"""
+
+import hashlib
+import json
+import logging
+import math
+import os
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import optuna
+import sqlalchemy
+from optuna.exceptions import ExperimentalWarning, StorageInternalError, UpdateFinishedTrialError
+from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback, fail_stale_trials
+from optuna.trial import TrialState
+
+from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.parameters import Parameters
+from glow_pipeline.search.space import suggest
+
+logger = logging.getLogger(__name__)
+
+OnEpoch = Callable[[int, float], bool]
+"""(epoch, val bits per dimension) -> whether the trial shall stop."""
+
+Objective = Callable[[optuna.Trial, Parameters, OnEpoch], float]
+"""(trial, its parameters, what to tell each epoch) -> the best val bits per dimension; inf if the training diverged."""
+
+HEARTBEAT = 10  # seconds
+GRACE = 30  # seconds of silence after which a trial was cut off
+POLL = 1.0  # seconds
+MAX_RETRIES = 10  # of one trial: it may itself be what kills the process
+OPEN_ATTEMPTS = 3
+SQLITE, SQLITE_PATIENCE = "sqlite", 60  # seconds to wait for another process that is writing
+# What it may come to when another process makes the tables at the same moment.
+TABLES_IN_THE_MAKING = (
+    sqlalchemy.exc.OperationalError,
+    sqlalchemy.exc.ProgrammingError,
+    sqlalchemy.exc.IntegrityError,
+    StorageInternalError,
+)
+URL_PARTS = ("username", "password", "host", "database")
+
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+DEPENDS_ON, MLFLOW_RUN = "depends_on", "mlflow_run_id"
+# What differs between machines and changes no trial's outcome.
+OF_THE_MACHINE = {"ingest.num_workers", "train.num_workers", "train.data_on_device"}
+
+
+def open_study(parameters: Parameters, project: Path) -> optuna.Study:
+    """The search that these parameters ask for: a new one, or the one of that name with all its trials.
+
+    Args:
+        project: folder that a SQLite file's path is relative to.
+
+    Raises:
+        GlowPipelineError: the database cannot be opened, or the study's trials were of other ranges or parameters.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    depends_on = _depends_on(parameters)
+    digest = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:8]
+    name = parameters.search.study or f"{parameters.image_set.key}-{digest}"
+    with warnings.catch_warnings(), _one_line(parameters, ImportError, OSError):
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        study = optuna.create_study(
+            storage=_open_storage(_address(parameters.search.storage, project)),
+            study_name=name,
+            load_if_exists=True,
+            pruner=_pruner(parameters),
+        )
+        if DEPENDS_ON not in study.user_attrs:
+            study.set_user_attr(DEPENDS_ON, depends_on)
+        known = study.user_attrs[DEPENDS_ON]
+    differing = sorted(key for key in {*known, *depends_on} if known.get(key) != depends_on.get(key))
+    if differing:
+        raise GlowPipelineError(
+            f"search.study={name}: its trials were of another {', '.join(differing)}; choose another name, or null"
+        )
+    return study
+
+
+def run_trials(study: optuna.Study, parameters: Parameters, objective: Objective) -> None:
+    """Run trials until `search.n_trials` have finished, in this process and in all others together.
+
+    A training that fails with an exception ends the search, and its trial is not repeated; an interrupted one is queued
+    again. A training that diverges is a finished trial, of infinite bits per dimension.
+    """
+    with _one_line(parameters):
+        while _count(study, *FINISHED) < parameters.search.n_trials:
+            _queue_what_was_cut_off(study)
+            if _count(study, *FINISHED, TrialState.RUNNING) < parameters.search.n_trials:
+                _run_trial(study, parameters, objective)
+            else:
+                _wait_for_others(study)
+
+
+def mlflow_run_of(study: optuna.Study) -> str | None:
+    """The MLflow run that all trials hang under: that of the first command of this search that kept one."""
+    return study.user_attrs.get(MLFLOW_RUN)
+
+
+def finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    """The trials that trained to their end, diverged or were pruned."""
+    return study.get_trials(deepcopy=False, states=FINISHED)
+
+
+def _run_trial(study: optuna.Study, parameters: Parameters, objective: Objective) -> None:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Heartbeat of storage")  # `_beating` does what `optimize` would
+        trial = study.ask()
+    earlier = study.get_trials(deepcopy=False)[: trial.number]
+    # A seed of its own for each trial: two machines never draw the same, and a search that was killed draws what it
+    # would have drawn. A repeated trial takes none, its values are given.
+    seed = parameters.seed + sum("failed_trial" not in other.system_attrs for other in earlier)
+    study.sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
+    told_before = set(study.get_trials(deepcopy=False)[trial.number].intermediate_values)
+    state, value, pruned = TrialState.FAIL, math.inf, False
+
+    def on_epoch(epoch: int, val_bits_per_dim: float) -> bool:
+        nonlocal pruned
+        if epoch not in told_before:
+            trial.report(val_bits_per_dim, epoch)
+        pruned = trial.should_prune()
+        return pruned
+
+    try:
+        with _beating(study, trial):
+            value = objective(trial, suggest(trial, parameters), on_epoch)
+        state = TrialState.PRUNED if pruned else TrialState.COMPLETE
+    except (KeyboardInterrupt, SystemExit):
+        study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+        _retry()(study, study.trials[trial.number])
+        raise
+    except UpdateFinishedTrialError:
+        logger.warning("trial %d: not heard of for %d s, so another process has queued it again", trial.number, GRACE)
+    finally:
+        complete = (math.inf if math.isnan(value) else value) if state == TrialState.COMPLETE else None
+        told = study.tell(trial, complete, state, skip_if_finished=True)
+    _log(study, told)
+
+
+def _log(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+    epochs = f"{trial.state.name.lower()} after {trial.last_step or 0} epochs"
+    values = ", ".join(
+        f"{name}={value:.6g}" if isinstance(value, float) else f"{name}={value}"
+        for name, value in sorted(trial.params.items())
+    )
+    found = "" if trial.value is None else f"{trial.value:.4f} bits/dim, "
+    logger.info("trial %d (%d finished): %s%s; %s", trial.number, len(finished(study)), found, epochs, values)
+
+
+@contextmanager
+def _beating(study: optuna.Study, trial: optuna.Trial) -> Iterator[None]:
+    """Say every few seconds that this trial's process lives.
+
+    `Study.optimize` does so too, but fails if the trial was meanwhile given to another process (a laptop's, asleep).
+    """
+    ended = threading.Event()
+
+    def beat() -> None:
+        while True:
+            try:
+                _heartbeat(study, trial._trial_id)
+            except StorageInternalError as error:  # the database may be back at the next beat
+                logger.debug("trial %d: no heartbeat: %s", trial.number, error)
+            if ended.wait(HEARTBEAT):
+                return
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _heartbeat(study: optuna.Study, trial_id: int) -> None:
+    study._storage.record_heartbeat(trial_id)  # type: ignore[attr-defined] # Optuna has no public name for it
+
+
+def _wait_for_others(study: optuna.Study) -> None:
+    """Until a trial has ended that runs in another process, or whose process died a moment ago."""
+    running = _running(study)
+    logger.info(
+        "waiting for trial %s, which another process runs, or ran until a moment ago", ", ".join(map(str, running))
+    )
+    started, knocked = time.monotonic(), False
+    while running == _running(study):
+        time.sleep(POLL)
+        _queue_what_was_cut_off(study)
+        if not knocked and time.monotonic() - started > GRACE:
+            # A process that died before its first heartbeat would be waited for without end.
+            for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+                _heartbeat(study, trial._trial_id)
+            knocked = True
+
+
+def _running(study: optuna.Study) -> list[int]:
+    return [trial.number for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))]
+
+
+def _queue_what_was_cut_off(study: optuna.Study) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        fail_stale_trials(study)
+
+
+def _retry() -> RetryHeartbeatStaleTrialCallback:
+    """What queues a trial again: with its values, and what it told of its epochs."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return RetryHeartbeatStaleTrialCallback(max_retry=MAX_RETRIES, inherit_intermediate_values=True)
+
+
+def _count(study: optuna.Study, *states: TrialState) -> int:
+    return len(study.get_trials(deepcopy=False, states=states))
+
+
+def _depends_on(parameters: Parameters) -> dict[str, Any]:
+    """All that a trial's outcome depends on beside the values proposed to it, by dotted names."""
+    raw, searched = parameters.model_dump(), parameters.search.searched
+    fixed = {f"{group}.{leaf}": value for group in ("ingest", "model", "train") for leaf, value in raw[group].items()}
+    return {
+        "dataset": parameters.image_set.key,
+        "seed": parameters.seed,
+        **{name: value for name, value in fixed.items() if name not in {*searched, *OF_THE_MACHINE}},
+        **{f"search.ranges.{name}": given.model_dump(exclude_none=True) for name, given in searched.items()},
+    }
+
+
+def _pruner(parameters: Parameters) -> optuna.pruners.BasePruner:
+    if parameters.search.pruner == "none":
+        return optuna.pruners.NopPruner()
+    return optuna.pruners.MedianPruner(
+        n_startup_trials=parameters.search.startup_trials, n_warmup_steps=parameters.search.warmup_epochs + 1
+    )
+
+
+def _address(storage: str, project: Path) -> sqlalchemy.URL:
+    """The database's address, with what it names of the environment."""
+    example = "write sqlite:///data/06_models/optuna.db or postgresql://user:$PASSWORD@host/database"
+    try:
+        typed = sqlalchemy.make_url(storage)
+    except sqlalchemy.exc.ArgumentError:
+        raise GlowPipelineError(f"search.storage={storage}: not an SQLAlchemy address; {example}") from None
+    if typed.password is not None and not str(typed.password).startswith("$"):
+        raise GlowPipelineError(
+            "search.storage: the password would be written into MLflow and models; name a variable of the environment "
+            "in its place, as in postgresql://user:$PASSWORD@host/database"
+        )
+    named = {part: os.path.expandvars(str(value)) for part in URL_PARTS if (value := getattr(typed, part)) is not None}
+    address = typed.set(**named)  # type: ignore[arg-type]
+    if address.get_backend_name() != SQLITE:
+        return address
+    if address.database in (None, "", ":memory:"):
+        raise GlowPipelineError(f"search.storage={storage}: a database in memory would forget the search; {example}")
+    return address.set(database=str(project / str(address.database)))
+
+
+def _open_storage(address: sqlalchemy.URL) -> RDBStorage:
+    sqlite = address.get_backend_name() == SQLITE
+    if sqlite:
+        Path(str(address.database)).parent.mkdir(parents=True, exist_ok=True)
+    # Optuna fills in {names} in an address.
+    url = address.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
+    for attempt in range(1, OPEN_ATTEMPTS + 1):
+        try:
+            storage = RDBStorage(
+                url,
+                engine_kwargs={"connect_args": {"timeout": SQLITE_PATIENCE}} if sqlite else {"pool_pre_ping": True},
+                heartbeat_interval=HEARTBEAT,
+                grace_period=GRACE,
+                heartbeat_stale_trial_callback=_retry(),
+            )
+            break
+        except TABLES_IN_THE_MAKING:
+            if attempt == OPEN_ATTEMPTS:
+                raise
+            time.sleep(attempt)
+    if sqlite:
+        # SQLite has no SELECT ... FOR UPDATE, on which Optuna relies when it hands out a queued trial.
+        sqlalchemy.event.listen(
+            storage.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE")
+        )
+    return storage
+
+
+@contextmanager
+def _one_line(parameters: Parameters, *others: type[Exception]) -> Iterator[None]:
+    """What is wrong with the database, without pages of traceback."""
+    caught: tuple[type[Exception], ...] = (StorageInternalError, sqlalchemy.exc.SQLAlchemyError, *others)
+    try:
+        yield
+    except caught as error:
+        line = str(error.__cause__ or error).splitlines()[0]
+        raise GlowPipelineError(
+            f"search.storage={parameters.search.storage}: {line}; mend it and type the command again"
+        ) from error

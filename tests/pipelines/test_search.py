@@ -1,0 +1,122 @@
+"""What `kedro run --pipeline search` leaves, with the real configuration and tiny models."""
+
+import shutil
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from glow_pipeline.pipeline_registry import register_pipelines
+from glow_pipeline.pipelines.search import nodes
+from glow_pipeline.training.stored import read_record
+from tests.project import TINY, copy_project, run, versions
+
+RANGES: dict[str, Any] = {
+    "train.lr": {"low": 1e-3, "high": 1e-2, "log": True},
+    "model.K": {"low": 1, "high": 2, "step": 1},
+    "model.hidden_channels": {"choices": [4, 8]},
+}
+EPOCHS = 2
+
+
+def search(project: Path, n_trials: int, **given: Any) -> pd.DataFrame:
+    group = {"n_trials": n_trials, "ranges": RANGES, "warmup_epochs": 0, "startup_trials": 2, **given}
+    model = {"L": 2}
+    run(project, "search", search=group, model=model, train={**TINY["train"], "n_epochs": EPOCHS}, device="cpu")
+    return pd.read_parquet(versions(project, "08_reporting/digits/search_results.parquet/*/*")[-1])
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    project = copy_project(tmp_path_factory.mktemp("searched"))
+    search(project, 4)
+    return project
+
+
+@pytest.fixture(scope="module")
+def table(searched: Path) -> pd.DataFrame:
+    return pd.read_parquet(versions(searched, "08_reporting/digits/search_results.parquet/*/*")[0])
+
+
+def test_the_trials_are_in_a_table(table: pd.DataFrame) -> None:
+    assert len(table) == 4
+    assert set(table["state"]) <= {"complete", "pruned"}
+    assert (table["state"] == "complete").sum() >= 2
+    assert (table.loc[table["state"] == "complete", "epochs"] == EPOCHS).all()
+    assert table["train.lr"].nunique() == 4
+    assert table["model.K"].isin([1, 2]).all()
+    assert table["val_bits_per_dim"].between(0, 8).all()
+
+
+def test_there_is_a_picture_of_the_search(searched: Path) -> None:
+    with Image.open(versions(searched, "08_reporting/digits/search_history.png/*/*")[0]) as picture:
+        assert picture.width > 300
+
+
+def test_each_trial_is_a_run_below_that_of_the_search(searched: Path, table: pd.DataFrame) -> None:
+    with sqlite3.connect(searched / "mlflow.db") as database:
+        (parent,) = database.execute("select run_uuid from runs where name='search digits'").fetchone()
+        trials = database.execute(
+            "select name, status from runs join tags using (run_uuid) where key='mlflow.parentRunId' and value=?",
+            (parent,),
+        ).fetchall()
+        assert sorted(trials) == [(f"trial {number}", "FINISHED") for number in range(4)]
+        assert database.execute("select status from runs where run_uuid=?", (parent,)).fetchone() == ("FINISHED",)
+        in_mlflow = database.execute(
+            "select value from metrics join runs using (run_uuid) "
+            "where key='val_bits_per_dim' and name='trial 0' order by step"
+        ).fetchall()
+    assert min(value for (value,) in in_mlflow) == pytest.approx(table["val_bits_per_dim"][0])
+    assert len(in_mlflow) == EPOCHS
+
+
+def test_training_with_the_best_parameters_is_the_best_trial_again(searched: Path, table: pd.DataFrame) -> None:
+    preset = searched / "conf" / "best"
+    preset.mkdir()
+    shutil.copy(versions(searched, "08_reporting/digits/best_parameters.yml/*/*")[0], preset / "parameters.yml")
+    run(searched, "train", env="best", device="cpu")
+    record = read_record(versions(searched, "06_models/digits/glow_model.safetensors/*/*")[-1])
+    best = table[table["state"] == "complete"]["val_bits_per_dim"].min()
+    assert record.val_bits_per_dim == pytest.approx(best, abs=1e-6)
+
+
+def test_the_same_command_goes_on_with_its_search(searched: Path, table: pd.DataFrame) -> None:
+    longer = search(searched, 5)
+    assert len(longer) == 5
+    pd.testing.assert_frame_equal(longer[:4], table)
+    with sqlite3.connect(searched / "mlflow.db") as database:
+        names = [name for (name,) in database.execute("select name from runs where name like '%search%'")]
+        below = database.execute("select count(*) from tags where key='mlflow.parentRunId'").fetchone()
+    assert (names, below) == (["search digits"], (5,)), "it goes on in its MLflow run"
+
+
+def test_searching_and_training_in_one_command_split_once() -> None:
+    pipelines = register_pipelines()
+    both = pipelines["train"] + pipelines["search"]
+    assert len([node for node in both.nodes if "fit_images" in node.outputs]) == 1
+
+
+def test_a_trial_that_does_not_fit_or_diverges_does_not_end_the_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, calls = nodes.train_trial, []
+
+    def too_large(*given: Any) -> float:
+        calls.append(given)
+        if len(calls) == 1:
+            raise torch.OutOfMemoryError
+        return whole(*given)
+
+    monkeypatch.setattr(nodes, "train_trial", too_large)
+    rates = {"low": None, "high": None, "log": None, "choices": [1e-3, 1e12]}  # null: not those of conf/base
+    ranges = {**RANGES, "train.lr": rates, "train.max_skipped_steps": {"choices": [1]}}
+    found = search(copy_project(tmp_path), 6, ranges=ranges)
+    assert found["val_bits_per_dim"][0] == float("inf")
+    later = found[1:]
+    diverged = later[later["val_bits_per_dim"] == float("inf")]
+    assert (later["state"].isin(["complete", "pruned"])).all()
+    assert set(diverged["train.lr"]) == {1e12}

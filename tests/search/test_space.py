@@ -1,0 +1,86 @@
+from typing import Any
+
+import pytest
+from optuna.trial import FixedTrial
+
+from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.parameters import Parameters, parse_parameters
+from glow_pipeline.search.space import extremes, suggest
+
+
+def searching(ranges: dict[str, Any], **others: Any) -> Parameters:
+    return parse_parameters({"search": {"ranges": {**dict.fromkeys(Parameters().search.ranges), **ranges}}, **others})
+
+
+@pytest.mark.parametrize(
+    ("ranges", "told"),
+    [
+        ({"train.lrr": {"low": 1, "high": 2}}, "search.ranges.train.lrr: unknown parameter; did you mean train.lr?"),
+        ({"lr": {"low": 1, "high": 2}}, "search.ranges.lr: unknown parameter; did you mean train.lr?"),
+        (
+            {"dataset": {"choices": ["digits"]}},
+            "search.ranges.dataset: cannot be searched; trials differ in parameters",
+        ),
+        ({"ingest.size": {"choices": [8, 16]}}, "search.ranges.ingest.size: cannot be searched"),
+        ({"seed": {"choices": [1, 2]}}, "search.ranges.seed: cannot be searched"),
+        ({"search.n_trials": {"choices": [1, 2]}}, "search.ranges.search.n_trials: cannot be searched"),
+        ({"model.n_bits": {"choices": [1, 2]}}, "search.ranges.model.n_bits: cannot be searched; trials differ in par"),
+        ({"model.K": {"low": 0, "high": 4}}, "search.ranges: model.K=0: should be greater than or equal to 1"),
+        ({"model.K": {"low": 1.0, "high": 4.0}}, "search.ranges: model.K=1.0: should be a valid integer"),
+        ({"model.K": {"low": 1, "high": 4.0}}, "search.ranges: model.K=4.0: should be a valid integer"),
+        (
+            {"model.K": {"low": 1, "high": 4, "step": 1.5}},
+            "search.ranges.model.K.step=1.5: should be whole, as model.K is",
+        ),
+        ({"model.L": {"low": 1, "high": 4}}, "search.ranges: model.L=4: each level halves the image, and 8x8 can be"),
+        ({"train.lr": {"low": 0, "high": 1}}, "search.ranges: train.lr=0: should be greater than 0"),
+        ({"train.flip": {"choices": [False, True]}}, "search.ranges: train.flip=True: a mirror image of digits"),
+        (
+            {"model.flow_coupling": {"choices": ["afine"]}},
+            "search.ranges: model.flow_coupling='afine': should be 'affine'",
+        ),
+        ({"model.flow_coupling": {"low": 1, "high": 2}}, "search.ranges: model.flow_coupling=1: should be 'affine'"),
+        ({}, "search.ranges={}: nothing to search"),
+    ],
+)
+def test_what_cannot_be_searched_is_told_in_one_line(ranges: dict[str, Any], told: str) -> None:
+    with pytest.raises(GlowPipelineError) as raised:
+        list(extremes(searching({"model.L": None, **ranges})))
+    assert told in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_the_extremes_are_both_ends_and_all_choices_one_at_a_time() -> None:
+    ranges = {"model.K": {"low": 2, "high": 4, "step": 2}, "train.max_grad_norm": {"choices": [0, 1, 10.0]}}
+    found = [(one.model.K, one.train.max_grad_norm) for one in extremes(searching(ranges, model={"K": 3}))]
+    assert found == [(2, 0.0), (4, 0.0), (3, 0.0), (3, 1.0), (3, 10.0)]
+
+
+def test_what_is_proposed_is_set_and_all_else_is_as_it_was() -> None:
+    ranges = {
+        "model.K": {"low": 2, "high": 8, "step": 2},
+        "model.flow_coupling": {"choices": ["affine", "additive"]},
+        "train.lr": {"low": 1e-4, "high": 1e-2, "log": True},
+        "train.max_grad_norm": {"low": 0, "high": 100},
+        "train.num_workers": None,
+    }
+    given = searching(ranges, seed=5, train={"n_epochs": 3})
+    values = {"model.K": 6, "model.flow_coupling": "additive", "train.lr": 1e-3, "train.max_grad_norm": 0.5}
+    trial = FixedTrial(values)
+    proposed = suggest(trial, given)  # type: ignore[arg-type]
+    assert (proposed.model.K, proposed.model.flow_coupling) == (6, "additive")
+    assert (proposed.train.lr, proposed.train.max_grad_norm) == (1e-3, 0.5)
+    assert (proposed.seed, proposed.train.n_epochs) == (5, 3)
+    kinds = {name: repr(distribution) for name, distribution in trial.distributions.items()}
+    assert kinds == {
+        "model.K": "IntDistribution(high=8, log=False, low=2, step=2)",
+        "model.flow_coupling": "CategoricalDistribution(choices=('affine', 'additive'))",
+        "train.lr": "FloatDistribution(high=0.01, log=True, low=0.0001, step=None)",
+        "train.max_grad_norm": "FloatDistribution(high=100.0, log=False, low=0.0, step=None)",
+    }
+
+
+def test_a_parameter_that_may_be_null_is_searched_too() -> None:
+    given = searching({"model.num_classes": {"choices": [None, 12]}})
+    assert len(list(extremes(given))) == 2
+    assert suggest(FixedTrial({"model.num_classes": None}), given).model.num_classes is None  # type: ignore[arg-type]

@@ -1,0 +1,295 @@
+"""The study, shared, interrupted, killed."""
+
+import math
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.parameters import Parameters, parse_parameters
+from glow_pipeline.search import study as study_module
+from glow_pipeline.search.study import OnEpoch, mlflow_run_of, open_study, run_trials
+from tests.project import ROOT
+from tests.search.helpers import RANGES, bits_of, opened, proposed, searching, states
+
+# A process that searches: project, trials, seconds a trial.
+WORKER = """
+import sys, time
+from pathlib import Path
+from glow_pipeline.search import study as study_module
+from tests.search.helpers import bits_of, opened, searching
+study_module.HEARTBEAT, study_module.GRACE, study_module.POLL = 1, 3, 0.1
+project, n_trials, seconds = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+
+def objective(trial, parameters, on_epoch):
+    value = bits_of(trial, parameters, on_epoch)
+    (project / "running").touch()
+    time.sleep(seconds)
+    return value
+
+study_module.run_trials(opened(project), searching(n_trials), objective)
+"""
+
+
+def worker(project: Path, n_trials: int, seconds: float) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", WORKER, str(project), str(n_trials), str(seconds)], cwd=ROOT)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, seconds in (("HEARTBEAT", 1), ("GRACE", 3), ("POLL", 0.1)):
+        monkeypatch.setattr(study_module, name, seconds)
+
+
+# Trials ---------------------------------------------------------------------------------------
+
+
+def test_a_search_goes_on_until_enough_trials_have_finished_in_all(tmp_path: Path) -> None:
+    run_trials(opened(tmp_path), searching(3), bits_of)
+    run_trials(opened(tmp_path), searching(3), bits_of)
+    again = opened(tmp_path)
+    assert states(again) == ["COMPLETE"] * 3
+    run_trials(again, searching(5), bits_of)
+    assert states(again) == ["COMPLETE"] * 5
+    assert again.best_value == min(trial.params["model.K"] / 10 for trial in again.trials)
+
+
+def test_the_same_seed_proposes_the_same_and_another_seed_does_not(tmp_path: Path) -> None:
+    found = []
+    for folder, seed in (("a", 0), ("b", 0), ("c", 7)):
+        parameters = parse_parameters({**searching(14).model_dump(), "seed": seed})
+        study = open_study(parameters, tmp_path / folder)
+        run_trials(study, parameters, bits_of)
+        found.append(proposed(study))
+    assert found[0] == found[1] != found[2]
+    assert len({str(values) for values in found[0]}) == 14
+    # The first ten are drawn at random, the others near to what was good.
+    drawn, later = found[0][:10], found[0][10:]
+    assert sum(v["model.K"] for v in later) / len(later) < sum(v["model.K"] for v in drawn) / len(drawn)
+
+
+def test_a_worse_trial_is_stopped_after_the_first_epochs(tmp_path: Path) -> None:
+    parameters = searching(6, pruner="median", warmup_epochs=2, startup_trials=3)
+    study = opened(tmp_path, parameters)
+    epochs: list[int] = []
+
+    def worse_each_time(trial: optuna.Trial, _parameters: Parameters, on_epoch: OnEpoch) -> float:
+        epochs.append(0)
+        for epoch in range(1, 6):
+            epochs[-1] = epoch
+            if on_epoch(epoch, float(trial.number)):
+                break
+        return float(trial.number)
+
+    run_trials(study, parameters, worse_each_time)
+    assert epochs == [5, 5, 5, 3, 3, 3]  # three complete ones first; two epochs of each
+    assert states(study) == ["COMPLETE"] * 3 + ["PRUNED"] * 3
+    assert study.best_trial.number == 0
+
+
+@pytest.mark.parametrize("value", [math.inf, math.nan])
+def test_a_training_that_diverged_is_a_finished_trial(tmp_path: Path, value: float) -> None:
+    parameters = searching(3)
+    study = opened(tmp_path, parameters)
+    run_trials(study, parameters, lambda trial, _parameters, _on_epoch: value if trial.number else 1.0)
+    assert [trial.value for trial in study.trials] == [1.0, math.inf, math.inf]
+
+
+def test_an_error_ends_the_search_and_its_trial_is_not_repeated(tmp_path: Path) -> None:
+    parameters = searching(2)
+    study = opened(tmp_path, parameters)
+
+    def wrong(trial: object, parameters: Parameters, on_epoch: OnEpoch) -> float:
+        bits_of(trial, parameters, on_epoch)
+        raise GlowPipelineError("no disk")
+
+    with pytest.raises(GlowPipelineError, match="no disk"):
+        run_trials(study, parameters, wrong)
+    run_trials(study, parameters, bits_of)
+    assert states(study) == ["FAIL", "COMPLETE", "COMPLETE"]
+    assert study.trials[0].params != study.trials[1].params
+
+
+# Interrupted and killed -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit])
+def test_an_interrupted_trial_is_tried_again_at_once(tmp_path: Path, interruption: type[BaseException]) -> None:
+    parameters = searching(2)
+    study = opened(tmp_path, parameters)
+
+    def interrupted(trial: object, parameters: Parameters, on_epoch: OnEpoch) -> float:
+        bits_of(trial, parameters, on_epoch)
+        raise interruption
+
+    with pytest.raises(interruption):
+        run_trials(study, parameters, interrupted)
+    assert states(study) == ["FAIL", "WAITING"]
+    started = time.monotonic()
+    run_trials(study, parameters, bits_of)
+    assert time.monotonic() - started < study_module.GRACE
+    assert states(study) == ["FAIL", "COMPLETE", "COMPLETE"]
+    first, second, third = (trial.params for trial in study.trials)
+    assert first == second != third
+
+
+def test_a_killed_search_finishes_and_proposes_what_it_would_have(tmp_path: Path) -> None:
+    process = worker(tmp_path / "killed", 3, seconds=1000)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "killed" / "running").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    killed, whole = opened(tmp_path / "killed"), opened(tmp_path / "whole")
+    assert states(killed) == ["RUNNING"]
+    run_trials(killed, searching(3), bits_of)
+    run_trials(whole, searching(3), bits_of)
+    assert states(killed).count("FAIL") == 1
+    assert states(killed).count("COMPLETE") == 3
+    (again,) = (trial for trial in killed.trials if "failed_trial" in trial.system_attrs)
+    assert again.params == killed.trials[0].params
+    assert again.intermediate_values == killed.trials[0].intermediate_values != {}
+    assert sorted(map(str, proposed(killed))) == sorted(map(str, proposed(whole)))
+
+
+def test_a_process_that_died_before_its_first_sign_of_life_is_not_waited_for_without_end(tmp_path: Path) -> None:
+    study = opened(tmp_path)
+    with pytest.warns(UserWarning, match="Heartbeat"):
+        study.ask()
+    run_trials(study, searching(1), bits_of)
+    assert states(study) == ["FAIL", "COMPLETE"]
+
+
+def test_a_trial_that_kills_each_process_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study_module, "MAX_RETRIES", 1)
+    parameters = searching(1)
+    study = opened(tmp_path, parameters)
+
+    def deadly(trial: object, parameters: Parameters, on_epoch: OnEpoch) -> float:
+        raise SystemExit
+
+    for _ in range(2):
+        with pytest.raises(SystemExit):
+            run_trials(study, parameters, deadly)
+    assert states(study) == ["FAIL", "FAIL"]
+    run_trials(study, parameters, bits_of)
+    assert study.trials[2].params != study.trials[1].params
+
+
+def test_a_trial_that_was_given_to_another_process_is_left_to_it(tmp_path: Path) -> None:
+    parameters = searching(2)
+    study, other = opened(tmp_path, parameters), opened(tmp_path, parameters)
+
+    def asleep(trial: optuna.Trial, parameters: Parameters, on_epoch: OnEpoch) -> float:
+        if trial.number == 0:
+            other.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+        return bits_of(trial, parameters, on_epoch)
+
+    run_trials(study, parameters, asleep)
+    assert states(study) == ["FAIL", "COMPLETE", "COMPLETE"]
+
+
+def test_two_processes_share_the_trials(tmp_path: Path) -> None:
+    both = [worker(tmp_path, 12, seconds=0.3) for _ in range(2)]
+    assert [process.wait(timeout=120) for process in both] == [0, 0]
+    study = opened(tmp_path)
+    assert set(states(study)) == {"COMPLETE"}
+    assert 12 <= len(study.trials) <= 13
+    assert len({str(values) for values in proposed(study)}) == len(study.trials)
+    starts = [trial.datetime_start for trial in study.trials]
+    ends = [trial.datetime_complete for trial in study.trials]
+    together = [later < earlier for later, earlier in zip(starts[1:], ends, strict=False) if later and earlier]
+    assert any(together)
+
+
+# Which study ----------------------------------------------------------------------------------
+
+
+def named(tmp_path: Path, **raw: Any) -> str:
+    ranges = raw.pop("ranges", RANGES)
+    return open_study(parse_parameters({"search": {"ranges": ranges}, **raw}), tmp_path).study_name
+
+
+def test_a_command_finds_its_own_search_and_another_command_has_another(tmp_path: Path) -> None:
+    first = named(tmp_path)
+    assert first.startswith("digits-")
+    same: list[dict[str, Any]] = [{}, {"train": {"num_workers": 3}}, {"train": {"lr": 0.5}}, {"ood": {"batch_size": 7}}]
+    assert {named(tmp_path, **raw) for raw in same} == {first}
+    other: list[dict[str, Any]] = [
+        {"train": {"n_epochs": 3}},
+        {"seed": 1},
+        {"ingest": {"val_percentage": 20.0}},
+        {"ingest": {"classes": "0-4"}},
+        {"model": {"LU_decomposed": True}},
+        {"ranges": {**RANGES, "model.K": {"low": 1, "high": 32}}},
+        {"ranges": {**RANGES, "model.K": None}},
+    ]
+    assert len({named(tmp_path, **raw) for raw in other} | {first}) == len(other) + 1
+
+
+def test_a_search_of_a_given_name_takes_no_other_trials(tmp_path: Path) -> None:
+    opened(tmp_path, searching(3, study="mine"))
+    opened(tmp_path, searching(9, study="mine", warmup_epochs=7))
+    with pytest.raises(GlowPipelineError) as raised:
+        opened(tmp_path, searching(study="mine", ranges={**RANGES, "model.K": None}))
+    assert str(raised.value).startswith("search.study=mine: its trials were of another model.K, search.ranges.model.K;")
+
+
+def test_the_mlflow_run_of_a_search_is_kept(tmp_path: Path) -> None:
+    assert mlflow_run_of(opened(tmp_path)) is None
+    opened(tmp_path).set_user_attr(study_module.MLFLOW_RUN, "an id")
+    assert mlflow_run_of(opened(tmp_path)) == "an id"
+
+
+# Where ----------------------------------------------------------------------------------------
+
+
+def test_the_database_lies_in_the_project(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    opened(tmp_path / "a {project}")
+    assert (tmp_path / "a {project}" / "data" / "06_models" / "optuna.db").is_file()
+    monkeypatch.setenv("SEARCHES", str(tmp_path / "absolute"))
+    opened(tmp_path, searching(storage="sqlite:///$SEARCHES/a.db"))
+    assert (tmp_path / "absolute" / "a.db").is_file()
+
+
+@pytest.mark.parametrize(
+    ("storage", "told"),
+    [
+        ("optuna.db", "search.storage=optuna.db: not an SQLAlchemy address; write sqlite:///"),
+        ("sqlite://", "search.storage=sqlite://: a database in memory would forget the search"),
+        ("sqlite:///:memory:", "a database in memory would forget the search"),
+        ("nosuch://host/name", "search.storage=nosuch://host/name: Can't load plugin: sqlalchemy.dialects:nosuch"),
+        ("postgresql+nosuchdriver://host/name", "search.storage=postgresql+nosuchdriver://host/name: "),
+        ("mysql+asyncmy://host/name", "search.storage=mysql+asyncmy://host/name: "),
+        ("postgresql://me:secret@host/name", "name a variable of the environment in its place"),
+    ],
+)
+def test_an_address_that_cannot_be_opened_is_told_in_one_line(tmp_path: Path, storage: str, told: str) -> None:
+    with pytest.raises(GlowPipelineError) as raised:
+        opened(tmp_path, searching(storage=storage))
+    assert told in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert "secret" not in str(raised.value)
+
+
+def test_a_file_that_is_no_database_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "text.db").write_text("nothing of a database" * 100)
+    with pytest.raises(
+        GlowPipelineError, match=r"^search\.storage=sqlite:///text\.db: .*file is not a database; mend it"
+    ):
+        opened(tmp_path, searching(storage="sqlite:///text.db"))
+
+
+def test_a_folder_that_cannot_be_made_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(GlowPipelineError, match=r"^search\.storage=sqlite:///file/a\.db: "):
+        opened(tmp_path, searching(storage="sqlite:///file/a.db"))
