@@ -1,0 +1,221 @@
+"""Trainings that go on where they were cut off, and what cuts them off at a chosen moment, in another process."""
+
+import itertools
+import json
+import os
+import re
+import signal
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from io import BufferedWriter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from glow_pipeline.training import fit as fit_module
+from glow_pipeline.training import step as step_module
+from glow_pipeline.training.adamax import Adamax
+from glow_pipeline.training.checkpoints import Checkpoint, Interval, Keeper, TrainingFolder
+from tests.training.helpers import Poison, Run, Tables, new_glow, train
+
+KEEP = 2
+UNFINISHED = re.compile(r"\.\w{8}\.step_.*")  # the name of a checkpoint that is being written
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A training.
+
+    Attributes:
+        poisoned: the steps, counted from 0, whose loss is not finite.
+    """
+
+    settings: dict[str, Any] = field(default_factory=dict)
+    glow: dict[str, object] = field(default_factory=dict)
+    y_weight: float = 0.0
+    poisoned: frozenset[int] = frozenset()
+
+
+PLANS = {
+    "plain": Plan(),
+    "everything": Plan(
+        {"n_epochs": 6, "ema": 0.9, "accumulate": 2, "max_grad_norm": 1.0, "flip": True, "warmup": 1.0}, y_weight=0.5
+    ),
+    "classes": Plan(glow={"y_condition": True, "num_classes": 3}, y_weight=0.5),
+    "LU": Plan({"ema": 0.99}, {"LU_decomposed": True, "learn_top": True}),
+    "skipped": Plan({"ema": 0.9}, poisoned=frozenset({3, 4, 6, 7, 9, 14})),
+    "diverging": Plan({"max_skipped_steps": 4}, poisoned=frozenset(range(7, 100))),
+}
+
+
+def go_on(plan: Plan, tables: Tables, path: Path, every: str, **changed: Any) -> Run:
+    """What a command does: train from the newest checkpoint, or from the beginning."""
+    folder = TrainingFolder(path)
+    assert folder.claim()
+    start = folder.newest()
+    with pytest.MonkeyPatch.context() as patch:
+        if plan.poisoned:
+            done = 0 if start is None else start.step
+            patch.setattr(step_module, "losses", Poison({step - done for step in plan.poisoned}))
+        run = train(
+            tables,
+            new_glow(**plan.glow),
+            y_weight=plan.y_weight,
+            keeper=Keeper(folder, Interval.of(every), KEEP, {}),
+            start=start,
+            **{**plan.settings, **changed},
+        )
+    folder.release()
+    return run
+
+
+def newest(path: Path) -> Checkpoint:
+    checkpoint = TrainingFolder(path).newest()
+    assert checkpoint is not None
+    return checkpoint
+
+
+def bits_of(tensor: Tensor) -> bytes:
+    return tensor.contiguous().numpy().tobytes()
+
+
+def assert_same_bits(ours: Checkpoint, theirs: Checkpoint) -> None:
+    """All that a training knows, but how fast it was."""
+    assert ours.tensors.keys() == theirs.tensors.keys()
+    assert [name for name in ours.tensors if bits_of(ours.tensors[name]) != bits_of(theirs.tensors[name])] == []
+    assert _timeless(ours) == _timeless(theirs)
+
+
+def _timeless(checkpoint: Checkpoint) -> str:
+    facts = json.loads(json.dumps(checkpoint.facts))
+    for row in facts["history"]["epochs"]:
+        del row["images_per_second"]
+    return json.dumps(facts, sort_keys=True)
+
+
+# Moments --------------------------------------------------------------------------------------
+# Each calls `strike` at its nth time, counted from 1.
+
+Strike = Callable[[], None]
+
+
+def in_a_step(nth: int, strike: Strike) -> None:
+    """The weights are new, and nothing else is."""
+    _replaced(Adamax, "step", nth, after=strike)
+
+
+def in_an_evaluation(nth: int, strike: Strike) -> None:
+    """The epoch's steps are done, its row is not."""
+    _replaced(fit_module, "mean_bits_per_dim", nth, before=strike)
+
+
+def before_opening(nth: int, strike: Strike) -> None:
+    _replaced(Path, "open", nth, before=strike, where=lambda path, *_: _is_unfinished(path))
+
+
+def half_written(nth: int, strike: Strike) -> None:
+    original, times = Path.open, itertools.count(1)
+
+    class Half:
+        """A file that takes half of what it is given."""
+
+        def __init__(self, file: BufferedWriter) -> None:
+            self._file = file
+
+        def __enter__(self) -> "Half":
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            raise AssertionError("it was struck before")
+
+        def write(self, content: bytes) -> None:
+            self._file.write(content[: len(content) // 2])
+            self._file.flush()
+            strike()
+
+    def opened(path: Path, *arguments: Any, **options: Any) -> Any:
+        file = original(path, *arguments, **options)
+        return Half(file) if _is_unfinished(path) and next(times) == nth else file
+
+    Path.open = opened  # type: ignore[method-assign,assignment]
+
+
+def written_but_not_flushed(nth: int, strike: Strike) -> None:
+    _replaced(os, "fsync", nth, before=strike, where=lambda file: stat.S_ISREG(os.fstat(file).st_mode))
+
+
+def flushed_but_not_renamed(nth: int, strike: Strike) -> None:
+    _replaced(Path, "replace", nth, before=strike, where=lambda path, *_: _is_unfinished(path))
+
+
+def renamed_but_folder_not_flushed(nth: int, strike: Strike) -> None:
+    _replaced(os, "fsync", nth, before=strike, where=lambda file: stat.S_ISDIR(os.fstat(file).st_mode))
+
+
+def before_old_ones_are_deleted(nth: int, strike: Strike) -> None:
+    _replaced(TrainingFolder, "keep_newest", nth, before=strike)
+
+
+def after_old_ones_are_deleted(nth: int, strike: Strike) -> None:
+    _replaced(TrainingFolder, "keep_newest", nth, after=strike)
+
+
+def _is_unfinished(path: Path) -> bool:
+    return UNFINISHED.fullmatch(path.name) is not None
+
+
+def _replaced(
+    owner: Any,
+    name: str,
+    nth: int,
+    *,
+    before: Strike | None = None,
+    after: Strike | None = None,
+    where: Callable[..., bool] = lambda *_: True,
+) -> None:
+    original, times = getattr(owner, name), itertools.count(1)
+
+    def replacement(*arguments: Any, **options: Any) -> Any:
+        now = where(*arguments) and next(times) == nth
+        if now and before is not None:
+            before()
+        result = original(*arguments, **options)
+        if now and after is not None:
+            after()
+        return result
+
+    setattr(owner, name, replacement)
+
+
+# What happens then, in a process of its own ---------------------------------------------------
+
+Moment = Callable[[int, Strike], None]
+
+
+def strike_with(signum: int, proof: Path, times: int = 1) -> None:
+    """Send this process a signal, and leave a proof that this happened."""
+    proof.touch()
+    for _ in range(times):
+        os.kill(os.getpid(), signum)
+
+
+def train_until(
+    moment: Moment,
+    nth: int,
+    proof: Path,
+    plan: Plan,
+    tables: Tables,
+    path: Path,
+    every: str,
+    signum: int = signal.SIGKILL,
+    times: int = 1,
+) -> None:
+    """Go on with a training, until at that moment the signal comes."""
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # pytest itself may run in the background
+    moment(nth, lambda: strike_with(signum, proof, times))
+    go_on(plan, tables, path, every)
