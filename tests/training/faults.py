@@ -6,6 +6,9 @@ import os
 import re
 import signal
 import stat
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from io import BufferedWriter
@@ -32,12 +35,14 @@ class Plan:
 
     Attributes:
         poisoned: the steps, counted from 0, whose loss is not finite.
+        num_workers: processes that read ahead.
     """
 
     settings: dict[str, Any] = field(default_factory=dict)
     glow: dict[str, object] = field(default_factory=dict)
     y_weight: float = 0.0
     poisoned: frozenset[int] = frozenset()
+    num_workers: int = 0
 
 
 PLANS = {
@@ -67,6 +72,7 @@ def go_on(plan: Plan, tables: Tables, path: Path, every: str, **changed: Any) ->
             y_weight=plan.y_weight,
             keeper=Keeper(folder, Interval.of(every), KEEP, {}),
             start=start,
+            num_workers=plan.num_workers,
             **{**plan.settings, **changed},
         )
     folder.release()
@@ -203,19 +209,18 @@ def strike_with(signum: int, proof: Path, times: int = 1) -> None:
         os.kill(os.getpid(), signum)
 
 
-def train_until(
-    moment: Moment,
-    nth: int,
-    proof: Path,
-    plan: Plan,
-    tables: Tables,
-    path: Path,
-    every: str,
-    signum: int = signal.SIGKILL,
-    times: int = 1,
-) -> None:
-    """Go on with a training, until at that moment the signal comes."""
+def strike_all(signum: int, proof: Path) -> None:
+    """Let another process send a signal to this one and its children, as a scheduler does, and leave a proof."""
+    proof.touch()
+    command = f"import os; os.killpg({os.getpgid(0)}, {int(signum)})"
+    subprocess.run([sys.executable, "-c", command], start_new_session=True, check=True)
+    time.sleep(0.5)  # by now all have it
+
+
+def train_until(moment: Moment, nth: int, strike: Strike, plan: Plan, tables: Tables, path: Path, every: str) -> None:
+    """Go on with a training, in a process group of its own, until it is struck at that moment."""
+    os.setsid()
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # pytest itself may run in the background
-    moment(nth, lambda: strike_with(signum, proof, times))
+    moment(nth, strike)
     go_on(plan, tables, path, every)

@@ -52,6 +52,7 @@ def train(
     *,
     keeper: Keeper | None = None,
     start: Checkpoint | None = None,
+    num_workers: int = 0,
     **settings: float | str,
 ) -> Run:
     run = Run(model or new_glow())
@@ -65,7 +66,7 @@ def train(
 
     run.history = fit(
         run.model,
-        Batches(tables[0], BATCH, CPU, drop_last=True),
+        Batches(tables[0], BATCH, CPU, num_workers, drop_last=True),
         Batches(tables[1], N_VAL, CPU),
         TrainParameters.model_validate({"n_epochs": 3, "lr": 0.01, "warmup": 0.0, **settings}),
         seed=seed,

@@ -46,7 +46,8 @@ Uninterrupted = Callable[[str], Checkpoint]
 def cut_off(tables: Tables, folder: Path, plan: Plan, moment: Moment, nth: int, every: str) -> None:
     """Train until SIGKILL at that moment."""
     proof = folder.parent / "proof"
-    assert ended(train_until, moment, nth, proof, plan, tables, folder, every) == -signal.SIGKILL
+    strike = partial(faults.strike_with, signal.SIGKILL, proof)
+    assert ended(train_until, moment, nth, strike, plan, tables, folder, every) == -signal.SIGKILL
     proof.unlink()
 
 
@@ -182,7 +183,8 @@ def test_asked_to_stop_it_finishes_its_step_and_goes_on_to_the_same_bits(
     code: int,
 ) -> None:
     folder, proof = tmp_path / "stopped", tmp_path / "proof"
-    ends = ended(train_until, moment, nth, proof, PLANS["plain"], tables, folder, "10min", signum)
+    strike = partial(faults.strike_with, signum, proof)
+    ends = ended(train_until, moment, nth, strike, PLANS["plain"], tables, folder, "10min")
     assert (ends, proof.exists()) == (code, True)
     assert newest(folder).step == step
     go_on(PLANS["plain"], tables, folder, "10min")
@@ -191,8 +193,8 @@ def test_asked_to_stop_it_finishes_its_step_and_goes_on_to_the_same_bits(
 
 def test_asked_twice_it_stops_at_once(tables: Tables, tmp_path: Path) -> None:
     folder, proof = tmp_path / "stopped", tmp_path / "proof"
-    plan = PLANS["plain"]
-    ends = ended(train_until, faults.in_a_step, 8, proof, plan, tables, folder, "10min", signal.SIGTERM, 2)
+    strike = partial(faults.strike_with, signal.SIGTERM, proof, 2)
+    ends = ended(train_until, faults.in_a_step, 8, strike, PLANS["plain"], tables, folder, "10min")
     assert (ends, proof.exists()) == (-signal.SIGTERM, True)
     assert newest(folder).step == 0
 
