@@ -191,6 +191,19 @@ def test_asked_to_stop_it_finishes_its_step_and_goes_on_to_the_same_bits(
     assert_same_bits(newest(folder), uninterrupted("plain"))
 
 
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_asked_to_stop_with_its_workers_it_stops_as_alone(
+    tables: Tables, tmp_path: Path, uninterrupted: Uninterrupted, signum: int, code: int
+) -> None:
+    folder, proof, plan = tmp_path / "stopped", tmp_path / "proof", Plan(num_workers=1)
+    strike = partial(faults.strike_all, signum, proof)
+    ends = ended(train_until, faults.in_a_step, 8, strike, plan, tables, folder, "10min")
+    assert (ends, proof.exists()) == (code, True)
+    assert newest(folder).step == 8
+    go_on(plan, tables, folder, "10min")
+    assert_same_bits(newest(folder), uninterrupted("plain"))
+
+
 def test_asked_twice_it_stops_at_once(tables: Tables, tmp_path: Path) -> None:
     folder, proof = tmp_path / "stopped", tmp_path / "proof"
     strike = partial(faults.strike_with, signal.SIGTERM, proof, 2)

@@ -1,5 +1,6 @@
 """Batches from a table to the device."""
 
+import signal
 from collections.abc import Iterator
 from functools import cached_property
 from typing import NamedTuple
@@ -101,9 +102,15 @@ class Batches:
             sampler=sampler,
             num_workers=self.num_workers,
             pin_memory=self.device.type == "cuda",
+            worker_init_fn=_leave_sigterm_to_parent,
         )
         for images, labels in loader:
             yield Batch(images, labels)
+
+
+def _leave_sigterm_to_parent(_worker: int) -> None:
+    """A scheduler sends SIGTERM to all processes at once; the parent ends its workers when it is ready."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _copied_ahead(pinned: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
