@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any, cast
 
 import torch
@@ -127,6 +128,11 @@ def launch(
     handlers = {signum: signal.getsignal(signum) for signum in (*SIGNALS, signal.SIGHUP, signal.SIGQUIT)}
     here = machines == 1
     with tempfile.TemporaryDirectory() as folder:
+
+        def stop(signum: int, _frame: FrameType | None) -> None:
+            (Path(folder) / STOPPED).touch()
+            raise SignalException(f"signal {signum}", signal.Signals(signum))  # the launcher hands it on
+
         meeting: dict[str, Any]
         if here:  # They meet in a file: no port is opened to the network.
             os.environ[NO_SERVER] = "1"
@@ -152,8 +158,12 @@ def launch(
             max_restarts=max_restarts,
             monitor_interval=0.1,
             start_method="spawn",
+            signals_to_handle="SIGHUP,SIGQUIT",
             logs_specs=DefaultLogsSpecs(folder),  # its own would stay in the system's temporary folder
         )
+        for signum in SIGNALS:
+            if handlers[signum] != signal.SIG_IGN:
+                signal.signal(signum, stop)
         try:
             told = elastic_launch(config, _in_group)(Path(folder), here, worker, arguments)
         except SignalException as asked:
@@ -217,9 +227,12 @@ def _in_group(folder: Path, here: bool, worker: Callable[..., None], arguments: 
     store = _join(folder, here)
     try:
         # `record` writes the error of a failing process where the launcher looks for it.
-        return cast(tuple[str, Any], record(_work)(store, worker, (restarted, *arguments)))
+        told = cast(tuple[str, Any], record(_work)(store, worker, (restarted, *arguments)))
     finally:
         dist.destroy_process_group()
+    if (folder / STOPPED).exists():  # then the launcher takes no answer any more, and would have this process wait
+        raise SystemExit(told[1])
+    return told
 
 
 def _end_with_launcher() -> None:

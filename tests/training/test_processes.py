@@ -1,0 +1,185 @@
+"""The launcher of several processes. Each start of them takes seconds: a test looks at several things."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.training.interruption import SIGNALS
+from glow_pipeline.training.processes import RANK_VARIABLES, launch, machine_rank, meeting_point, n_processes
+from tests import proc
+from tests.project import ROOT
+from tests.training import workers
+
+CPU, CUDA, MPS = (torch.device(name) for name in ("cpu", "cuda", "mps"))
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Nothing says which machine this is, or where others are."""
+    for name in (*RANK_VARIABLES, "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    return monkeypatch
+
+
+def test_as_many_processes_as_asked_or_as_there_are_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    assert [n_processes("auto", device) for device in (CPU, CUDA, MPS)] == [1, 4, 1]
+    assert [n_processes(3, CPU), n_processes(3, CUDA), n_processes(1, MPS)] == [3, 3, 1]
+
+
+@pytest.mark.parametrize(
+    ("devices", "device", "line"),
+    [
+        (5, CUDA, "train.devices=5: torch finds 4 GPUs here; lower it, or set it to auto"),
+        (2, MPS, "train.devices=2: mps is one device; set it to 1"),
+    ],
+)
+def test_more_processes_than_devices(
+    monkeypatch: pytest.MonkeyPatch, devices: int, device: torch.device, line: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    with pytest.raises(GlowPipelineError) as told:
+        n_processes(devices, device)
+    assert str(told.value) == line
+
+
+def test_which_machine_this_is(bare: pytest.MonkeyPatch) -> None:
+    assert machine_rank(1) == 0
+    bare.setenv("SLURM_NODEID", "2")
+    assert machine_rank(3) == 2
+    bare.setenv("NODE_RANK", "1")
+    assert machine_rank(3) == 1
+
+
+@pytest.mark.parametrize("rank", ["3", "-1", "first", ""])
+def test_a_rank_that_no_machine_has(bare: pytest.MonkeyPatch, rank: str) -> None:
+    bare.setenv("NODE_RANK", rank)
+    with pytest.raises(GlowPipelineError) as told:
+        machine_rank(3)
+    assert str(told.value) == f"NODE_RANK={rank}: should be 0 to 2, as train.nodes=3"
+
+
+def test_nothing_says_which_machine_this_is(bare: pytest.MonkeyPatch) -> None:
+    with pytest.raises(GlowPipelineError) as told:
+        machine_rank(2)
+    assert str(told.value) == (
+        "train.nodes=2: none of NODE_RANK, GROUP_RANK, SLURM_NODEID says which of them this machine is; "
+        "set NODE_RANK=0 on the first, 1 on the next"
+    )
+
+
+def test_where_machines_meet(bare: pytest.MonkeyPatch) -> None:
+    with pytest.raises(GlowPipelineError, match=r"^train\.rendezvous=null: several machines need a place to meet; "):
+        meeting_point(None)
+    bare.setenv("MASTER_ADDR", "first")
+    bare.setenv("MASTER_PORT", "1234")
+    assert meeting_point(None) == "first:1234"
+    assert meeting_point("other:1") == "other:1"
+
+
+def launch_two(worker: Callable[..., None], folder: Path, max_restarts: int) -> None:
+    """And see that signals are handled as before in the end."""
+    before = [signal.signal(signum, lambda *_: None) for signum in SIGNALS]
+    ours = [signal.getsignal(signum) for signum in SIGNALS]
+    try:
+        launch(worker, (folder,), per_machine=2, machines=1, rendezvous=None, max_restarts=max_restarts)
+    finally:
+        now = [signal.getsignal(signum) for signum in SIGNALS]
+        for signum, handler in zip(SIGNALS, before, strict=True):
+            signal.signal(signum, handler)
+        assert now == ours
+        assert not any(proc.alive(int(pid)) for each in starts(folder) for pid, *_ in each)
+
+
+def starts(folder: Path) -> list[list[list[str]]]:
+    """Of each process and each start of it: process id, whether restarted, threads."""
+    return [[line.split() for line in (folder / f"starts_{rank}").read_text().splitlines()] for rank in range(2)]
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 90) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return condition()
+
+
+@proc.on_linux
+def test_a_process_that_dies_is_started_again_until_it_may_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    reachable: list[str] = []
+
+    def look() -> None:
+        wait_for((tmp_path / "looked").exists)
+        reachable.extend(proc.open_to_others([os.getpid(), *proc.children(os.getpid())]))
+        reachable.append("looked")
+        (tmp_path / "seen").touch()
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    with pytest.raises(GlowPipelineError) as told, caplog.at_level(logging.WARNING):
+        launch_two(workers.killed_then_failing, tmp_path, max_restarts=1)
+    looking.join()
+    assert str(told.value) == (
+        "train.devices: process 1 of 2 failed (ValueError: no such luck); after train.max_restarts=1 new starts from "
+        "the last checkpoint it is not tried again; mend what it says and type the same command again"
+    )
+    assert [[restarted for _, restarted, _ in each] for each in starts(tmp_path)] == [["False", "True"]] * 2
+    share_of_cores = max(1, len(os.sched_getaffinity(0)) // 2)
+    assert {threads for each in starts(tmp_path) for *_, threads in each} == {str(share_of_cores)}
+    assert reachable == ["looked"], "no port is open to the network"
+    assert caplog.records == [], "torch's own pages of what happened"
+    assert [path.name for path in temporary.iterdir() if "errorfile" not in path.name] == []  # torch.multiprocessing's
+
+
+def test_a_mistake_of_the_users_ends_all_at_once_and_is_the_line_that_is_told(tmp_path: Path) -> None:
+    with pytest.raises(GlowPipelineError) as told:
+        launch_two(workers.mistaken, tmp_path, max_restarts=3)
+    assert str(told.value) == "train.some=1: should be 2"
+    assert [len(each) for each in starts(tmp_path)] == [1, 1]
+
+
+def test_being_asked_to_stop_leaves_the_processes_their_time(tmp_path: Path) -> None:
+    def stop() -> None:
+        wait_for(lambda: all((tmp_path / f"starts_{rank}").exists() for rank in range(2)))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    asking = threading.Thread(target=stop)
+    asking.start()
+    begun = time.monotonic()
+    with pytest.raises(SystemExit) as ended:
+        launch_two(workers.asked_to_stop, tmp_path, max_restarts=3)
+    asking.join()
+    assert ended.value.code == 128 + signal.SIGTERM
+    assert time.monotonic() - begun < 30, "none of them was waited for in vain"
+    assert all((tmp_path / f"stopped_{rank}").exists() for rank in range(2))
+    assert [len(each) for each in starts(tmp_path)] == [1, 1]
+
+
+@proc.on_linux
+def test_processes_end_with_a_launcher_that_is_killed(tmp_path: Path) -> None:
+    """One of them sleeps, the other waits for it, and no Python runs there that could look."""
+    launcher = subprocess.Popen([sys.executable, "-m", "tests.training.workers", str(tmp_path)], cwd=ROOT)
+    try:
+        assert wait_for(lambda: all((tmp_path / f"starts_{rank}").exists() for rank in range(2)))
+        pids = [int(each[0][0]) for each in starts(tmp_path)]
+        time.sleep(0.5)
+        assert all(map(proc.alive, pids))
+    finally:
+        launcher.kill()
+        launcher.wait()
+    assert wait_for(lambda: not any(map(proc.alive, pids)), seconds=10)

@@ -1,0 +1,72 @@
+"""What processes do that `launch` starts in tests. Apart from the tests: each process imports this."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.training.group import Together
+from glow_pipeline.training.interruption import interruption
+from glow_pipeline.training.processes import launch, leads_here
+
+FOR_EVER = 1000  # seconds
+
+
+def _begin(folder: Path, restarted: bool) -> Together:
+    """Together with the others, all of whom have written down who they are."""
+    rank = int(os.environ["RANK"])
+    with (folder / f"starts_{rank}").open("a") as file:
+        file.write(f"{os.getpid()} {restarted} {torch.get_num_threads()}\n")
+    group = Together(leads=leads_here(True))
+    assert group.leads == (rank == 0)
+    group.any(False)
+    return group
+
+
+def killed_then_failing(restarted: bool, folder: Path) -> None:
+    group = _begin(folder, restarted)
+    if group.share.rank == 1 and not restarted:
+        (folder / "looked").touch()
+        _wait_for(folder / "seen")
+        os.kill(os.getpid(), signal.SIGKILL)
+    if group.share.rank == 1:
+        raise ValueError("no such luck\nand a second line")
+    group.any(False)
+
+
+def mistaken(restarted: bool, folder: Path) -> None:
+    group = _begin(folder, restarted)
+    if group.share.rank == 1:
+        raise GlowPipelineError("train.some=1: should be 2")
+    group.any(False)
+
+
+def asked_to_stop(restarted: bool, folder: Path) -> None:
+    with interruption(patient=True) as asked:
+        group = _begin(folder, restarted)
+        while not group.any(bool(asked)):
+            time.sleep(0.01)
+        time.sleep(1)  # a checkpoint, say
+        (folder / f"stopped_{group.share.rank}").touch()
+        raise SystemExit(asked.exit_code)
+
+
+def waiting(restarted: bool, folder: Path) -> None:
+    group = _begin(folder, restarted)
+    if group.share.rank == 1:
+        time.sleep(FOR_EVER)
+    dist.all_reduce(torch.zeros(1))
+
+
+def _wait_for(path: Path) -> None:
+    while not path.exists():
+        time.sleep(0.01)
+
+
+if __name__ == "__main__":
+    launch(waiting, (Path(sys.argv[1]),), per_machine=2, machines=1, rendezvous=None, max_restarts=3)
