@@ -3,7 +3,6 @@
 import hashlib
 import os
 import re
-import resource
 import signal
 import sqlite3
 import subprocess
@@ -142,5 +141,3 @@ def test_asked_to_stop_it_is_killed_for_mlflow_and_goes_on_in_the_same_run(tmp_p
     assert f"goes on from step {int(newest.name[5:14])}," in " ".join(again.said.split())
     assert digests(project) == [uninterrupted]
     assert mlflow_runs(project) == [("FINISHED", ALL_STEPS)]
-
-

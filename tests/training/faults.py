@@ -3,7 +3,6 @@
 import itertools
 import json
 import os
-import re
 import signal
 import stat
 import subprocess
@@ -11,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from io import BufferedWriter
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +17,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from glow_pipeline.training import checkpoints as checkpoints_module
 from glow_pipeline.training import fit as fit_module
 from glow_pipeline.training import step as step_module
 from glow_pipeline.training.adamax import Adamax
-from glow_pipeline.training.checkpoints import Checkpoint, Interval, Keeper, TrainingFolder
+from glow_pipeline.training.checkpoints import UNNAMED, Checkpoint, Interval, Keeper, TrainingFolder
 from tests.training.helpers import Poison, Run, Tables, new_glow, train
 
 KEEP = 2
-UNFINISHED = re.compile(r"\.\w{8}\.step_.*")  # the name of a checkpoint that is being written
+WRITES = "save_file"  # what writes a checkpoint's content
 
 
 @dataclass(frozen=True)
@@ -120,34 +119,19 @@ def in_an_evaluation(nth: int, strike: Strike) -> None:
 
 
 def before_opening(nth: int, strike: Strike) -> None:
-    _replaced(Path, "open", nth, before=strike, where=lambda path, *_: _is_unfinished(path))
+    _replaced(checkpoints_module, WRITES, nth, before=strike)
 
 
 def half_written(nth: int, strike: Strike) -> None:
-    original, times = Path.open, itertools.count(1)
+    original, times = getattr(checkpoints_module, WRITES), itertools.count(1)
 
-    class Half:
-        """A file that takes half of what it is given."""
-
-        def __init__(self, file: BufferedWriter) -> None:
-            self._file = file
-
-        def __enter__(self) -> "Half":
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            raise AssertionError("it was struck before")
-
-        def write(self, content: bytes) -> None:
-            self._file.write(content[: len(content) // 2])
-            self._file.flush()
+    def write(tensors: dict[str, Tensor], path: Path, **options: Any) -> None:
+        original(tensors, path, **options)
+        if next(times) == nth:
+            os.truncate(path, path.stat().st_size // 2)
             strike()
 
-    def opened(path: Path, *arguments: Any, **options: Any) -> Any:
-        file = original(path, *arguments, **options)
-        return Half(file) if _is_unfinished(path) and next(times) == nth else file
-
-    Path.open = opened  # type: ignore[method-assign,assignment]
+    setattr(checkpoints_module, WRITES, write)
 
 
 def written_but_not_flushed(nth: int, strike: Strike) -> None:
@@ -155,11 +139,15 @@ def written_but_not_flushed(nth: int, strike: Strike) -> None:
 
 
 def flushed_but_not_renamed(nth: int, strike: Strike) -> None:
-    _replaced(Path, "replace", nth, before=strike, where=lambda path, *_: _is_unfinished(path))
+    _replaced(Path, "replace", nth, before=strike, where=lambda path, *_: path.name.endswith(f".{UNNAMED}"))
+
+
+def whole_but_not_named(nth: int, strike: Strike) -> None:
+    _replaced(Path, "replace", nth, before=strike, where=lambda path, *_: path.name == UNNAMED)
 
 
 def renamed_but_folder_not_flushed(nth: int, strike: Strike) -> None:
-    _replaced(os, "fsync", nth, before=strike, where=lambda file: stat.S_ISDIR(os.fstat(file).st_mode))
+    _replaced(Path, "replace", nth, after=strike, where=lambda path, *_: path.name == UNNAMED)
 
 
 def before_old_ones_are_deleted(nth: int, strike: Strike) -> None:
@@ -168,10 +156,6 @@ def before_old_ones_are_deleted(nth: int, strike: Strike) -> None:
 
 def after_old_ones_are_deleted(nth: int, strike: Strike) -> None:
     _replaced(TrainingFolder, "keep_newest", nth, after=strike)
-
-
-def _is_unfinished(path: Path) -> bool:
-    return UNFINISHED.fullmatch(path.name) is not None
 
 
 def _replaced(

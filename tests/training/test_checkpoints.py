@@ -24,6 +24,7 @@ from glow_pipeline.parameters import Parameters
 from glow_pipeline.resuming import check_resume
 from glow_pipeline.training.checkpoints import (
     HEADER_KEY,
+    UNNAMED,
     Checkpoint,
     Interval,
     Keeper,
@@ -287,7 +288,7 @@ def test_a_finished_training_keeps_its_last_checkpoint(tmp_path: Path) -> None:
 def test_the_half_of_a_checkpoint_that_a_killed_process_left_goes_with_the_next_claim(tmp_path: Path) -> None:
     folder = TrainingFolder(tmp_path)
     path = folder.write(at_step(1), 3)
-    half = tmp_path / f".0123abcd.{path.name}"
+    half = tmp_path / f".0123abcd.{UNNAMED}"
     half.write_bytes(b"half")
     assert folder.newest() is not None
     assert folder.claim()

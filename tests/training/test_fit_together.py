@@ -10,6 +10,7 @@ from glow_pipeline.flow.execution import Activations, Execution
 from glow_pipeline.images.loader import Batches
 from glow_pipeline.parameters import TrainParameters
 from glow_pipeline.training import fit as fit_module
+from glow_pipeline.training import inputs as inputs_module
 from glow_pipeline.training.adamax import Adamax
 from glow_pipeline.training.fit import fit
 from glow_pipeline.training.group import Alone, Group
@@ -37,7 +38,7 @@ def train(
     """Two epochs; in a forked process, whose modules are its own, or alone."""
     model = new_glow(**({"y_condition": True, "num_classes": 3} if y_condition else {}))
     model.execution = Execution(activations)
-    seen, made, begun = Seen({}, []), fit_module.inputs_of, fit_module._initialize
+    seen, made, begun = Seen({}, []), inputs_module.inputs_of, inputs_module.initialize
 
     def inputs_seen(*arguments: object, **named: object) -> tuple[Tensor, ...]:
         seen.inputs.append(made(*arguments, **named))  # type: ignore[arg-type]
@@ -49,7 +50,7 @@ def train(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fit_module, "inputs_of", inputs_seen)
-        patch.setattr(fit_module, "_initialize", initialized)
+        patch.setattr(fit_module, "initialize", initialized)
         history = fit(
             model,
             Batches(tables[0], BATCH, CPU, drop_last=True, share=group.share),

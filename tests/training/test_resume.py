@@ -19,7 +19,7 @@ from glow_pipeline.training.adamax import Adamax
 from glow_pipeline.training.averaging import Average
 from glow_pipeline.training.checkpoints import Checkpoint, TrainingFolder
 from glow_pipeline.training.evaluate import mean_bits_per_dim
-from glow_pipeline.training.state import weights_in
+from glow_pipeline.training.state import best_weights_in
 from glow_pipeline.training.step import TrainingStep
 from tests.processes import ended
 from tests.training import faults
@@ -73,7 +73,7 @@ def test_killed_at_random_steps_it_comes_to_the_same_bits(
             break
     run = go_on(plan, tables, folder, f"{every}steps")
     assert_same_bits(newest(folder), reference)
-    assert same(run.model.state_dict(), weights_in(reference, "best"))
+    assert same(run.model.state_dict(), best_weights_in(reference))
 
 
 BEFORE_THE_NAME = [
@@ -81,6 +81,7 @@ BEFORE_THE_NAME = [
     faults.half_written,
     faults.written_but_not_flushed,
     faults.flushed_but_not_renamed,
+    faults.whole_but_not_named,
 ]
 AFTER_THE_NAME = [
     faults.renamed_but_folder_not_flushed,

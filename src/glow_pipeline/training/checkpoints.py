@@ -23,6 +23,8 @@ from glow_pipeline.files import rename_whole, sha256, written_whole
 HEADER_KEY = "glow_pipeline_checkpoint"
 NAME = re.compile(r"step_(\d{9})\.([0-9a-f]{16})\.safetensors")
 
+UNNAMED = "unnamed.safetensors"  # until its digest is known; the next one replaces what a kill leaves here
+
 logger = logging.getLogger(__name__)
 
 
@@ -49,7 +51,7 @@ class Checkpoint:
 def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     """Write a checkpoint whole or not at all, and return its path."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
-    unnamed = folder / "unnamed.safetensors"  # until its digest is known; the next one replaces what a kill leaves here
+    unnamed = folder / UNNAMED
     with written_whole(unnamed) as temporary:
         save_file(tensors, temporary, metadata={HEADER_KEY: json.dumps(checkpoint.facts)})
     path = folder / f"step_{checkpoint.step:09d}.{sha256(unnamed)[:16]}.safetensors"
@@ -111,7 +113,7 @@ class TrainingFolder:
             self._lock.acquire(timeout=patience)
         except Timeout:
             return False
-        for half in self.path.glob(".*.step_*"):  # left by a process that was killed while it wrote
+        for half in self.path.glob(f"*{UNNAMED}"):  # left by a process that was killed while it wrote
             half.unlink(missing_ok=True)
         return True
 
