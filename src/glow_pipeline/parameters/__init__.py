@@ -1,0 +1,31 @@
+"""Every parameter as a typed, bounded, documented field.
+
+The values come from conf/ and from `--params`; the names of the seeds' flags are kept. A value that
+these classes do not allow ends the run before anything has been read, fetched or written.
+"""
+
+from glow_pipeline.parameters.all import Parameters
+from glow_pipeline.parameters.groups import (
+    IngestParameters,
+    ModelParameters,
+    OodParameters,
+    SampleParameters,
+    TrainParameters,
+)
+from glow_pipeline.parameters.ranges import Range, SearchParameters
+from glow_pipeline.parameters.reading import known_names, nearest, parse_parameters, with_values
+
+__all__ = [
+    "IngestParameters",
+    "ModelParameters",
+    "OodParameters",
+    "Parameters",
+    "Range",
+    "SampleParameters",
+    "SearchParameters",
+    "TrainParameters",
+    "known_names",
+    "nearest",
+    "parse_parameters",
+    "with_values",
+]

@@ -1,0 +1,52 @@
+"""What is wrong with parameters that are each right."""
+
+from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.images.registry import FOLDER, SOURCES
+from glow_pipeline.parameters.all import Parameters
+
+
+def check_together(parameters: Parameters) -> None:
+    """What no field can know alone.
+
+    Raises:
+        GlowPipelineError: the first thing that is wrong.
+    """
+    spec, model, source = parameters.image_spec, parameters.model, SOURCES[parameters.dataset]
+    if parameters.ingest.path is None and FOLDER.name in (parameters.dataset, parameters.out_dataset):
+        if parameters.dataset == FOLDER.name:
+            raise GlowPipelineError("ingest.path=null: dataset=folder needs a folder of images; set ingest.path")
+        if parameters.ood.out_path is None:
+            raise GlowPipelineError("ood.out_path=null: out_dataset=folder needs a folder of images; set ood.out_path")
+    for key, classes, name in (
+        ("ingest.classes", parameters.ingest.classes, parameters.dataset),
+        ("ood.out_classes", parameters.ood.out_classes, parameters.out_dataset),
+    ):
+        known = SOURCES[name].num_classes
+        if classes is not None and name != FOLDER.name and max(classes) >= known:
+            raise GlowPipelineError(f"{key}={classes}: {name} has the classes 0 to {known - 1}")
+    if parameters.train.flip and not source.mirrors:
+        raise GlowPipelineError(
+            f"train.flip=True: a mirror image of {source.name} ({source.title}) is none of them; set train.flip=false"
+        )
+    if spec.n_bits > source.n_bits:
+        raise GlowPipelineError(
+            f"model.n_bits={model.n_bits}: {source.name} has images of {source.n_bits} bits; "
+            f"allowed are 1 to {source.n_bits}"
+        )
+    deepest = min((side & -side).bit_length() - 1 for side in (spec.height, spec.width))
+    if deepest < model.L:
+        lower = f"lower model.L to at most {deepest}, or " if deepest else ""
+        raise GlowPipelineError(
+            f"model.L={model.L}: each level halves the image, and {spec.height}x{spec.width} can be halved "
+            f"{deepest} times; {lower}set ingest.size to a multiple of {2**model.L}"
+        )
+    if model.flow_coupling == "additive" and model.scale_floor > 0:
+        raise GlowPipelineError(
+            f"model.scale_floor={model.scale_floor}: an additive coupling has no scale; "
+            f"set model.scale_floor=0, or model.flow_coupling=affine"
+        )
+    if model.y_condition and parameters.num_classes < source.num_classes:
+        raise GlowPipelineError(
+            f"model.num_classes={model.num_classes}: {source.name} has {source.num_classes} classes; "
+            f"use at least {source.num_classes}, or null"
+        )
