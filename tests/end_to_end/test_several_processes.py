@@ -1,0 +1,207 @@
+"""One training in several processes, on one machine and on several, by the real command."""
+
+import hashlib
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from safetensors import safe_open
+
+from tests import proc
+from tests.project import copy_project, versions
+
+pytestmark = proc.on_linux
+# 22 steps an epoch, of so little that the start of the processes is what takes time.
+TYPED = "model.K=2,model.hidden_channels=8,train.warmup=0,train.batch_size=60,train.checkpoint_every=5steps"
+MODEL = "06_models/digits/glow_model.safetensors/*/*"
+CHECKPOINTS = "06_models/digits/checkpoints/*/*/step_*"
+
+
+@contextmanager
+def typed(project: Path, params: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """`kedro run` on its way; killed with all that it started if a test fails."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kedro", "run", "--env", "digits", "--pipelines", "train", "--params", params],
+        cwd=project,
+        env={**os.environ, "COLUMNS": "80", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def run(project: Path, params: str) -> tuple[int, str]:
+    """To its end: exit code and what it printed."""
+    with typed(project, params) as process:
+        return told(process)
+
+
+def told(process: subprocess.Popen[str]) -> tuple[int, str]:
+    printed = process.communicate(timeout=300)[0]
+    return process.returncode, printed
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 150
+    while not condition():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def at_work(process: subprocess.Popen[str]) -> list[int]:
+    """Its processes that train; torch's own helper has next to nothing to do."""
+    return [pid for pid in proc.children(process.pid) if proc.cpu_seconds(pid) > 1]
+
+
+def step_of(project: Path) -> int:
+    """Of the newest checkpoint; -1: none."""
+    return max((int(path.name[5:14]) for path in versions(project, CHECKPOINTS)), default=-1)
+
+
+def tensors(project: Path) -> str:
+    """SHA-256 of the names and bytes of the only model's."""
+    (path,) = versions(project, MODEL)
+    digest = hashlib.sha256()
+    with safe_open(path, framework="np") as file:
+        for name in sorted(file.keys()):
+            digest.update(name.encode() + file.get_tensor(name).tobytes())
+    return digest.hexdigest()
+
+
+def recorded(project: Path) -> tuple[list[str], list[tuple[int, float]]]:
+    """MLflow's runs by how they ended, and the steps and values of the validation's bits per dimension."""
+    with closing(sqlite3.connect(project / "mlflow.db")) as database:
+        statuses = [status for (status,) in database.execute("select status from runs order by start_time")]
+        key = "where key = 'val_bits_per_dim' order by step"
+        return statuses, list(database.execute(f"select step, value from metrics {key}"))
+
+
+EPOCHS = 6
+TWO = f"{TYPED},train.n_epochs={EPOCHS},train.devices=2"
+
+
+def test_one_of_two_processes_is_killed_and_the_training_goes_on(tmp_path: Path) -> None:
+    killed_in_the_middle(copy_project(tmp_path))
+
+
+def killed_in_the_middle(project: Path) -> None:
+    """`kedro run` with two processes, one of which is killed after the first checkpoint of the second epoch."""
+    with typed(project, TWO) as process:
+        wait_for(lambda: step_of(project) > 22, process)
+        working = at_work(process)
+        assert len(working) == 2, "both have computed"
+        assert proc.open_to_others([process.pid, *proc.children(process.pid)]) == []
+        os.kill(working[1], signal.SIGKILL)
+        code, printed = told(process)
+    assert code == 0, printed
+    assert printed.count("A process has died: all of them have been started again") == 1
+    assert "Traceback" not in printed
+    assert len(versions(project, MODEL)) == 1
+    statuses, bits_per_dim = recorded(project)
+    assert statuses == ["FINISHED"]
+    assert [step for step, _ in bits_per_dim] == [22 * epoch for epoch in range(1, EPOCHS + 1)]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    project = copy_project(tmp_path_factory.mktemp("undisturbed"))
+    code, printed = run(project, TWO)
+    assert code == 0, printed
+    return project
+
+
+def assert_as_undisturbed(project: Path, undisturbed: Path) -> None:
+    assert tensors(project) == tensors(undisturbed)
+    assert recorded(project) == recorded(undisturbed)
+
+
+@pytest.mark.slow
+def test_after_a_process_was_killed_it_ends_with_the_same_bits(tmp_path: Path, undisturbed: Path) -> None:
+    project = copy_project(tmp_path)
+    killed_in_the_middle(project)
+    assert_as_undisturbed(project, undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGTERM])
+def test_after_the_command_was_ended_and_typed_again_it_ends_with_the_same_bits(
+    tmp_path: Path, undisturbed: Path, by: signal.Signals
+) -> None:
+    project = copy_project(tmp_path)
+    with typed(project, TWO) as process:
+        wait_for(lambda: step_of(project) > 22, process)
+        working = at_work(process)
+        before = time.monotonic()
+        process.send_signal(by)
+        code, printed = told(process)
+        assert time.monotonic() - before < 30, "no process was waited for in vain"
+    assert code == (-by if by == signal.SIGKILL else 128 + by), printed
+    assert not any(map(proc.alive, working))
+    if by == signal.SIGTERM:
+        assert recorded(project)[0] == ["KILLED"]
+        assert "Traceback" not in printed
+    stopped_at = step_of(project)
+    code, printed = run(project, TWO)
+    assert code == 0, printed
+    assert f"goes on from step {stopped_at}" in " ".join(printed.split())
+    assert_as_undisturbed(project, undisturbed)
+
+
+@pytest.mark.slow
+def test_without_new_starts_a_process_that_dies_ends_the_run(tmp_path: Path) -> None:
+    project = copy_project(tmp_path)
+    with typed(project, f"{TWO},train.max_restarts=0") as process:
+        wait_for(lambda: step_of(project) > 0, process)
+        os.kill(at_work(process)[0], signal.SIGKILL)
+        code, printed = told(process)
+    assert code == 1
+    assert printed.splitlines()[-1] == (
+        "Error: train.devices: process 0 of 2 was killed by SIGKILL (out of memory?); after train.max_restarts=0 new "
+        "starts from the last checkpoint it is not tried again; mend what it says and type the same command again"
+    )
+    assert "Traceback" not in printed
+    assert recorded(project)[0] == ["FAILED"]
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def machines(projects: list[Path], params: str, n: int = 2) -> list[tuple[int, str]]:
+    """The same command typed on each of two machines, which here are one."""
+    params = f"{params},train.nodes={n},train.rendezvous=127.0.0.1:{free_port()}"
+    with typed(projects[0], params, NODE_RANK="0") as first, typed(projects[1], params, NODE_RANK="1") as second:
+        return [told(first), told(second)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shared", [False, True])
+def test_two_machines(tmp_path: Path, undisturbed: Path, shared: bool) -> None:
+    names = ["first", "first" if shared else "second"]
+    for name in set(names):
+        (tmp_path / name).mkdir()
+        copy_project(tmp_path / name)
+    projects = [tmp_path / name for name in names]
+    (code, printed), (code_of_helper, printed_by_helper) = machines(projects, f"{TYPED},train.n_epochs={EPOCHS}")
+    assert (code, code_of_helper) == (0, 0), printed + printed_by_helper
+    assert "This machine has helped; the trained model is on the first one." in " ".join(printed_by_helper.split())
+    assert_as_undisturbed(projects[0], undisturbed)  # two processes are two processes
+    if not shared:
+        assert not (projects[1] / "mlflow.db").exists()
+        assert versions(projects[1], "06_models/**/*") == []
