@@ -25,6 +25,7 @@ from optuna.trial import TrialState
 
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.parameters import Parameters
+from glow_pipeline.resuming import identity
 from glow_pipeline.search.space import suggest
 
 logger = logging.getLogger(__name__)
@@ -52,8 +53,6 @@ URL_PARTS = ("username", "password", "host", "database")
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 DEPENDS_ON, MLFLOW_RUN = "depends_on", "mlflow_run_id"
-# What differs between machines and changes no trial's outcome.
-OF_THE_MACHINE = {"ingest.num_workers", "train.num_workers", "train.data_on_device"}
 
 
 def open_study(parameters: Parameters, project: Path) -> optuna.Study:
@@ -228,12 +227,11 @@ def _count(study: optuna.Study, *states: TrialState) -> int:
 
 def _depends_on(parameters: Parameters) -> dict[str, Any]:
     """All that a trial's outcome depends on beside the values proposed to it, by dotted names."""
-    raw, searched = parameters.model_dump(), parameters.search.searched
-    fixed = {f"{group}.{leaf}": value for group in ("ingest", "model", "train") for leaf, value in raw[group].items()}
+    searched = parameters.search.searched
+    lengths = {f"train.{name}": getattr(parameters.train, name) for name in ("n_epochs", "early_stopping")}
+    fixed = {**identity(parameters), **lengths, "dataset": parameters.image_set.key}
     return {
-        "dataset": parameters.image_set.key,
-        "seed": parameters.seed,
-        **{name: value for name, value in fixed.items() if name not in {*searched, *OF_THE_MACHINE}},
+        **{name: value for name, value in fixed.items() if name not in searched},
         **{f"search.ranges.{name}": given.model_dump(exclude_none=True) for name, given in searched.items()},
     }
 
