@@ -1,11 +1,6 @@
 """The commands as users type them, each in its own process, one after the other on one project."""
 
 import json
-import signal
-import sqlite3
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import nbformat
@@ -96,29 +91,6 @@ def test_a_wrong_parameter_ends_with_one_line_and_leaves_nothing(tmp_path: Path,
     assert done.stdout.strip() == ""
     assert files_below(fresh / "data") == before
     assert not (fresh / "mlflow.db").exists()
-
-
-def test_sigterm_is_recorded_as_killed_and_leaves_no_half_model(tmp_path: Path) -> None:
-    fresh = copy_project(tmp_path)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "kedro", "run", "--pipelines", "train", "--params", "model.K=2,train.n_epochs=100000"],
-        cwd=fresh,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        deadline = time.monotonic() + 120
-        while not versions(fresh, "06_models/digits/checkpoint.safetensors/*/*") and time.monotonic() < deadline:
-            time.sleep(0.2)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=60) == 128 + signal.SIGTERM
-    finally:
-        process.kill()
-    with sqlite3.connect(fresh / "mlflow.db") as database:
-        assert database.execute("select status from runs").fetchall() == [("KILLED",)]
-    assert versions(fresh, "06_models/digits/checkpoint.safetensors/*/*")
-    assert versions(fresh, "06_models/digits/glow_model.safetensors/*/*") == []
-    assert {path.name for path in files_below(fresh / "data") if path.name.startswith(".")} <= {".lock"}
 
 
 def test_the_notebook_runs_top_to_bottom(project: Path) -> None:

@@ -2,12 +2,11 @@
 
 import hashlib
 import os
-import re
+import resource
 import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -15,30 +14,30 @@ import pytest
 from safetensors import safe_open
 
 from tests.processes import comes
-from tests.project import copy_project, versions
+from tests.project import copy_project, run, versions
 
-EPOCHS = 12
-PARAMS = (
-    f"model.K=2,model.L=2,model.hidden_channels=8,train.n_epochs={EPOCHS},train.warmup=0,train.ema=0.9,"
-    "train.checkpoint_every=5steps"
-)
+EPOCHS = 8
+SETTINGS = {
+    "model": {"K": 2, "L": 2, "hidden_channels": 8},
+    "train": {"n_epochs": EPOCHS, "warmup": 0.0, "ema": 0.9, "checkpoint_every": "5steps"},
+}
 STEPS = 10  # an epoch of digits
+PARAMS = ",".join(f"{group}.{name}={value}" for group, leaves in SETTINGS.items() for name, value in leaves.items())
 COMMAND = [sys.executable, "-m", "kedro", "run", "--pipelines", "train", "--params"]
 
 
 class Command:
     """`kedro run --pipelines train` in a process group of its own."""
 
-    def __init__(self, project: Path, params: str = PARAMS, before: Callable[[], None] | None = None) -> None:
+    def __init__(self, project: Path) -> None:
         self._said = (project / f"said_{len(list(project.glob('said_*')))}").open("wb+")
         self.process = subprocess.Popen(
-            [*COMMAND, params],
+            [*COMMAND, PARAMS],
             cwd=project,
             env={**os.environ, "COLUMNS": "80"},
             stdout=self._said,
             stderr=self._said,
             start_new_session=True,
-            preexec_fn=before,
         )
 
     def ends(self) -> int:
@@ -99,45 +98,74 @@ ALL_STEPS = [STEPS * epoch for epoch in range(1, EPOCHS + 1)]
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The digest of the model of a training that was never cut off."""
     project = copy_project(tmp_path_factory.mktemp("uninterrupted"))
-    command = Command(project)
-    assert command.ends() == 0, command.said
+    run(project, "train", **SETTINGS)
     assert mlflow_runs(project) == [("FINISHED", ALL_STEPS)]
     (digest,) = digests(project)
     return digest
 
 
-def test_killed_and_typed_again_it_ends_with_the_same_model_in_one_run(tmp_path: Path, uninterrupted: str) -> None:
+def newest_step(project: Path) -> int:
+    return int(checkpoints(project)[-1].name[5:14])
+
+
+def test_killed_then_asked_to_stop_then_let_be_it_ends_with_the_same_model_in_one_run(
+    tmp_path: Path, uninterrupted: str
+) -> None:
     project = copy_project(tmp_path)
     killed = Command(project)
-    assert comes(lambda: any("step_00000003" in path.name for path in checkpoints(project)))
+    assert comes(lambda: any("step_00000002" in path.name for path in checkpoints(project)))
     killed.process.kill()
     assert killed.ends() == -signal.SIGKILL
-    assert digests(project) == []
+    reached = newest_step(project)
 
-    again = Command(project)
-    assert again.ends() == 0, again.said
-    assert re.search(r"goes on from step \d+", " ".join(again.said.split())) is not None
-    assert digests(project) == [uninterrupted]
-    assert mlflow_runs(project) == [("FINISHED", ALL_STEPS)]
-
-
-def test_asked_to_stop_it_is_killed_for_mlflow_and_goes_on_in_the_same_run(tmp_path: Path, uninterrupted: str) -> None:
-    project = copy_project(tmp_path)
-    stopped = Command(project, PARAMS.replace("5steps", "10min"))
-    assert comes(lambda: re.search(rf"train:.* {STEPS}\d/", stopped.said))
+    stopped = Command(project)
+    assert comes(lambda: newest_step(project) >= reached + STEPS)
     os.killpg(stopped.process.pid, signal.SIGTERM)
     assert stopped.ends() == 143, stopped.said
+    assert f"goes on from step {reached}," in " ".join(stopped.said.split())
     assert "Traceback" not in stopped.said
     ((status, steps),) = mlflow_runs(project)
     assert (status, steps) == ("KILLED", ALL_STEPS[: len(steps)])
-    newest = checkpoints(project)[-1]
-    assert len(checkpoints(project)) == 2, "that of the beginning, and that of the stop"
-    assert int(newest.name[5:14]) >= STEPS
     assert digests(project) == []
-    assert {path.name for path in project.rglob("data/**/.*") if path.is_file()} <= {".lock"}
+    assert {path.name for path in project.rglob("data/**/.*") if path.is_file()} <= {".lock"}, "no half of a file"
+    reached = newest_step(project)
+    assert f"| {reached}/" in stopped.said, "the checkpoint is of the step that was finished"
 
-    again = Command(project, PARAMS.replace("5steps", "10min"))
+    again = Command(project)
     assert again.ends() == 0, again.said
-    assert f"goes on from step {int(newest.name[5:14])}," in " ".join(again.said.split())
+    assert f"goes on from step {reached}," in " ".join(again.said.split())
     assert digests(project) == [uninterrupted]
     assert mlflow_runs(project) == [("FINISHED", ALL_STEPS)]
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_the_run_in_a_line_and_it_goes_on_when_there_is_room(
+    tmp_path: Path, uninterrupted: str
+) -> None:
+    project = copy_project(tmp_path)
+    filled = Command(project)
+    assert comes(lambda: any("step_00000002" in path.name for path in checkpoints(project)))
+    # From now on no file can grow to the size of a checkpoint, and MLflow's database not at all.
+    size = checkpoints(project)[-1].stat().st_size
+    resource.prlimit(filled.process.pid, resource.RLIMIT_FSIZE, (size - 1, resource.RLIM_INFINITY))
+    assert filled.ends() == 1, filled.said
+    assert "cannot be written (File too large); make room there and type the same command again" in filled.error
+    assert "Traceback" not in filled.said
+    assert digests(project) == []
+    reached = newest_step(project)
+
+    again = Command(project)
+    assert again.ends() == 0, again.said
+    assert f"goes on from step {reached}," in " ".join(again.said.split())
+    assert digests(project) == [uninterrupted]
+    assert mlflow_runs(project) == [("FINISHED", ALL_STEPS)]
+
+
+@pytest.mark.slow
+def test_the_same_command_typed_twice_at_once_trains_twice(tmp_path: Path, uninterrupted: str) -> None:
+    project = copy_project(tmp_path)
+    commands = [Command(project), Command(project)]
+    assert [command.ends() for command in commands] == [0, 0], [command.said for command in commands]
+    assert digests(project) == [uninterrupted] * 2
+    assert mlflow_runs(project) == [("FINISHED", ALL_STEPS)] * 2
+    assert len({path.parent for path in checkpoints(project)}) == 2
