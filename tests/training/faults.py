@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import multiprocessing
 import os
 import signal
 import stat
@@ -204,6 +205,7 @@ def strike_all(signum: int, proof: Path) -> None:
 def train_until(moment: Moment, nth: int, strike: Strike, plan: Plan, tables: Tables, path: Path, every: str) -> None:
     """Go on with a training, in a process group of its own, until it is struck at that moment."""
     os.setsid()
+    multiprocessing.set_start_method("fork", force=True)  # workers are made as in a command
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # pytest itself may run in the background
     moment(nth, strike)

@@ -201,7 +201,7 @@ def test_asked_to_stop_with_its_workers_it_stops_as_alone(
     ends = ended(train_until, faults.in_a_step, 8, strike, plan, tables, folder, "10min")
     assert (ends, proof.exists()) == (code, True)
     assert newest(folder).step == 8
-    go_on(plan, tables, folder, "10min")
+    go_on(PLANS["plain"], tables, folder, "10min")
     assert_same_bits(newest(folder), uninterrupted("plain"))
 
 

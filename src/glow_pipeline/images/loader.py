@@ -1,8 +1,10 @@
 """Batches from a table to the device."""
 
+import os
 import signal
 from collections.abc import Iterator
 from functools import cached_property
+from types import FrameType
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +17,7 @@ from glow_pipeline.images.table import ImageTable
 from glow_pipeline.share import Share
 
 UPLOAD = 4096  # images copied to the device at once
+GRACE = 10.0  # seconds that a reading process lives on
 
 
 class Batch(NamedTuple):
@@ -102,15 +105,28 @@ class Batches:
             sampler=sampler,
             num_workers=self.num_workers,
             pin_memory=self.device.type == "cuda",
-            worker_init_fn=_leave_sigterm_to_parent,
+            worker_init_fn=_outlast_signals,
         )
         for images, labels in loader:
             yield Batch(images, labels)
 
 
-def _leave_sigterm_to_parent(_worker: int) -> None:
-    """A scheduler sends SIGTERM to all processes at once; the parent ends its workers when it is ready."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+def _outlast_signals(_worker: int) -> None:
+    """Let a reading process live on a little after SIGTERM or Ctrl-C, which come to all processes at once.
+
+    The training may wait for a batch to finish its step, and torch makes an error in it of a reader that is killed.
+    """
+    if not hasattr(signal, "setitimer"):  # Windows, which has no such signals either
+        return
+
+    def leave_soon(_signum: int, _frame: FrameType | None) -> None:
+        left, _ = signal.setitimer(signal.ITIMER_REAL, GRACE)
+        if left > 0:  # the second one
+            os._exit(0)
+
+    signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, leave_soon)
 
 
 def _copied_ahead(pinned: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
