@@ -63,8 +63,8 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> N
 
 
 def at_work(process: subprocess.Popen[str]) -> list[int]:
-    """Its processes that train; torch's own helper has next to nothing to do."""
-    return [pid for pid in proc.children(process.pid) if proc.cpu_seconds(pid) > 1]
+    """Its processes that train, in their order; torch's own helper has next to nothing to do."""
+    return sorted(pid for pid in proc.children(process.pid) if proc.cpu_seconds(pid) > 1)
 
 
 def step_of(project: Path) -> int:
@@ -166,11 +166,11 @@ def test_without_new_starts_a_process_that_dies_ends_the_run(tmp_path: Path) -> 
     project = copy_project(tmp_path)
     with typed(project, f"{TWO},train.max_restarts=0") as process:
         wait_for(lambda: step_of(project) > 0, process)
-        os.kill(at_work(process)[0], signal.SIGKILL)
+        os.kill(at_work(process)[1], signal.SIGKILL)
         code, printed = told(process)
     assert code == 1
     assert printed.splitlines()[-1] == (
-        "Error: train.devices: process 0 of 2 was killed by SIGKILL (out of memory?); after train.max_restarts=0 new "
+        "Error: train.devices: process 1 of 2 was killed by SIGKILL (out of memory?); after train.max_restarts=0 new "
         "starts from the last checkpoint it is not tried again; mend what it says and type the same command again"
     )
     assert "Traceback" not in printed

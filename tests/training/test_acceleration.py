@@ -2,6 +2,7 @@ import copy
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
@@ -12,6 +13,7 @@ from torch._dynamo.utils import counters
 
 from glow_pipeline.flow import Glow, execution
 from glow_pipeline.flow.execution import Activations, Execution
+from glow_pipeline.share import Share
 from glow_pipeline.training.acceleration import Captured, Compile, accelerated
 from glow_pipeline.training.adamax import Adamax
 from glow_pipeline.training.step import TrainingStep, losses
@@ -157,6 +159,17 @@ def test_regions_are_compiled_once_a_level_however_many_steps_it_has(activations
     a_level = 2 if activations == "stored" else 3  # forward, backward and between them what is computed again
     assert compiled_regions(K=1) == 2 * a_level
     assert compiled_regions(K=4) == 2 * a_level
+
+
+def test_a_step_of_several_processes_is_no_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What they tell each other within it could not be captured. That there is a GPU is pretended."""
+    inner = new_step(jittered_glow())
+    monkeypatch.setattr(inner, "rehearse", lambda *_: None)
+    monkeypatch.setattr(inner.optimizer, "vector", SimpleNamespace(device=torch.device("cuda")))
+    monkeypatch.setattr("glow_pipeline.training.acceleration.Captured", lambda step, *_: "captured")
+    assert accelerated(inner, "auto", tuple) == "captured"
+    monkeypatch.setattr(inner, "group", SimpleNamespace(share=Share(0, 2)))
+    assert accelerated(inner, "auto", tuple) is inner
 
 
 # A graph --------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed.distributed_c10d import Store
 from torch.distributed.rendezvous import rendezvous as meet
+from tqdm import tqdm
 
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.training.group import ProcessMissingError
@@ -217,6 +218,7 @@ def _in_group(folder: Path, here: bool, worker: Callable[..., None], arguments: 
     from torch.distributed.elastic.multiprocessing.errors import record
 
     threading.Thread(target=_end_with_launcher, daemon=True).start()
+    tqdm.set_lock(threading.RLock())  # its own is one of the system's, and a killed process would leave it behind
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     # Not by torch's count of restarts: it leaves out those that another machine caused.
     begun = folder / f"begun_{os.environ['LOCAL_RANK']}"
