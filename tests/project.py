@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -60,6 +61,12 @@ def run(project: Path, pipeline: str, env: str | None = None, **runtime_params: 
     """`kedro run --pipelines <pipeline>` in this process."""
     with session(project, env, **runtime_params) as created:
         created.run(pipeline_names=[pipeline])
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
 
 
 def versions(project: Path, pattern: str) -> list[Path]:

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -16,7 +15,7 @@ import pytest
 from safetensors import safe_open
 
 from tests import proc
-from tests.project import copy_project, versions
+from tests.project import copy_project, free_port, versions
 
 pytestmark = proc.on_linux
 # 22 steps an epoch, of so little that the start of the processes is what takes time.
@@ -175,12 +174,6 @@ def test_without_new_starts_a_process_that_dies_ends_the_run(tmp_path: Path) -> 
     )
     assert "Traceback" not in printed
     assert recorded(project)[0] == ["FAILED"]
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def machines(projects: list[Path], params: str, n: int = 2) -> list[tuple[int, str]]:

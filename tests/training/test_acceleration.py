@@ -166,8 +166,8 @@ def test_a_step_of_several_processes_is_no_graph(monkeypatch: pytest.MonkeyPatch
     inner = new_step(jittered_glow())
     monkeypatch.setattr(inner, "rehearse", lambda *_: None)
     monkeypatch.setattr(inner.optimizer, "vector", SimpleNamespace(device=torch.device("cuda")))
-    monkeypatch.setattr("glow_pipeline.training.acceleration.Captured", lambda step, *_: "captured")
-    assert accelerated(inner, "auto", tuple) == "captured"
+    monkeypatch.setattr("glow_pipeline.training.acceleration.Captured", lambda *_: refuse)
+    assert accelerated(inner, "auto", tuple) is refuse
     monkeypatch.setattr(inner, "group", SimpleNamespace(share=Share(0, 2)))
     assert accelerated(inner, "auto", tuple) is inner
 

@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -18,7 +19,7 @@ from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.training.interruption import SIGNALS
 from glow_pipeline.training.processes import RANK_VARIABLES, launch, machine_rank, meeting_point, n_processes
 from tests import proc
-from tests.project import ROOT
+from tests.project import ROOT, free_port
 from tests.training import workers
 
 CPU, CUDA, MPS = (torch.device(name) for name in ("cpu", "cuda", "mps"))
@@ -173,7 +174,9 @@ def test_being_asked_to_stop_leaves_the_processes_their_time(tmp_path: Path) -> 
 @proc.on_linux
 def test_processes_end_with_a_launcher_that_is_killed(tmp_path: Path) -> None:
     """One of them sleeps, the other waits for it, and no Python runs there that could look."""
-    launcher = subprocess.Popen([sys.executable, "-m", "tests.training.workers", str(tmp_path)], cwd=ROOT)
+    launcher = subprocess.Popen(
+        [sys.executable, "-m", "tests.training.workers", "waiting", str(tmp_path), "0"], cwd=ROOT
+    )
     try:
         assert wait_for(lambda: all((tmp_path / f"starts_{rank}").exists() for rank in range(2)))
         pids = [int(each[0][0]) for each in starts(tmp_path)]
@@ -183,3 +186,57 @@ def test_processes_end_with_a_launcher_that_is_killed(tmp_path: Path) -> None:
         launcher.kill()
         launcher.wait()
     assert wait_for(lambda: not any(map(proc.alive, pids)), seconds=10)
+
+
+def on_two_machines(worker: str, folder: Path) -> list[tuple[int, str]]:
+    """How a launcher ended on each of two machines, which here are one, and the last line that it printed."""
+    command = [sys.executable, "-m", "tests.training.workers", worker, str(folder), str(free_port())]
+    launchers = [
+        subprocess.Popen(
+            command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env={**os.environ, "NODE_RANK": str(rank)}
+        )
+        for rank in range(2)
+    ]
+    try:
+        printed = [launcher.communicate(timeout=200)[1] for launcher in launchers]
+    finally:
+        for launcher in launchers:
+            launcher.kill()
+    return [
+        (launcher.returncode, (lines.splitlines() or [""])[-1])
+        for launcher, lines in zip(launchers, printed, strict=True)
+    ]
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_on_one_machine_is_started_again_on_all(tmp_path: Path) -> None:
+    assert [code for code, _ in on_two_machines("killed_on_the_second_machine", tmp_path)] == [0, 0]
+    assert [(tmp_path / f"machine_{rank}").read_text() for rank in range(2)] == ["False True "] * 2
+
+
+@pytest.mark.slow
+def test_a_mistake_on_one_machine_ends_all_with_its_line(tmp_path: Path) -> None:
+    line = "glow_pipeline.errors.GlowPipelineError: train.some=1: should be 2"
+    assert on_two_machines("mistaken_on_the_first_machine", tmp_path) == [(1, line)] * 2
+    assert [(tmp_path / f"machine_{rank}").read_text() for rank in range(2)] == ["False "] * 2
+
+
+def test_a_meeting_point_that_is_none(bare: pytest.MonkeyPatch) -> None:
+    bare.setenv("NODE_RANK", "0")
+    for rendezvous in ("no such host.invalid:1", "127.0.0.1:port"):
+        with pytest.raises(
+            GlowPipelineError, match=rf"^train\.rendezvous={rendezvous}: no way there from this machine"
+        ):
+            launch(workers.waiting, (), per_machine=1, machines=2, rendezvous=rendezvous, max_restarts=0)
+
+
+def test_a_meeting_point_whose_port_is_taken_is_one_line(bare: pytest.MonkeyPatch) -> None:
+    bare.setenv("NODE_RANK", "0")
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        taken.listen()
+        meeting = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(
+            GlowPipelineError, match=rf"^train\.rendezvous={meeting}: the 2 machines did not meet there"
+        ):
+            launch(workers.waiting, (), per_machine=1, machines=2, rendezvous=meeting, max_restarts=0)

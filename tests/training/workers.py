@@ -68,5 +68,36 @@ def _wait_for(path: Path) -> None:
         time.sleep(0.01)
 
 
+def _here(restarted: bool, folder: Path) -> Together:
+    """Together with another machine, after writing down, by machine, that it has begun."""
+    with (folder / f"machine_{os.environ['NODE_RANK']}").open("a") as file:
+        file.write(f"{restarted} ")
+    group = Together(leads=leads_here(os.environ["NODE_RANK"] == "0"))
+    group.any(False)
+    return group
+
+
+def killed_on_the_second_machine(restarted: bool, folder: Path) -> None:
+    group = _here(restarted, folder)
+    if os.environ["NODE_RANK"] == "1" and not restarted:
+        os.kill(os.getpid(), signal.SIGKILL)
+    group.any(False)
+
+
+def mistaken_on_the_first_machine(restarted: bool, folder: Path) -> None:
+    group = _here(restarted, folder)
+    if group.leads:
+        raise GlowPipelineError("train.some=1: should be 2")
+    group.any(False)
+
+
 if __name__ == "__main__":
-    launch(waiting, (Path(sys.argv[1]),), per_machine=2, machines=1, rendezvous=None, max_restarts=3)
+    worker, written, port = sys.argv[1:]
+    launch(
+        globals()[worker],
+        (Path(written),),
+        per_machine=2 if port == "0" else 1,
+        machines=1 if port == "0" else 2,
+        rendezvous=f"127.0.0.1:{port}",
+        max_restarts=3,
+    )
