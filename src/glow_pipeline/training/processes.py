@@ -20,7 +20,7 @@ from typing import Any, cast
 
 import torch
 import torch.distributed as dist
-from torch.distributed.distributed_c10d import Store
+from torch.distributed import FileStore, PrefixStore, Store, TCPStore  # type: ignore[attr-defined]  # undeclared
 from torch.distributed.rendezvous import rendezvous as meet
 from tqdm import tqdm
 
@@ -135,8 +135,9 @@ def launch(
             raise SignalException(f"signal {signum}", signal.Signals(signum))  # the launcher hands it on
 
         meeting: dict[str, Any]
-        if here:  # They meet in a file: no port is opened to the network.
-            os.environ[NO_SERVER] = "1"
+        # The launcher's own server would listen to the network, and keep what processes said before they died.
+        os.environ[NO_SERVER] = "1"
+        if here:  # They meet in a file: no port is opened at all.
             address, meeting = "127.0.0.1", {"store_type": "file"}
             endpoint = str(Path(folder) / "rendezvous")
         else:
@@ -166,7 +167,7 @@ def launch(
             if handlers[signum] != signal.SIG_IGN:
                 signal.signal(signum, stop)
         try:
-            told = elastic_launch(config, _in_group)(Path(folder), here, worker, arguments)
+            told = elastic_launch(config, _in_group)(Path(folder), None if here else endpoint, worker, arguments)
         except SignalException as asked:
             raise SystemExit(128 + int(asked.sigval)) from None
         except ChildFailedError as failed:
@@ -194,9 +195,8 @@ def _own_address(endpoint: str) -> str:
     Raises:
         GlowPipelineError: the meeting point's name means nothing here.
     """
-    host, _, port = endpoint.rpartition(":")
     try:
-        kind, _, _, _, address = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_DGRAM)[0]
+        kind, _, _, _, address = socket.getaddrinfo(*_host_and_port(endpoint), type=socket.SOCK_DGRAM)[0]
         with socket.socket(kind, socket.SOCK_DGRAM) as to_there:
             to_there.connect(address)  # sends nothing
             return str(to_there.getsockname()[0])
@@ -207,12 +207,19 @@ def _own_address(endpoint: str) -> str:
         ) from None
 
 
-def _in_group(folder: Path, here: bool, worker: Callable[..., None], arguments: tuple[Any, ...]) -> tuple[str, Any]:
+def _host_and_port(endpoint: str) -> tuple[str, int]:
+    host, _, port = endpoint.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _in_group(
+    folder: Path, endpoint: str | None, worker: Callable[..., None], arguments: tuple[Any, ...]
+) -> tuple[str, Any]:
     """What a started process does: join the others, work, leave. A mistake of the user's is told, not tried again.
 
     Args:
         folder: of this machine's processes.
-        here: whether there are no others.
+        endpoint: where the launchers of several machines meet.
         worker, arguments: the work.
     """
     from torch.distributed.elastic.multiprocessing.errors import record
@@ -226,10 +233,10 @@ def _in_group(folder: Path, here: bool, worker: Callable[..., None], arguments: 
     begun.touch()
     if restarted and os.environ["LOCAL_RANK"] == "0":
         logger.warning("A process has died: all of them have been started again, and go on from the last checkpoint.")
-    store = _join(folder, here)
+    messages = _join(folder, endpoint)
     try:
         # `record` writes the error of a failing process where the launcher looks for it.
-        told = cast(tuple[str, Any], record(_work)(store, worker, (restarted, *arguments)))
+        told = cast(tuple[str, Any], record(_work)(messages, worker, (restarted, *arguments)))
     finally:
         dist.destroy_process_group()
     if (folder / STOPPED).exists():  # then the launcher takes no answer any more, and would have this process wait
@@ -246,35 +253,38 @@ def _end_with_launcher() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _join(folder: Path, here: bool) -> Store:
+def _join(folder: Path, endpoint: str | None) -> Store:
+    """Join torch's default process group; where its processes leave a message that outlives them."""
     processes_here = int(os.environ["LOCAL_WORLD_SIZE"])
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     torch.set_num_threads(max(1, _cores() // processes_here))
-    if here:
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    if endpoint is None:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo" if sys.platform.startswith("linux") else "lo0")
         os.environ.setdefault("NCCL_SOCKET_IFNAME", "lo")
-        meeting = (folder / f"group_{os.environ['TORCHELASTIC_RESTART_COUNT']}").as_uri()
+        group: Store = FileStore(str(folder / f"group_{os.environ['TORCHELASTIC_RESTART_COUNT']}"), size)
+        messages = group
     else:
-        meeting = "env://"
-    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    store: Store = next(meet(meeting, rank, size))[0]
-    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    dist.init_process_group(backend, store=store, rank=rank, world_size=size)
-    return store
+        group = next(meet("env://", rank, size))[0]
+        host, port = _host_and_port(endpoint)
+        messages = PrefixStore("glow_pipeline", TCPStore(host, port, is_master=False))
+    dist.init_process_group(backend, store=group, rank=rank, world_size=size)
+    return messages
 
 
-def _work(store: Store, worker: Callable[..., None], arguments: tuple[Any, ...]) -> tuple[str, Any]:
+def _work(messages: Store, worker: Callable[..., None], arguments: tuple[Any, ...]) -> tuple[str, Any]:
     try:
         worker(*arguments)
     except GlowPipelineError as error:
-        store.set(FAILED, str(error))
+        messages.set(FAILED, str(error))
         return FAILED, str(error)
     except SystemExit as stopped:
         return STOPPED, stopped.code
     except ProcessMissingError:
-        if store.check([FAILED]):  # it has left with a mistake of the user's
-            return FAILED, store.get(FAILED).decode()
+        if messages.check([FAILED]):  # it has left with a mistake of the user's
+            return FAILED, messages.get(FAILED).decode()
         time.sleep(1)  # that the launcher sees it first: its error is the one to tell
         raise
     except Exception:
