@@ -164,7 +164,7 @@ class TrainParameters(Group):
     )
     nodes: int = Field(1, ge=1, description="machines on which this command is typed, to train together")
     rendezvous: str | None = Field(
-        None, description="where these machines meet, host:port of one of them; null: MASTER_ADDR and MASTER_PORT"
+        None, description="where these machines meet, host:port of the first; null: MASTER_ADDR and MASTER_PORT"
     )
     max_restarts: int = Field(
         3, ge=0, description="how often the processes are started again, from the last checkpoint, after one died"
