@@ -13,6 +13,7 @@ from glow_pipeline.parameters import Parameters, known_names
 
 TESTS = Path(__file__).parent
 PARAMETERS = (TESTS.parent / "docs" / "parameters.md").read_text()
+TRAINING = (TESTS.parent / "docs" / "training.md").read_text()
 DATASETS = (TESTS.parent / "docs" / "datasets.md").read_text()
 GENERATIVEZOO = (
     "train sample outlier_detection dataset no_wandb out_dataset batch_size n_epochs lr hidden_channels K L "
@@ -62,6 +63,13 @@ def test_every_source_is_documented_with_its_numbers() -> None:
 
 def test_tests_that_the_documentation_names_exist() -> None:
     written = "".join(path.read_text() for path in TESTS.rglob("test_*.py"))
-    named = re.findall(r"`(test_\w+)`", DATASETS)
-    assert len(named) > 20
+    named = re.findall(r"`(test_\w+)`", DATASETS + TRAINING)
+    assert len(named) > 40
     assert [name for name in named if f"def {name}(" not in written] == []
+
+
+def test_every_fault_of_a_training_has_its_test() -> None:
+    table = TRAINING.partition("## Faults")[2].partition("\n## ")[0]
+    rows = [line for line in table.splitlines() if line.startswith("|")][2:]
+    assert len(rows) > 15
+    assert [row for row in rows if not re.search(r"\| `test_\w+`(, `test_\w+`)* \|$", row)] == []

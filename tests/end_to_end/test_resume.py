@@ -9,6 +9,7 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors import safe_open
@@ -17,7 +18,7 @@ from tests.processes import comes
 from tests.project import copy_project, run, versions
 
 EPOCHS = 8
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "model": {"K": 2, "L": 2, "hidden_channels": 8},
     "train": {"n_epochs": EPOCHS, "warmup": 0.0, "ema": 0.9, "checkpoint_every": "5steps"},
 }
