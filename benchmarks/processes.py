@@ -3,7 +3,8 @@
     python benchmarks/processes.py [--processes 2] [--rounds 3] [--params dataset=fashionmnist,ingest.classes=0]
 
 Runs `kedro run --pipelines train` in a copy of the project, by turns with one process and with several, on the same
-batches, and prints the images per second of each run's last epoch as MLflow has them.
+batches, and prints the images per second of each run's fastest epoch as MLflow has them: what else the machine does
+makes an epoch slower, never faster.
 """
 
 import argparse
@@ -25,7 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--params", default=PARAMS, help="as kedro run takes them")
     arguments = parser.parse_args()
     params = f"{arguments.params},train.n_epochs={arguments.epochs},train.resume=never"
@@ -44,12 +45,13 @@ def main() -> None:
 
 
 def images_per_second(project: Path, params: str) -> float:
-    """Of the last epoch of a training."""
+    """Of the fastest epoch of a training."""
     command = [sys.executable, "-m", "kedro", "run", "--pipelines", "train", "--params", params]
     done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         sys.exit(done.stdout + done.stderr)
-    query = "select value from metrics where key = 'images_per_second' order by timestamp desc limit 1"
+    newest = "select run_uuid from runs order by start_time desc limit 1"
+    query = f"select max(value) from metrics where key = 'images_per_second' and run_uuid = ({newest})"
     with closing(sqlite3.connect(project / "mlflow.db")) as database:
         return float(database.execute(query).fetchone()[0])
 

@@ -89,7 +89,7 @@ def recorded(project: Path) -> tuple[list[str], list[tuple[int, float]]]:
         return statuses, list(database.execute(f"select step, value from metrics {key}"))
 
 
-EPOCHS = 6
+EPOCHS = 3
 TWO = f"{TYPED},train.n_epochs={EPOCHS},train.devices=2"
 
 

@@ -116,3 +116,18 @@ def test_tracking_can_be_switched_off(tmp_path: Path) -> None:
     run(project, "train", **TINY)
     assert versions(project, "06_models/digits/glow_model.safetensors/*/*")
     assert not (project / "mlflow.db").exists()
+
+
+def test_a_machine_that_only_helps_to_train_starts_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The processes are left out; what one machine and another do before and after them is as it is."""
+    monkeypatch.setattr("glow_pipeline.job.launch", lambda *_, **__: None)
+    monkeypatch.setenv("NODE_RANK", "1")
+    machines: dict[str, Any] = {"train": {"nodes": 2, "rendezvous": "127.0.0.1:1"}}
+    helper = copy_project(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        run(helper, "train", **machines)
+    assert ended.value.code == 0
+    assert not (helper / "mlflow.db").exists()
+    assert not list((helper / "data").glob("06_models/**/*"))
+    run(helper, "ingest", **machines)
+    assert [done.info.status for done in runs(helper)] == ["FINISHED"]
