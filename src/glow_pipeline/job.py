@@ -26,7 +26,8 @@ from glow_pipeline.training.checkpoints import Checkpoint, Interval, Keeper, Tra
 from glow_pipeline.training.fit import fit
 from glow_pipeline.training.group import Alone, Group, Together
 from glow_pipeline.training.history import History
-from glow_pipeline.training.processes import launch, leads_here, n_processes
+from glow_pipeline.training.machines import n_processes
+from glow_pipeline.training.processes import launch, leads_here
 from glow_pipeline.training.state import Weights, best_weights_in
 from glow_pipeline.training.stored import ModelRecord, Provenance, TrainedGlow, build_flow, read_model
 

@@ -21,7 +21,7 @@ from glow_pipeline.images.sources.folder import check_folder
 from glow_pipeline.parameters import Parameters, parse_parameters
 from glow_pipeline.resuming import check_resume
 from glow_pipeline.search.space import extremes
-from glow_pipeline.training.processes import machine_rank, meeting_point, n_processes
+from glow_pipeline.training.machines import machine_rank, meeting_point, n_processes
 from glow_pipeline.training.stored import ModelRecord, read_record
 
 SPLITS: tuple[Split, ...] = ("train", "test")

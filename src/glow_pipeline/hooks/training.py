@@ -11,7 +11,7 @@ from kedro.pipeline import Pipeline
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.parameters import Parameters
 from glow_pipeline.resuming import Training, claim_training
-from glow_pipeline.training.processes import machine_rank
+from glow_pipeline.training.machines import machine_rank
 
 
 class TrainingHook:
