@@ -17,7 +17,13 @@ NOISE_BLOCK = 64
 
 @torch.no_grad()
 def log_probs(
-    model: Glow, batches: Batches, seed: int, *, labelled: bool = False, description: str = "score", first: int = 0
+    model: Glow,
+    batches: Batches,
+    seed: int,
+    *,
+    labelled: bool = False,
+    description: str | None = "score",
+    first: int = 0,
 ) -> Iterator[Tensor]:
     """log-probability of each image in nats, float32 (B,) on the CPU, batch by batch in the table's order.
 
@@ -29,14 +35,16 @@ def log_probs(
         batches: of one table, in its order.
         seed: of the noise.
         labelled: give a class-conditioned model the labels: log p(image | label) instead of log p(image).
-        description: beside the progress bar.
+        description: beside the progress bar; None: without one.
         first: the position of the first image, where the batches are of a part of the table.
     """
     training = model.training
     model.eval()
     try:
         with model.unchanging():
-            for images, labels in tqdm(batches, desc=description, unit="batch", delay=2, leave=False):
+            for images, labels in tqdm(
+                batches, desc=description, unit="batch", delay=2, leave=False, disable=description is None
+            ):
                 noise = _noise(images, seed, first)
                 yield model.log_prob(images, noise, labels if labelled else None).cpu()
                 first += len(images)
@@ -68,5 +76,6 @@ def mean_bits_per_dim(
     n_batches = group.share.rows(len(batches))
     rows = slice(n_batches.start * batches.batch_size, n_batches.stop * batches.batch_size)
     part = Batches(batches.table.subset(np.arange(batches.n_images)[rows]), batches.batch_size, batches.device)
-    scored = [torch.empty(0), *log_probs(model, part, seed, labelled=labelled, first=rows.start)]
-    return model.bits_per_dim(group.gather(torch.cat(scored)).double()).mean().item()
+    description = "score" if group.leads else None
+    scored = log_probs(model, part, seed, labelled=labelled, first=rows.start, description=description)
+    return model.bits_per_dim(group.gather(torch.cat([torch.empty(0), *scored])).double()).mean().item()
