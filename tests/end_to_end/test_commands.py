@@ -1,4 +1,4 @@
-"""The commands as users type them, each in its own process, one after the other on one project."""
+"""The commands as users type them, one after the other on one project; what leads up to one runs in this process."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 from nbclient import NotebookClient
 from PIL import Image
 
-from tests.project import TINY_TYPED, copy_project, files_below, kedro, versions
+from tests.project import TINY, TINY_TYPED, copy_project, files_below, kedro, run, versions
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +55,8 @@ def test_score_table_has_one_row_for_each_test_image_of_both_sets(project: Path)
 
 def test_an_older_model_scores_by_load_versions(project: Path) -> None:
     older = versions(project, "06_models/digits/glow_model.safetensors/*/*")[0].parent.name
-    again = kedro(project, "run", "--pipeline", "train", "--params", f"{TINY_TYPED},seed=1")
-    assert again.returncode == 0, again.stderr
-    assert kedro(project, "run", "--pipelines", "ood").returncode == 0
+    run(project, "train", **TINY, seed=1)
+    run(project, "ood")
     by_newest = newest_metrics(project, "08_reporting/digits/vs_textures/ood_metrics.json/*/*")
     assert kedro(project, "run", "--pipeline", "ood", "--load-versions", f"glow_model:{older}").returncode == 0
     by_older = newest_metrics(project, "08_reporting/digits/vs_textures/ood_metrics.json/*/*")
@@ -68,8 +67,7 @@ def test_an_older_model_scores_by_load_versions(project: Path) -> None:
 
 def test_interpolation_and_temperature_give_moving_pictures(project: Path) -> None:
     for mode in ("interpolate", "vtemp"):
-        done = kedro(project, "run", "--pipeline", "sample", "--params", f"sample.mode={mode},sample.frames=5")
-        assert done.returncode == 0, done.stderr
+        run(project, "sample", sample={"mode": mode, "frames": 5})
         with Image.open(versions(project, f"07_model_output/digits/samples_{mode}.png/*/*.gif")[-1]) as movie:
             assert getattr(movie, "n_frames", 1) == 8  # five there, three back
         assert versions(project, f"07_model_output/digits/samples_{mode}.png/*/*.png")

@@ -93,6 +93,7 @@ EPOCHS = 3
 TWO = f"{TYPED},train.n_epochs={EPOCHS},train.devices=2"
 
 
+@pytest.mark.slow
 def test_one_of_two_processes_is_killed_and_the_training_goes_on(tmp_path: Path) -> None:
     killed_in_the_middle(copy_project(tmp_path))
 
