@@ -206,6 +206,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
     server.kill()
 
 
+@pytest.mark.slow
 def test_a_killed_server_gets_everything_once_when_it_is_back(server: MlflowServer) -> None:
     client = mlflow.MlflowClient(server.address)
     run = RunAddress(server.address, client.create_run("0").info.run_id)
@@ -234,6 +235,7 @@ def test_a_killed_server_gets_everything_once_when_it_is_back(server: MlflowServ
         assert [step for step, _ in server.points(run.run_id, key)] == [10, 20, 30, 40, 50]
 
 
+@pytest.mark.slow
 def test_a_child_run_lies_below_its_parent_in_the_same_experiment(server: MlflowServer) -> None:
     client = mlflow.MlflowClient(server.address)
     parent = RunAddress(server.address, client.create_run(client.create_experiment("other")).info.run_id)

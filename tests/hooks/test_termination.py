@@ -86,6 +86,7 @@ def test_a_run_has_its_handlers_for_its_time(
     assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_real_command_with_130_and_its_run_as_killed(tmp_path: Path) -> None:
     project = copy_project(tmp_path)
     process = subprocess.Popen(

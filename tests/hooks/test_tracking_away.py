@@ -19,6 +19,7 @@ def point_to(project: Path, address: str) -> None:
     (project / "conf" / "local" / "mlflow.yml").write_text(f"tracking_uri: {address}\n")
 
 
+@pytest.mark.slow
 def test_a_run_survives_a_server_that_dies_in_its_middle(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -2,17 +2,9 @@ import pytest
 import torch
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.training.machines import RANK_VARIABLES, machine_rank, meeting_point, n_processes
+from glow_pipeline.training.machines import machine_rank, meeting_point, n_processes
 
 CPU, CUDA, MPS = (torch.device(name) for name in ("cpu", "cuda", "mps"))
-
-
-@pytest.fixture
-def bare(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """Nothing says which machine this is, or where others are."""
-    for name in (*RANK_VARIABLES, "MASTER_ADDR", "MASTER_PORT"):
-        monkeypatch.delenv(name, raising=False)
-    return monkeypatch
 
 
 def test_as_many_processes_as_asked_or_as_there_are_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
