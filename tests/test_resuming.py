@@ -7,12 +7,9 @@ import pytest
 import torch
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.job import Job
 from glow_pipeline.parameters import Parameters, known_names
 from glow_pipeline.resuming import FREE, FREE_GROUPS, Training, check_resume, claim_training, fingerprint, identity
 from glow_pipeline.training.checkpoints import Checkpoint, TrainingFolder
-from glow_pipeline.training.stored import Provenance
-from tests.conftest import MakeTable, random_images
 
 # Who adds a parameter decides: may a training go on with another value of it? If so, it belongs into FREE, else here.
 WITHIN_IDENTITY = {
@@ -271,25 +268,3 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path, what: str) -> None:
     with pytest.raises(GlowPipelineError) as refused:
         check_resume(parameters(resume=str(named)))
     assert str(named) in line_of(refused)
-
-
-# Other images ---------------------------------------------------------------------------------
-
-
-def test_other_images_under_the_same_parameters_are_refused(tmp_path: Path, make_table: MakeTable) -> None:
-    table = make_table(random_images(6), 4)
-
-    def job(theirs: dict[str, Any]) -> Job:
-        here = Job(table, table, Parameters(), Provenance(kedro_session="session", versions={}))
-        start = Checkpoint({}, {"train_table": theirs}, tmp_path / "step")
-        return here.within(Training(TrainingFolder(tmp_path), start))
-
-    same = table.record.model_dump(mode="json")
-    assert job(same).start == tmp_path / "step"
-    assert job({**same, "unreadable": {"a.png": "why"}}).start is not None, "what was left out follows from the files"
-    with pytest.raises(GlowPipelineError) as refused:
-        job({**same, "source_files": {"tiny.bin": "0" * 64}})
-    assert line_of(refused) == (
-        f"{tmp_path / 'step'}: its training began with other images than there are now (source_files changed); bring "
-        f"those back, or begin anew with train.resume=never"
-    )

@@ -26,7 +26,7 @@ from glow_pipeline.training.checkpoints import Checkpoint, Interval, Keeper, Tra
 from glow_pipeline.training.fit import fit
 from glow_pipeline.training.group import Alone, Group, Together
 from glow_pipeline.training.history import History
-from glow_pipeline.training.machines import n_processes
+from glow_pipeline.training.machines import machine_rank, n_processes
 from glow_pipeline.training.processes import launch, leads_here
 from glow_pipeline.training.state import Weights, best_weights_in
 from glow_pipeline.training.stored import ModelRecord, Provenance, TrainedGlow, build_flow, read_model
@@ -90,6 +90,7 @@ def run(job: Job, flow: Glow, on_epoch: OnEpoch | None = None) -> tuple[TrainedG
             several processes.
 
     Raises:
+        ValueError: several processes without a folder, in which the first one hands the model over.
         SystemExit: the training was asked to stop and did, or this machine only helped.
     """
     settings = job.parameters.train
@@ -97,6 +98,9 @@ def run(job: Job, flow: Glow, on_epoch: OnEpoch | None = None) -> tuple[TrainedG
     per_machine = n_processes(settings.devices, device)
     if per_machine * settings.nodes == 1:
         return _train(job, flow, Alone(), on_epoch)
+    only_helps = machine_rank(settings.nodes) > 0
+    if job.folder is None and not only_helps:
+        raise ValueError(f"{per_machine} processes here need a folder to hand the trained model over in")
     launch(
         _worker,
         (job,),
@@ -105,7 +109,7 @@ def run(job: Job, flow: Glow, on_epoch: OnEpoch | None = None) -> tuple[TrainedG
         rendezvous=settings.rendezvous,
         max_restarts=settings.max_restarts,
     )
-    if job.folder is None:
+    if job.folder is None or only_helps:
         logger.info("This machine has helped; the trained model is on the first one.")
         raise SystemExit(0)
     end = TrainingFolder(job.folder).newest()

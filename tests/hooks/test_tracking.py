@@ -31,8 +31,9 @@ def test_a_training_is_recorded_with_its_parameters_metrics_inputs_and_artifacts
     for metric in ("train_bits_per_dim", "val_bits_per_dim", "images_per_second", "test_bits_per_dim"):
         assert done.data.metrics[metric] > 0
     client = mlflow.MlflowClient()
-    (point,) = client.get_metric_history(done.info.run_id, "val_bits_per_dim")
-    assert point.step == 10  # 1,350 images in batches of 128: the last of the only epoch
+    for metric in ("val_bits_per_dim", "test_bits_per_dim"):
+        (point,) = client.get_metric_history(done.info.run_id, metric)
+        assert point.step == 10, metric  # 1,350 images in batches of 128: the last of the only epoch
     inputs = inputs_of(done)
     assert inputs["train_images"].name == "digits train 1x16x16_4bit_pad"
     assert len(inputs["train_images"].digest) == 16

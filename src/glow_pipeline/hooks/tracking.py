@@ -109,7 +109,8 @@ class TrackingHook:
                 mlflow.log_artifact(str(file), folder)
         if folder == "metrics":
             with mlflow_may_fail(f"the figures of {dataset_name}"):
-                mlflow.log_metrics({k: v for k, v in data.items() if isinstance(v, int | float)})
+                figures = {k: v for k, v in data.items() if isinstance(v, int | float)}
+                mlflow.log_metrics(figures, step=int(figures.get("steps", 0)))
 
     @hook_impl
     def after_pipeline_run(self) -> None:

@@ -92,6 +92,7 @@ def evaluate_glow(
         "best_val_bits_per_dim": record.val_bits_per_dim,
         "best_epoch": record.best_epoch,
         "epochs": record.epochs,
+        "steps": record.steps,
         "images": record.image_spec.key,
         "device": record.device,
     }

@@ -1,0 +1,117 @@
+"""One training from image tables to a trained flow."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.files import sha256
+from glow_pipeline.flow import Glow
+from glow_pipeline.images.table import ImageTable
+from glow_pipeline.job import Job, run, untrained_flow
+from glow_pipeline.parameters import Parameters
+from glow_pipeline.resuming import Training
+from glow_pipeline.training.checkpoints import Checkpoint, TrainingFolder
+from glow_pipeline.training.stored import Provenance, write_model
+from tests.conftest import MakeTable, jittered_glow, model_record, random_images
+
+MODEL = {"K": 1, "L": 2, "hidden_channels": 4, "n_bits": 4}
+TRAIN = {"n_epochs": 2, "batch_size": 8}
+
+
+@pytest.fixture
+def table(make_table: MakeTable) -> ImageTable:
+    return make_table(random_images(24), 4)
+
+
+def job(
+    table: ImageTable, folder: Path | None = None, start: Path | None = None, commit: str = "abc", **train: Any
+) -> Job:
+    parameters = Parameters.model_validate({"device": "cpu", "model": MODEL, "train": {**TRAIN, **train}})
+    provenance = Provenance(kedro_session="session", git_commit=commit, versions={"torch": "2"})
+    return Job(table, table, parameters, provenance, folder, start)
+
+
+def fresh(job: Job) -> Glow:
+    return untrained_flow(job.parameters, job.fit_images.record.spec, 3)
+
+
+def test_the_record_says_what_was_trained_on_what(table: ImageTable) -> None:
+    trained, history = run(given := job(table), fresh(given))
+    record = trained.record
+    assert (record.epochs, record.steps) == (len(history.epochs), history.steps) == (2, 6)
+    assert record.val_bits_per_dim == min(row["val_bits_per_dim"] for row in history.epochs)
+    assert record.train_table == table.record
+    assert record.flow == {**record.flow, "K": 1, "L": 2, "hidden_channels": 4, "num_classes": 3}
+    assert record.parameters["train"]["batch_size"] == 8
+    assert (record.started_from, record.resumed_from) == (None, [])
+
+
+def test_a_training_may_begin_with_the_weights_of_a_model(table: ImageTable, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    model = jittered_glow()
+    write_model(path, model_record(), model.state_dict())
+    flow = fresh(given := job(table, checkpoint=str(path)))
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(flow.state_dict()[name], tensor), name
+    trained, _ = run(given, flow)
+    assert trained.record.started_from == f"model.safetensors sha256:{sha256(path)}"
+
+
+def test_a_training_that_goes_on_names_its_checkpoint(table: ImageTable, tmp_path: Path) -> None:
+    first = job(table, tmp_path)
+    run(first, fresh(first))
+    end = TrainingFolder(tmp_path).newest()
+    assert end is not None
+    assert end.path is not None
+    more = job(table, tmp_path, end.path, n_epochs=3)
+    trained, history = run(more, fresh(more))
+    assert history.steps == 9
+    assert trained.record.resumed_from == [end.path.name]
+
+
+def test_what_else_changed_since_is_told(table: ImageTable, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    first = job(table, tmp_path)
+    run(first, fresh(first))
+    end = TrainingFolder(tmp_path).newest(with_tensors=False)
+    assert end is not None
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        run(again := job(table, tmp_path, end.path, n_epochs=3), fresh(again))
+        assert caplog.messages == []
+        run(again := job(table, tmp_path, end.path, n_epochs=3, commit="def"), fresh(again))
+    assert caplog.messages == [
+        "This training goes on with another commit def instead of abc: the bits of one that was never stopped are not "
+        "promised."
+    ]
+
+
+def test_batches_too_small_to_be_shared_are_refused(table: ImageTable) -> None:
+    given = job(table, batch_size=4, accumulate=5)
+    with pytest.raises(GlowPipelineError, match=r"^train\.batch_size=4: batches of 4 images cannot be shared by 1 "):
+        run(given, fresh(given))
+
+
+def test_several_processes_need_a_folder(table: ImageTable) -> None:
+    given = job(table, devices=2)
+    with pytest.raises(ValueError, match="2 processes here need a folder"):
+        run(given, fresh(given))
+
+
+def test_other_images_under_the_same_parameters_are_refused(table: ImageTable, tmp_path: Path) -> None:
+    def within(theirs: dict[str, Any]) -> Job:
+        start = Checkpoint({}, {"train_table": theirs}, tmp_path / "step")
+        return job(table).within(Training(TrainingFolder(tmp_path), start))
+
+    same = table.record.model_dump(mode="json")
+    assert within(same).start == tmp_path / "step"
+    assert within({**same, "unreadable": {"a.png": "why"}}).start is not None, "what was left out follows from files"
+    with pytest.raises(GlowPipelineError) as refused:
+        within({**same, "source_files": {"tiny.bin": "0" * 64}})
+    assert str(refused.value) == (
+        f"{tmp_path / 'step'}: its training began with other images than there are now (source_files changed); bring "
+        f"those back, or begin anew with train.resume=never"
+    )
