@@ -1,6 +1,5 @@
 import logging
 import math
-import pickle
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -12,12 +11,8 @@ from matplotlib.figure import Figure
 
 from glow_pipeline.metric_logger import (
     MetricLogger,
-    RunAddress,
-    current_run,
-    end_run,
-    restrain_mlflow,
-    start_child_run,
 )
+from glow_pipeline.mlflow_runs import RunAddress
 from tests.mlflow_server import MlflowServer, StubServer, serving
 
 
@@ -175,27 +170,12 @@ def test_catching_up_logs_what_the_run_lacks_and_no_step_twice(stub: StubServer,
 
 
 def test_without_a_run_everything_goes_nowhere() -> None:
-    assert mlflow.active_run() is None
-    assert current_run() is None
     figure = Figure()
     figure.savefig = None  # type: ignore[assignment, method-assign]
     with MetricLogger(None) as logger:
         logger.catch_up([({"loss": 0.0}, 1)])
         logger.log_metrics({"loss": 0.0}, 2)
         logger.log_figure(figure, "never_drawn.png")
-    assert start_child_run(None, "child", {}) is None
-    end_run(None, "FINISHED")
-
-
-def test_an_address_that_does_not_answer_is_known_in_15_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "100")
-    restrain_mlflow()
-    assert mlflow.environment_variables.MLFLOW_HTTP_REQUEST_TIMEOUT.get() == 100, "a user's own setting stays"
-    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_TIMEOUT")
-    restrain_mlflow()
-    tries = 1 + mlflow.environment_variables.MLFLOW_HTTP_REQUEST_MAX_RETRIES.get()
-    assert tries * mlflow.environment_variables.MLFLOW_HTTP_REQUEST_TIMEOUT.get() < 15
 
 
 @pytest.fixture(scope="module")
@@ -233,31 +213,3 @@ def test_a_killed_server_gets_everything_once_when_it_is_back(server: MlflowServ
             resumed.log_metrics({"loss": 3.0, "lr": 0.1}, step)
     for key in ("loss", "lr"):
         assert [step for step, _ in server.points(run.run_id, key)] == [10, 20, 30, 40, 50]
-
-
-@pytest.mark.slow
-def test_a_child_run_lies_below_its_parent_in_the_same_experiment(server: MlflowServer) -> None:
-    client = mlflow.MlflowClient(server.address)
-    parent = RunAddress(server.address, client.create_run(client.create_experiment("other")).info.run_id)
-    child = pickle.loads(pickle.dumps(start_child_run(parent, "member 1", {"seed": 1}, {"member": "1"})))
-    assert isinstance(child, RunAddress)
-    with MetricLogger(child) as logger:
-        logger.log_metrics({"loss": 1.0}, 1)
-    begun = client.get_run(child.run_id)
-    assert (begun.info.run_name, begun.info.status) == ("member 1", "RUNNING")
-    assert begun.info.experiment_id == client.get_run(parent.run_id).info.experiment_id
-    assert begun.data.params == {"seed": "1"}
-    assert begun.data.tags.items() >= {("mlflow.parentRunId", parent.run_id), ("member", "1")}
-    assert begun.data.metrics == {"loss": 1.0}
-    end_run(child, "FAILED")
-    assert client.get_run(child.run_id).info.status == "FAILED"
-
-
-def test_a_child_of_a_server_that_is_away_is_none(caplog: pytest.LogCaptureFixture) -> None:
-    nowhere = RunAddress("http://127.0.0.1:1", "a" * 32)
-    assert start_child_run(nowhere, "member 1", {}) is None
-    end_run(nowhere, "FINISHED")
-    assert [message.split(" (")[0] for message in caplog.messages] == [
-        "MLflow does not record run 'member 1'",
-        f"MLflow does not record that run {'a' * 32} is FINISHED",
-    ]

@@ -16,7 +16,8 @@ from glow_pipeline.flow.execution import Execution
 from glow_pipeline.images.loader import Batches
 from glow_pipeline.images.spec import ImageSpec
 from glow_pipeline.images.table import ImageTable, TableRecord
-from glow_pipeline.metric_logger import MetricLogger, RunAddress
+from glow_pipeline.metric_logger import MetricLogger
+from glow_pipeline.mlflow_runs import RunAddress
 from glow_pipeline.parameters import ModelParameters, Parameters
 from glow_pipeline.plots.grids import square_grid
 from glow_pipeline.randomness import generator

@@ -6,19 +6,17 @@ sent until it can. Without a run (in a test, in a script, with tracking switched
 
 import io
 import logging
-import os
-import sys
 import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Self, TypeVar
+
+from glow_pipeline.mlflow_runs import RunAddress, client_of, first_line, refused, restrain_mlflow
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,17 +25,8 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger(__name__)
 PATIENCE = 30.0  # seconds that `close` waits
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds between tries to send
-NO_TAGS: Mapping[str, str] = MappingProxyType({})
 
 _Item = TypeVar("_Item")
-
-
-@dataclass(frozen=True)
-class RunAddress:
-    """Where a run is; for another process as well."""
-
-    tracking_uri: str
-    run_id: str
 
 
 @dataclass(frozen=True)
@@ -51,78 +40,6 @@ class _Row:
 class _Picture:
     png: bytes
     file: PurePosixPath
-
-
-def current_run() -> RunAddress | None:
-    """The run that is active in this thread."""
-    if "mlflow" not in sys.modules:  # then nobody has started one, and the import would take seconds
-        return None
-    import mlflow
-
-    run = mlflow.active_run()
-    return None if run is None else RunAddress(mlflow.get_tracking_uri(), run.info.run_id)
-
-
-def start_child_run(
-    parent: RunAddress | None, name: str, params: Mapping[str, object], tags: Mapping[str, str] = NO_TAGS
-) -> RunAddress | None:
-    """A running run below `parent`, in its experiment; None without a parent, or where MLflow cannot be reached."""
-    if parent is None:
-        return None
-    child = None
-    with mlflow_may_fail(f"run {name!r}"):
-        from mlflow.entities import Param
-
-        client = _client(parent)
-        experiment = client.get_run(parent.run_id).info.experiment_id
-        run = client.create_run(experiment, run_name=name, tags={**tags, "mlflow.parentRunId": parent.run_id})
-        child = RunAddress(parent.tracking_uri, run.info.run_id)
-        client.log_batch(child.run_id, params=[Param(key, str(value)) for key, value in params.items()])
-    return child
-
-
-def end_run(run: RunAddress | None, status: str) -> None:
-    """End a run of any process as FINISHED, FAILED or KILLED."""
-    if run is not None:
-        with mlflow_may_fail(f"that run {run.run_id} is {status}"):
-            _client(run).set_terminated(run.run_id, status)
-
-
-@contextmanager
-def mlflow_may_fail(what: str) -> Iterator[None]:
-    """Warn that `what` is not recorded, and go on, where MLflow fails within this block."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        yield
-    except (MlflowException, OSError) as error:
-        LOGGER.warning("MLflow does not record %s (%s)", what, first_line(error))
-
-
-def restrain_mlflow() -> None:
-    """Fewer tries and shorter waits than MLflow's own, and no log lines from below it.
-
-    By itself MLflow tries each call eight times for up to two minutes each, which is for programs that have nothing
-    else to do. Two tries of six seconds tell in less than 15 that an address does not answer. What fails is told in
-    our own words, once.
-    """
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "6")
-    import mlflow  # noqa: F401  # sets levels itself when it is imported
-
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
-    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
-
-
-def refused(error: Exception) -> bool:
-    """Whether MLflow was reached and would say the same again. A proxy's own 404 is not MLflow's."""
-    return getattr(error, "error_code", None) in ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")
-
-
-def first_line(error: Exception) -> str:
-    """What went wrong, in one line."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 class MetricLogger:
@@ -282,15 +199,7 @@ class MetricLogger:
     @cached_property
     def _open(self) -> "tuple[MlflowClient, str]":
         assert self._run is not None, "without a run there is no thread that sends"
-        return _client(self._run), self._run.run_id
-
-
-def _client(run: RunAddress) -> "MlflowClient":
-    """A client of this run's server, whatever this process's own tracking address is."""
-    restrain_mlflow()
-    import mlflow
-
-    return mlflow.MlflowClient(run.tracking_uri)
+        return client_of(self._run), self._run.run_id
 
 
 def _now() -> int:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from glow_pipeline.hooks.tracking import TrackingHook
 from glow_pipeline.pipeline_registry import register_pipelines
 from glow_pipeline.pipelines.search import nodes
 from glow_pipeline.training.stored import read_record
@@ -92,6 +93,28 @@ def test_the_same_command_goes_on_with_its_search(searched: Path, table: pd.Data
         names = [name for (name,) in database.execute("select name from runs where name like '%search%'")]
         below = database.execute("select count(*) from tags where key='mlflow.parentRunId'").fetchone()
     assert (names, below) == (["search digits"], (5,)), "it goes on in its MLflow run"
+
+
+def test_of_commands_typed_at_once_the_first_ones_run_is_above_all_trials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = copy_project(tmp_path)
+    search(project, 1)
+    # When the second one started, the first had not yet said which its run is.
+    monkeypatch.setattr(TrackingHook, "_old_run", lambda *_: None)
+    search(project, 2)
+    with sqlite3.connect(project / "mlflow.db") as database:
+        commands = database.execute("select run_uuid from runs where name='search digits' order by start_time")
+        first, second = (run_id for (run_id,) in commands)
+        above = database.execute("select value from tags where key='mlflow.parentRunId'").fetchall()
+        database.execute("update runs set lifecycle_stage='deleted' where run_uuid=?", (first,))
+    assert above == [(first,), (first,)]
+
+    search(project, 3)
+    with sqlite3.connect(project / "mlflow.db") as database:
+        above = database.execute("select distinct value from tags where key='mlflow.parentRunId'").fetchall()
+    assert len(above) == 2, "the first run is gone, so the third trial hangs below another"
+    assert (second,) not in above
 
 
 def test_searching_and_training_in_one_command_split_once() -> None:

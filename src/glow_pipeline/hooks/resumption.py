@@ -1,29 +1,13 @@
-"""An old MLflow run that a resumed training goes on in."""
+"""What an old MLflow run is told when a resumed training goes on in it."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
-
-from glow_pipeline.metric_logger import refused
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
 OF_THIS_COMMAND = ("kedro_session", "kedro_command")  # tags that are those of the latest command
-
-
-def old_run(client: "MlflowClient", run_id: str, experiment_id: str) -> "Run | None":
-    """The run, or None if it is not there any more: deleted, or of another database or experiment."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        run = client.get_run(run_id)
-    except MlflowException as error:
-        if refused(error):
-            return None
-        raise
-    gone = run.info.lifecycle_stage == "deleted" or run.info.experiment_id != experiment_id
-    return None if gone else run
 
 
 def describe_again(

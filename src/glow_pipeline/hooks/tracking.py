@@ -19,10 +19,10 @@ from glow_pipeline.garbage import no_garbage_here
 from glow_pipeline.hooks.artifacts import artifact_files
 from glow_pipeline.hooks.new_database import make_database
 from glow_pipeline.hooks.provenance import provenance_of, user
-from glow_pipeline.hooks.resumption import describe_again, old_run
+from glow_pipeline.hooks.resumption import describe_again
 from glow_pipeline.hooks.termination import ExitOnSignals
 from glow_pipeline.images.table import ImageTable
-from glow_pipeline.metric_logger import first_line, mlflow_may_fail, restrain_mlflow
+from glow_pipeline.mlflow_runs import first_line, mlflow_may_fail, old_run, restrain_mlflow
 from glow_pipeline.parameters import Parameters
 from glow_pipeline.resuming import Training
 from glow_pipeline.training.stored import Provenance, TrainedGlow

@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from glow_pipeline.images.image_set import ImageSet
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.job import Job, run, untrained_flow
-from glow_pipeline.metric_logger import MetricLogger, RunAddress, current_run, end_run, start_child_run
+from glow_pipeline.metric_logger import MetricLogger
+from glow_pipeline.mlflow_runs import RunAddress, current_run, end_run, sibling, start_child_run
 from glow_pipeline.parameters import Parameters
 from glow_pipeline.plots.trials import search_history
 from glow_pipeline.resuming import claim_training
@@ -37,11 +38,9 @@ def run_search(
 ) -> pd.DataFrame:
     """Run trials until enough have finished; one row a trial, those of earlier commands and other machines too."""
     from glow_pipeline.search.results import trials_table  # here, because Optuna takes a third of a second
-    from glow_pipeline.search.study import MLFLOW_RUN, mlflow_run_of, run_trials
+    from glow_pipeline.search.study import run_trials
 
-    parent = current_run()
-    if parent is not None and mlflow_run_of(search_study) != parent.run_id:
-        search_study.set_user_attr(MLFLOW_RUN, parent.run_id)
+    parent = _parent(search_study)
 
     def objective(trial: "Trial", proposed: Parameters, on_epoch: Callable[[int, float], bool]) -> float:
         with _trial_run(parent, trial, search_study.study_name) as mlflow_run:
@@ -100,6 +99,20 @@ def plot_search(search_results: pd.DataFrame, image_set: ImageSet) -> Figure:
     return search_history(
         search_results["state"].tolist(), search_results["val_bits_per_dim"].tolist(), f"search on {image_set.key}"
     )
+
+
+def _parent(study: Any) -> RunAddress | None:
+    """The MLflow run above all trials: this command's, unless one that was typed at the same moment came first."""
+    from glow_pipeline.search.study import MLFLOW_RUN, mlflow_run_of
+
+    own = current_run()
+    if own is None:
+        return None
+    known = mlflow_run_of(study)
+    if known not in (None, own.run_id) and (first := sibling(own, known)) is not None:
+        return first
+    study.set_user_attr(MLFLOW_RUN, own.run_id)
+    return own
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from glow_pipeline.images.image_set import ImageSet
 from glow_pipeline.images.loader import Batches
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.job import EVALUATION_BATCH, Job, run, untrained_flow
-from glow_pipeline.metric_logger import current_run
+from glow_pipeline.mlflow_runs import current_run
 from glow_pipeline.parameters import IngestParameters, Parameters, TrainParameters
 from glow_pipeline.plots.curves import training_curves
 from glow_pipeline.plots.grids import labelled_grid
