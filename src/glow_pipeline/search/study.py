@@ -8,7 +8,6 @@ import hashlib
 import json
 import logging
 import math
-import os
 import threading
 import time
 import warnings
@@ -18,15 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-import sqlalchemy
 from optuna.exceptions import ExperimentalWarning, StorageInternalError, UpdateFinishedTrialError
-from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback, fail_stale_trials
+from optuna.storages import RetryHeartbeatStaleTrialCallback, fail_stale_trials
 from optuna.trial import TrialState
 
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.parameters import Parameters
 from glow_pipeline.resuming import identity
 from glow_pipeline.search.space import suggest
+from glow_pipeline.search.storage import in_one_line, open_storage
 
 logger = logging.getLogger(__name__)
 
@@ -40,17 +39,6 @@ HEARTBEAT = 10  # seconds
 GRACE = 30  # seconds of silence after which a trial was cut off
 POLL = 1.0  # seconds
 MAX_RETRIES = 10  # of one trial: it may itself be what kills the process
-OPEN_ATTEMPTS = 3
-SQLITE, SQLITE_PATIENCE = "sqlite", 60  # seconds to wait for another process that is writing
-# What it may come to when another process makes the tables at the same moment.
-TABLES_IN_THE_MAKING = (
-    sqlalchemy.exc.OperationalError,
-    sqlalchemy.exc.ProgrammingError,
-    sqlalchemy.exc.IntegrityError,
-    StorageInternalError,
-)
-URL_PARTS = ("username", "password", "host", "database")
-
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 DEPENDS_ON, MLFLOW_RUN = "depends_on", "mlflow_run_id"
 
@@ -68,10 +56,10 @@ def open_study(parameters: Parameters, project: Path) -> optuna.Study:
     depends_on = _depends_on(parameters)
     digest = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:8]
     name = parameters.search.study or f"{parameters.image_set.key}-{digest}"
-    with warnings.catch_warnings(), _one_line(parameters, ImportError, OSError):
+    with warnings.catch_warnings(), in_one_line(parameters.search.storage, ImportError, OSError):
         warnings.simplefilter("ignore", ExperimentalWarning)
         study = optuna.create_study(
-            storage=_open_storage(_address(parameters.search.storage, project)),
+            storage=open_storage(parameters.search.storage, project, HEARTBEAT, GRACE, _retry()),
             study_name=name,
             load_if_exists=True,
             pruner=_pruner(parameters),
@@ -93,7 +81,7 @@ def run_trials(study: optuna.Study, parameters: Parameters, objective: Objective
     A training that fails with an exception ends the search, and its trial is not repeated; an interrupted one is queued
     again. A training that diverges is a finished trial, of infinite bits per dimension.
     """
-    with _one_line(parameters):
+    with in_one_line(parameters.search.storage):
         while _count(study, *FINISHED) < parameters.search.n_trials:
             _queue_what_was_cut_off(study)
             if _count(study, *FINISHED, TrialState.RUNNING) < parameters.search.n_trials:
@@ -242,65 +230,3 @@ def _pruner(parameters: Parameters) -> optuna.pruners.BasePruner:
     return optuna.pruners.MedianPruner(
         n_startup_trials=parameters.search.startup_trials, n_warmup_steps=parameters.search.warmup_epochs + 1
     )
-
-
-def _address(storage: str, project: Path) -> sqlalchemy.URL:
-    """The database's address, with what it names of the environment."""
-    example = "write sqlite:///data/06_models/optuna.db or postgresql://user:$PASSWORD@host/database"
-    try:
-        typed = sqlalchemy.make_url(storage)
-    except sqlalchemy.exc.ArgumentError:
-        raise GlowPipelineError(f"search.storage={storage}: not an SQLAlchemy address; {example}") from None
-    if typed.password is not None and not str(typed.password).startswith("$"):
-        raise GlowPipelineError(
-            "search.storage: the password would be written into MLflow and models; name a variable of the environment "
-            "in its place, as in postgresql://user:$PASSWORD@host/database"
-        )
-    named = {part: os.path.expandvars(str(value)) for part in URL_PARTS if (value := getattr(typed, part)) is not None}
-    address = typed.set(**named)  # type: ignore[arg-type]
-    if address.get_backend_name() != SQLITE:
-        return address
-    if address.database in (None, "", ":memory:"):
-        raise GlowPipelineError(f"search.storage={storage}: a database in memory would forget the search; {example}")
-    return address.set(database=str(project / str(address.database)))
-
-
-def _open_storage(address: sqlalchemy.URL) -> RDBStorage:
-    sqlite = address.get_backend_name() == SQLITE
-    if sqlite:
-        Path(str(address.database)).parent.mkdir(parents=True, exist_ok=True)
-    # Optuna fills in {names} in an address.
-    url = address.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
-    for attempt in range(1, OPEN_ATTEMPTS + 1):
-        try:
-            storage = RDBStorage(
-                url,
-                engine_kwargs={"connect_args": {"timeout": SQLITE_PATIENCE}} if sqlite else {"pool_pre_ping": True},
-                heartbeat_interval=HEARTBEAT,
-                grace_period=GRACE,
-                heartbeat_stale_trial_callback=_retry(),
-            )
-            break
-        except TABLES_IN_THE_MAKING:
-            if attempt == OPEN_ATTEMPTS:
-                raise
-            time.sleep(attempt)
-    if sqlite:
-        # SQLite has no SELECT ... FOR UPDATE, on which Optuna relies when it hands out a queued trial.
-        sqlalchemy.event.listen(
-            storage.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE")
-        )
-    return storage
-
-
-@contextmanager
-def _one_line(parameters: Parameters, *others: type[Exception]) -> Iterator[None]:
-    """What is wrong with the database, without pages of traceback."""
-    caught: tuple[type[Exception], ...] = (StorageInternalError, sqlalchemy.exc.SQLAlchemyError, *others)
-    try:
-        yield
-    except caught as error:
-        line = str(error.__cause__ or error).splitlines()[0]
-        raise GlowPipelineError(
-            f"search.storage={parameters.search.storage}: {line}; mend it and type the command again"
-        ) from error

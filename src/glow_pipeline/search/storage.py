@@ -1,0 +1,101 @@
+"""The database of a study: its address, and opening it beside others that do so at the same moment."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy
+from optuna.exceptions import StorageInternalError
+from optuna.storages import RDBStorage
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from glow_pipeline.errors import GlowPipelineError
+
+OPEN_ATTEMPTS = 3
+SQLITE, SQLITE_PATIENCE = "sqlite", 60  # seconds to wait for another process that is writing
+# What it may come to when another process makes the tables at the same moment.
+TABLES_IN_THE_MAKING = (
+    sqlalchemy.exc.OperationalError,
+    sqlalchemy.exc.ProgrammingError,
+    sqlalchemy.exc.IntegrityError,
+    StorageInternalError,
+)
+URL_PARTS = ("username", "password", "host", "database")
+
+OnStale = Callable[[Study, FrozenTrial], None]
+
+
+def open_storage(storage: str, project: Path, heartbeat: int, grace: int, on_stale: OnStale) -> RDBStorage:
+    """The database; its tables are made if it has none.
+
+    Args:
+        storage: as `search.storage` has it.
+        project: folder that a SQLite file's path is relative to.
+        heartbeat: seconds between two signs of life of a running trial.
+        grace: seconds of silence after which it is stale.
+        on_stale: what happens to it then.
+
+    Raises:
+        GlowPipelineError: it is no address, or of a kind that cannot be used.
+    """
+    address = _address(storage, project)
+    sqlite = address.get_backend_name() == SQLITE
+    if sqlite:
+        Path(str(address.database)).parent.mkdir(parents=True, exist_ok=True)
+    # Optuna fills in {names} in an address.
+    url = address.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
+    for attempt in range(1, OPEN_ATTEMPTS + 1):
+        try:
+            opened = RDBStorage(
+                url,
+                engine_kwargs={"connect_args": {"timeout": SQLITE_PATIENCE}} if sqlite else {"pool_pre_ping": True},
+                heartbeat_interval=heartbeat,
+                grace_period=grace,
+                heartbeat_stale_trial_callback=on_stale,
+            )
+            break
+        except TABLES_IN_THE_MAKING:
+            if attempt == OPEN_ATTEMPTS:
+                raise
+            time.sleep(attempt)
+    if sqlite:
+        # SQLite has no SELECT ... FOR UPDATE, on which Optuna relies when it hands out a queued trial.
+        sqlalchemy.event.listen(
+            opened.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE")
+        )
+    return opened
+
+
+@contextmanager
+def in_one_line(storage: str, *others: type[Exception]) -> Iterator[None]:
+    """What is wrong with the database, without pages of traceback."""
+    caught: tuple[type[Exception], ...] = (StorageInternalError, sqlalchemy.exc.SQLAlchemyError, *others)
+    try:
+        yield
+    except caught as error:
+        line = str(error.__cause__ or error).splitlines()[0]
+        raise GlowPipelineError(f"search.storage={storage}: {line}; mend it and type the command again") from error
+
+
+def _address(storage: str, project: Path) -> sqlalchemy.URL:
+    """The database's address, with what it names of the environment."""
+    example = "write sqlite:///data/06_models/optuna.db or postgresql://user:$PASSWORD@host/database"
+    try:
+        typed = sqlalchemy.make_url(storage)
+    except sqlalchemy.exc.ArgumentError:
+        raise GlowPipelineError(f"search.storage={storage}: not an SQLAlchemy address; {example}") from None
+    if typed.password is not None and not str(typed.password).startswith("$"):
+        raise GlowPipelineError(
+            "search.storage: the password would be written into MLflow and models; name a variable of the environment "
+            "in its place, as in postgresql://user:$PASSWORD@host/database"
+        )
+    named = {part: os.path.expandvars(str(value)) for part in URL_PARTS if (value := getattr(typed, part)) is not None}
+    address = typed.set(**named)  # type: ignore[arg-type]
+    if address.get_backend_name() != SQLITE:
+        return address
+    if address.database in (None, "", ":memory:"):
+        raise GlowPipelineError(f"search.storage={storage}: a database in memory would forget the search; {example}")
+    return address.set(database=str(project / str(address.database)))
