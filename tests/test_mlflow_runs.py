@@ -2,12 +2,22 @@
 
 import pickle
 from collections.abc import Iterator
+from pathlib import Path
 
 import mlflow
 import pytest
 
+from glow_pipeline.hooks.new_database import make_database
 from glow_pipeline.metric_logger import MetricLogger
-from glow_pipeline.mlflow_runs import RunAddress, current_run, end_run, restrain_mlflow, sibling, start_child_run
+from glow_pipeline.mlflow_runs import (
+    RunAddress,
+    current_run,
+    end_run,
+    make_experiment,
+    restrain_mlflow,
+    sibling,
+    start_child_run,
+)
 from tests.mlflow_server import MlflowServer
 
 
@@ -35,6 +45,26 @@ def test_an_address_that_does_not_answer_is_known_in_15_seconds(monkeypatch: pyt
     restrain_mlflow()
     tries = 1 + mlflow.environment_variables.MLFLOW_HTTP_REQUEST_MAX_RETRIES.get()
     assert tries * mlflow.environment_variables.MLFLOW_HTTP_REQUEST_TIMEOUT.get() < 15
+
+
+def test_of_two_commands_that_make_the_experiment_at_once_neither_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_database(tmp_path / "mlflow.db")
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    try:
+        make_experiment("both", (tmp_path / "first").as_uri())
+        with monkeypatch.context() as earlier:  # the second looked before the first had made it
+            earlier.setattr(mlflow, "get_experiment_by_name", lambda name: None)
+            make_experiment("both", (tmp_path / "second").as_uri())
+        made = mlflow.get_experiment_by_name("both")
+        assert made is not None
+        assert made.artifact_location == (tmp_path / "first").as_uri()
+        with pytest.raises(mlflow.exceptions.MlflowException, match="name"):
+            make_experiment("", (tmp_path / "third").as_uri())
+    finally:
+        mlflow.set_tracking_uri(before)
 
 
 @pytest.mark.slow

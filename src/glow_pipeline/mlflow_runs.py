@@ -35,6 +35,18 @@ def current_run() -> RunAddress | None:
     return None if run is None else RunAddress(mlflow.get_tracking_uri(), run.info.run_id)
 
 
+def make_experiment(name: str, artifacts: str) -> None:
+    """Have an experiment of this name, its artifacts at the address `artifacts`; one that is there stays as it is."""
+    import mlflow
+
+    if mlflow.get_experiment_by_name(name) is None:
+        try:
+            mlflow.create_experiment(name, artifact_location=artifacts)
+        except mlflow.exceptions.MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":  # a command typed at the same moment was faster
+                raise
+
+
 def start_child_run(
     parent: RunAddress | None, name: str, params: Mapping[str, object], tags: Mapping[str, str] = NO_TAGS
 ) -> RunAddress | None:

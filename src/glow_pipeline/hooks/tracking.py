@@ -22,7 +22,7 @@ from glow_pipeline.hooks.provenance import provenance_of, user
 from glow_pipeline.hooks.resumption import describe_again
 from glow_pipeline.hooks.termination import ExitOnSignals
 from glow_pipeline.images.table import ImageTable
-from glow_pipeline.mlflow_runs import first_line, mlflow_may_fail, old_run, restrain_mlflow
+from glow_pipeline.mlflow_runs import first_line, make_experiment, mlflow_may_fail, old_run, restrain_mlflow
 from glow_pipeline.parameters import Parameters
 from glow_pipeline.resuming import Training
 from glow_pipeline.training.stored import Provenance, TrainedGlow
@@ -142,9 +142,7 @@ class TrackingHook:
             if uri.startswith(SQLITE):
                 make_database(Path(uri.removeprefix(SQLITE)))
             mlflow.set_tracking_uri(uri)
-            if mlflow.get_experiment_by_name(self._config.experiment) is None:
-                artifacts = (self._project / self._config.artifacts).as_uri()
-                mlflow.create_experiment(self._config.experiment, artifact_location=artifacts)
+            make_experiment(self._config.experiment, (self._project / self._config.artifacts).as_uri())
             experiment = mlflow.set_experiment(self._config.experiment).experiment_id
             client = mlflow.MlflowClient()
             old = self._old_run(client, experiment)
