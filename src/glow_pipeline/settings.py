@@ -18,12 +18,15 @@ with no_garbage_here():  # torch and matplotlib come with these
         TrainingHook,
     )
     from glow_pipeline.parameters import parse_parameters
+    from glow_pipeline.sessions import OwnTimestamp
 
 # Since Kedro 1.7 `--pipeline train` works but warns; many have it in their fingers.
 warnings.filterwarnings("ignore", message="Option '--pipeline' is deprecated")
 
 # Kedro calls hooks in the reverse of this order, but the checks say `tryfirst` where they must be first.
 HOOKS = (ClosingHook(), TrackingHook(), SearchingHook(), TrainingHook(), ImagesHook(), EarlyChecksHook())
+
+SESSION_STORE_CLASS = OwnTimestamp
 
 
 class ConfigLoader(OmegaConfigLoader):
