@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.images.decoding import Prepared, decode_and_prepare
 from glow_pipeline.images.image_set import ImageSet
 from glow_pipeline.images.preparation import prepare
 from glow_pipeline.images.registry import source_of
 from glow_pipeline.images.source import ArraySplit, EncodedSplit, Split
 from glow_pipeline.images.spec import ImageSpec
 from glow_pipeline.images.table import IMAGES, LABELS, NAMES, RECORD, OnUnreadable, TableOrigin, TableRecord
+from glow_pipeline.images.workers import Prepared, decode_and_prepare
 
 # A folder in which nothing can be read is told after so many files, not after all of them.
 UNREADABLE_AT_MOST = 100

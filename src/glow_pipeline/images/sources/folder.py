@@ -22,9 +22,9 @@ from tqdm import tqdm
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.files import sha256
 from glow_pipeline.images.archives import FilesOnDisk, Names, printable
-from glow_pipeline.images.decoding import usable_cores
 from glow_pipeline.images.image_set import ImageSet
 from glow_pipeline.images.source import EncodedSplit, Source, SourceFile, Split
+from glow_pipeline.images.workers import usable_cores
 from glow_pipeline.randomness import generator
 
 BLOCK = 4096

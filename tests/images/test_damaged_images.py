@@ -1,0 +1,141 @@
+"""Image files that cannot be used."""
+
+import logging
+import random
+import struct
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, features
+
+from glow_pipeline.images import decoding
+from glow_pipeline.images.decoding import UnreadableImageError, decode
+from tests.images.pictures import SIZE, encoded, noise, png_of
+
+PHOTO = encoded(noise(64, 64, 3), "PNG")
+JPEG = encoded(noise(64, 64, 3), "JPEG")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        pytest.param(b"", "empty file", id="empty"),
+        pytest.param(b"These are notes.\nNo picture.\n", "not an image", id="text"),
+        pytest.param(b"\0" * 1000, "not an image", id="zeros"),
+        pytest.param(PHOTO[:7], "not an image", id="half_a_signature"),
+        pytest.param(PHOTO[:30], "not an image", id="half_a_png_header"),
+        pytest.param(PHOTO[: len(PHOTO) // 2], "damaged", id="half_a_png"),
+        pytest.param(JPEG[: len(JPEG) // 2], "damaged", id="half_a_jpeg"),
+        pytest.param(png_of(50_000, 50_000, 8, 2, b""), "pixels", id="bomb"),
+        pytest.param(png_of(10_000, 10_000, 8, 2, b""), "pixels", id="bomb_that_pillow_lets_pass"),
+        pytest.param(b"BM" + bytes(60), "not an image|damaged", id="bmp_of_zeros"),
+        pytest.param(b"P5 1000000 1000000 255\n", "pixels", id="pgm_bomb"),
+    ],
+)
+def test_what_is_no_picture_is_told_in_a_few_words(content: bytes, reason: str) -> None:
+    with pytest.raises(UnreadableImageError, match=reason) as told:
+        decode(content)
+    assert_short(told.value)
+
+
+def assert_short(told: UnreadableImageError) -> None:
+    assert str(told).isprintable()
+    assert 0 < len(str(told)) < 130
+
+
+def test_more_pixels_than_allowed_are_refused_before_they_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 143)
+    assert decode(encoded(noise(11, 13), "PNG")).shape == (1, 11, 13)
+    with pytest.raises(UnreadableImageError, match=r"^12x12 pixels; allowed are 143$"):
+        decode(encoded(noise(12, 12), "PNG"))
+
+
+def test_a_picture_of_a_kind_that_is_not_offered_is_not_even_tried() -> None:
+    """PostScript would be handed to Ghostscript, and decoders of rare kinds fail in ways of their own."""
+    kinds = ["EPS", "DDS", *(["AVIF"] if features.check("avif") else [])]
+    for kind in kinds:
+        with pytest.raises(UnreadableImageError, match=r"^not an image, or of an unknown kind$"):
+            decode(encoded(noise(16, 16, 3), kind))
+
+
+def fuzzed() -> list[bytes]:
+    """Small files of every kind and mode."""
+    colours = Image.fromarray(noise(*SIZE, 4), "RGBA")
+    files = [
+        encoded(colours.convert("RGB").convert(mode), kind)
+        for kind, modes in {
+            "PNG": ["1", "L", "LA", "P", "RGB", "RGBA"],
+            "JPEG": ["L", "RGB", "CMYK", "YCbCr"],
+            "BMP": ["1", "L", "P", "RGB", "RGBA"],
+            "GIF": ["L", "P"],
+            "TIFF": ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "I", "F"],
+            "WEBP": ["RGB", "RGBA"],
+            "PPM": ["1", "L", "RGB"],
+        }.items()
+        for mode in modes
+    ]
+    files += [encoded(colours.convert("RGB"), "TIFF", compression=name) for name in ("tiff_lzw", "tiff_adobe_deflate")]
+    files.append(encoded(Image.fromarray(noise(*SIZE).astype(np.uint16) * 255), "PNG"))
+    for kind in ("GIF", "WEBP", "PNG"):
+        files.append(encoded(colours, kind, save_all=True, append_images=[colours.rotate(90), colours.rotate(180)]))
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "a picture"
+    exif.get_ifd(0x8769)[0x9003] = "2020:01:01 00:00:00"
+    files += [encoded(colours.convert("RGB"), kind, exif=exif) for kind in ("JPEG", "PNG", "WEBP", "TIFF")]
+    return files
+
+
+def damaged(content: bytes, chance: random.Random) -> bytes:
+    """Cut off, or with some bytes changed or lost; more often in the header, where it does most."""
+    content_ = bytearray(content)
+    how = chance.random()
+    if how < 0.25:
+        return bytes(content_[: chance.randrange(len(content_))])
+    for _ in range(chance.choice([1, 1, 2, 4, 16])):
+        position = chance.randrange(len(content_) if chance.random() < 0.5 else min(len(content_), 80))
+        content_[position] = chance.choice([0, 255, chance.randrange(256), content_[position] ^ 1])
+    if how > 0.9:
+        start = chance.randrange(len(content_))
+        del content_[start : start + chance.randrange(8)]
+    return bytes(content_)
+
+
+def test_damaged_files_are_decoded_or_refused_and_nothing_else_happens(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    files, chance = fuzzed(), random.Random(0)
+    refused = 0
+    with warnings.catch_warnings(), caplog.at_level(logging.WARNING):
+        warnings.simplefilter("error")
+        for index in range(1500):
+            try:
+                image = decode(damaged(files[index % len(files)], chance))
+            except UnreadableImageError as told:
+                assert_short(told)
+                refused += 1
+            else:
+                assert image.dtype == torch.uint8
+                assert image.shape[0] in (1, 3)
+                assert image.numel()
+    assert 400 < refused < 1400
+    assert caplog.records == []
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_damaged_tiff_of_which_pillow_talks_says_so_only_in_its_reason(caplog: pytest.LogCaptureFixture) -> None:
+    content = bytearray(encoded(noise(*SIZE, 3), "TIFF"))
+    at = content.index(struct.pack("<HHI", 277, 3, 1))  # SamplesPerPixel, a short, one of them
+    content[at + 8 : at + 10] = struct.pack("<H", 1027)
+    with pytest.raises(UnreadableImageError):
+        decode(bytes(content))
+    assert caplog.records == []
+
+
+def test_decoding_leaves_the_warnings_of_others_alone() -> None:
+    before = list(warnings.filters)
+    decode(PHOTO)
+    with pytest.raises(UnreadableImageError):
+        decode(PHOTO[:50])
+    assert warnings.filters == before
