@@ -1,0 +1,108 @@
+"""Tables that are planned from images in memory and from folders of pictures."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.files import written_whole
+from glow_pipeline.images.decoding import UnreadableImageError
+from glow_pipeline.images.image_set import ImageSet
+from glow_pipeline.images.planned_table import PlannedTable
+from glow_pipeline.images.preparation import prepare
+from glow_pipeline.images.source import EncodedSplit
+from glow_pipeline.images.spec import ImageSpec
+from glow_pipeline.images.table import OnUnreadable, TableOrigin
+
+SPEC = ImageSpec(channels=1, height=4, width=6, n_bits=3, fit="resize")
+
+
+def one_line(plan: PlannedTable, folder: Path) -> str:
+    """What a user is told instead of getting a table, of which nothing is left."""
+    with pytest.raises(GlowPipelineError) as told, written_whole(folder) as temporary:
+        plan.write(temporary)
+    assert str(told.value).isprintable()
+    assert not folder.exists()
+    assert [file for file in folder.parent.iterdir() if file.name.startswith(".")] == []
+    return str(told.value)
+
+
+def png(pixels: NDArray[np.uint8]) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def pixels(index: int) -> NDArray[np.uint8]:
+    """Images of many sizes, grey and coloured."""
+    channels = (3,) if index % 2 else ()
+    shape = (3 + index % 5, 2 + index % 7, *channels)
+    return np.random.default_rng(index).integers(0, 256, shape, dtype=np.uint8)
+
+
+def as_prepared(rows: list[int], spec: ImageSpec = SPEC) -> Tensor:
+    images = [torch.from_numpy(np.atleast_3d(pixels(row))).permute(2, 0, 1)[None] for row in rows]
+    return torch.cat([prepare(image, spec) for image in images])
+
+
+def picture_folder(folder: Path, count: int, unreadable: tuple[int, ...] = ()) -> ImageSet:
+    """Two classes, of which the first has one more image if the number is odd."""
+    half = (count + 1) // 2
+    for index in range(count):
+        file = folder / ("a" if index < half else "b") / f"{index:04}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"no picture" if index in unreadable else png(pixels(index)))
+    return ImageSet.of_folder(str(folder), str(folder), 10.0, 0)
+
+
+class Calls(list[int]):
+    """What was asked for."""
+
+
+@dataclass
+class Levels:
+    """Image i is of level 32 * (i % 8), but those beyond `readable` cannot be read."""
+
+    readable: range
+    calls: Calls
+
+    def __call__(self, index: int) -> bytes:
+        self.calls.append(index)
+        if index not in self.readable:
+            raise UnreadableImageError("gone")
+        return png(np.full((2, 2), 32 * (index % 8), dtype=np.uint8))
+
+    def name(self, index: int) -> str:
+        return f"n{index}"
+
+
+class InMemory(NamedTuple):
+    plan: PlannedTable
+    calls: Calls
+
+
+def in_memory(
+    count: int, readable: range, on_unreadable: OnUnreadable, own_validation: int = 0, n_classes: int = 5
+) -> InMemory:
+    """A plan that reads from nowhere; labels are 0, 1, ..., n_classes - 1, 0, ..."""
+    origin = TableOrigin(
+        image_set=ImageSet.of("levels"),
+        split="train",
+        spec=ImageSpec(channels=1, height=2, width=2, n_bits=8, fit="resize"),
+        source_files={},
+        on_unreadable=on_unreadable,
+        made_with={},
+    )
+    calls = Calls()
+    labels = np.arange(count) % n_classes
+    return InMemory(
+        PlannedTable(origin, n_classes, lambda: EncodedSplit(labels, Levels(readable, calls), own_validation)), calls
+    )

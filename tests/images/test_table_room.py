@@ -1,0 +1,172 @@
+"""The disk and the memory that writing a table takes."""
+
+import errno
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from glow_pipeline.images.image_set import ImageSet
+from glow_pipeline.images.planned_table import PlannedTable, plan_table
+from glow_pipeline.images.source import ArraySplit, EncodedSplit
+from glow_pipeline.images.table import IMAGES, LABELS, NAMES, RECORD
+from tests.conftest import MakeSource, random_images
+from tests.images.plans import (
+    SPEC,
+    in_memory,
+    one_line,
+    png,
+)
+
+
+def test_a_disk_that_is_too_small_is_told_before_an_image_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, calls = in_memory(100, range(100), "stop")
+    needed = 100 * (4 + 8)  # four bytes an image, and its label
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=needed - 1))
+    told = one_line(plan, tmp_path / "table")
+    assert told.startswith(f"{tmp_path}: ")
+    assert "GiB are free, and the table of levels train takes" in told
+    assert "make room" in told
+    assert calls == []
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=needed))
+    plan.write(tmp_path / "table")
+
+
+def test_room_is_asked_for_where_the_table_will_lie_and_for_its_images_alone(
+    make_source: MakeSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_source(random_images(30))
+    asked: list[Path] = []
+    usage = shutil.disk_usage(tmp_path)
+
+    def small(path: Path) -> object:
+        asked.append(path)
+        return usage._replace(free=10 * (24 + 8))
+
+    monkeypatch.setattr(shutil, "disk_usage", small)
+    (tmp_path / "tables").mkdir()
+    plan_table(ImageSet.of("tiny", [1]), "train", SPEC, tmp_path).write(tmp_path / "tables" / "table")
+    assert asked == [tmp_path / "tables"]
+    one_line(plan_table(ImageSet.of("tiny", [0, 1]), "train", SPEC, tmp_path), tmp_path / "tables" / "other")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is always full")
+@pytest.mark.parametrize("file", [IMAGES, LABELS, NAMES, RECORD])
+def test_a_disk_that_is_full_in_the_middle_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    mkdir = Path.mkdir
+
+    def with_a_full_file(path: Path, *arguments: object, **options: object) -> None:
+        mkdir(path, *arguments, **options)  # type: ignore[arg-type]
+        if path.name.endswith(".table"):
+            (path / file).symlink_to("/dev/full")
+
+    monkeypatch.setattr(Path, "mkdir", with_a_full_file)
+    told = one_line(in_memory(3000, range(3000), "stop").plan, tmp_path / "table")
+    assert told.startswith(f"{tmp_path}: the disk is full (levels train); make room")
+
+
+def test_another_error_of_the_disk_stays_what_it_is(tmp_path: Path) -> None:
+    def broken() -> Iterator[Tensor]:
+        yield random_images(2, 1, (2, 2))
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    origin = in_memory(1, range(1), "stop").plan.origin
+    with pytest.raises(OSError, match="Input/output error"):
+        PlannedTable(origin, 3, lambda: ArraySplit(np.zeros(4, dtype=np.int64), broken)).write(tmp_path / "table")
+
+
+def in_child(target: Callable[..., None], *arguments: object) -> int:
+    """What the target sends when a process of its own runs it."""
+    here, there = multiprocessing.Pipe()
+    process = multiprocessing.get_context("fork").Process(target=target, args=(*arguments, there))
+    process.start()
+    process.join(60)
+    assert process.exitcode == 0
+    assert here.poll()
+    answer: int = here.recv()
+    return answer
+
+
+def write_little(folder: Path, answer: Connection) -> None:
+    """With files of at most 16 KiB: 12 of images fit, 24 of labels do not."""
+    import resource
+
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**14, 2**14))
+    try:
+        in_memory(3000, range(3000), "stop").plan.write(folder)
+    except OSError as problem:
+        answer.send(problem.errno)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a limit of a forked process's own")
+def test_an_array_that_fits_in_part_fails_for_a_reason_that_can_be_told(tmp_path: Path) -> None:
+    """numpy's own `save` would say `3000 requested and 2032 written`, and a full disk would not be known for one."""
+    assert in_child(write_little, tmp_path / "table") == errno.EFBIG
+    assert (tmp_path / "table" / IMAGES).stat().st_size == 128 + 3000 * 4
+
+
+SIDE = 256
+
+
+def white(count: int) -> Iterator[Tensor]:
+    for start in range(0, count, 16):
+        yield torch.full((min(16, count - start), 3, SIDE, SIDE), 255, dtype=torch.uint8)
+
+
+@dataclass
+class White:
+    content: bytes
+
+    def __call__(self, index: int) -> bytes:
+        return self.content
+
+    def name(self, index: int) -> str:
+        return str(index)
+
+
+def peak() -> int:
+    """The most memory that this process ever had, in bytes."""
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def measure(kind: str, folder: Path, count: int, answer: Connection) -> None:
+    origin = in_memory(1, range(1), "stop").plan.origin
+    spec = origin.spec.model_copy(update={"channels": 3, "height": SIDE, "width": SIDE})
+    content = png(np.full((SIDE, SIDE, 3), 255, dtype=np.uint8))
+
+    def write(n: int, name: str) -> None:
+        labels = np.zeros(n, dtype=np.int64)
+        split = EncodedSplit(labels, White(content)) if kind == "files" else ArraySplit(labels, lambda: white(n))
+        PlannedTable(origin.model_copy(update={"spec": spec}), 1, lambda: split).write(folder / name)
+
+    write(40, "small")  # whatever is needed however few there are
+    before = peak()
+    write(count, "table")
+    answer.send(peak() - before)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a fork has its own peak on Linux")
+@pytest.mark.parametrize("kind", ["arrays", "files"])
+def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path, kind: str) -> None:
+    growth = in_child(measure, kind, tmp_path, 400)
+    size = (tmp_path / "table" / IMAGES).stat().st_size
+    assert size > 75 * 2**20
+    assert growth < size / 2  # all images at once would take more than `size`

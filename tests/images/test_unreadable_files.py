@@ -1,0 +1,113 @@
+"""A table of which some files cannot be read."""
+
+import logging
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from glow_pipeline.images.image_set import ImageSet
+from glow_pipeline.images.planned_table import NAMED_AT_MOST, UNREADABLE_AT_MOST, PlannedTable, plan_table
+from glow_pipeline.images.table import IMAGES, LABELS, ImageTable
+from tests.images.plans import SPEC, as_prepared, in_memory, one_line, picture_folder
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_unreadable_files_stop_the_ingest_with_their_names_and_reasons(tmp_path: Path, num_workers: int) -> None:
+    images = picture_folder(tmp_path / "pictures", 260, unreadable=(3, 200))
+    (tmp_path / "pictures" / "b" / "0259.png").write_bytes(b"")
+    told = one_line(plan_table(images, "train", SPEC, tmp_path, "stop", num_workers), tmp_path / "table")
+    assert told.startswith(f"{images.key} train: 3 unreadable files: ")
+    for name, reason in (("a/0003.png", "not an image"), ("b/0200.png", "not an image"), ("b/0259.png", "empty file")):
+        assert f"{name} ({reason}" in told
+    assert told.endswith("mend or remove them, or set ingest.on_unreadable=skip")
+
+
+def test_of_many_unreadable_files_some_are_named_and_all_are_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    images = picture_folder(tmp_path / "pictures", 30, unreadable=tuple(range(5, 20)))
+    with caplog.at_level(logging.WARNING):
+        told = one_line(plan_table(images, "train", SPEC, tmp_path), tmp_path / "table")
+    assert len(re.findall(r"\.png \(", told)) == NAMED_AT_MOST
+    assert f"15 unreadable files: {Path('a') / '0005.png'} (" in told
+    assert f"and {15 - NAMED_AT_MOST} more, listed above" in told
+    listed = [record.getMessage() for record in caplog.records]
+    assert len(listed) == 15
+    assert all(
+        f"{row:04}.png: unreadable: not an image" in line for row, line in zip(range(5, 20), listed, strict=True)
+    )
+
+
+def test_a_folder_in_which_nothing_can_be_read_is_told_before_all_of_it_was_tried(tmp_path: Path) -> None:
+    plan, calls = in_memory(10_000, range(0), "stop")
+    told = one_line(plan, tmp_path / "table")
+    assert UNREADABLE_AT_MOST <= len(calls) < 3 * UNREADABLE_AT_MOST
+    assert "unreadable files so far: n0 (gone), n1 (gone)" in told
+
+
+def test_skipping_leaves_unreadable_files_out_and_keeps_the_rest_in_step(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    images = picture_folder(tmp_path / "pictures", 9, unreadable=(0, 4, 5))
+    with caplog.at_level(logging.WARNING):
+        plan_table(images, "train", SPEC, tmp_path, "skip").write(tmp_path / "table")
+    table = ImageTable(tmp_path / "table")
+    kept = [1, 2, 3, 6, 7, 8]
+    assert torch.equal(table[:][0], as_prepared(kept))
+    assert table.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert table.names == [str(Path("a" if row < 5 else "b") / f"{row:04}.png") for row in kept]
+    assert table.record.count == len(table) == 6
+    assert list(table.record.unreadable) == [str(Path(name)) for name in ("a/0000.png", "a/0004.png", "b/0005.png")]
+    assert all("not an image" in reason for reason in table.record.unreadable.values())
+    assert len(caplog.records) == 3
+
+
+@pytest.mark.parametrize("readable", [range(5), range(995, 1000), range(0, 1000, 2), range(1), range(1000)], ids=str)
+def test_the_npy_file_has_the_shape_of_what_was_written_and_nothing_after_it(tmp_path: Path, readable: range) -> None:
+    """Though its header was written before anyone knew how many could be read."""
+    in_memory(1000, readable, "skip").plan.write(tmp_path / "table")
+    file = tmp_path / "table" / IMAGES
+    images = np.load(file, mmap_mode="r", allow_pickle=False)
+    assert images.dtype == np.uint8
+    assert images.shape == (len(readable), 1, 2, 2)
+    assert np.array_equal(images[:, 0, 1, 1], [32 * (row % 8) for row in readable])
+    assert file.stat().st_size == images.offset + images.nbytes
+    assert np.load(tmp_path / "table" / LABELS).tolist() == [row % 5 for row in readable]
+    assert ImageTable(tmp_path / "table").names == [f"n{row}" for row in readable]
+
+
+def test_skipping_goes_on_however_many_are_unreadable(tmp_path: Path) -> None:
+    plan, calls = in_memory(3 * UNREADABLE_AT_MOST, range(2), "skip")
+    plan.write(tmp_path / "table")
+    assert len(calls) == 3 * UNREADABLE_AT_MOST
+    assert len(ImageTable(tmp_path / "table").record.unreadable) == 3 * UNREADABLE_AT_MOST - 2
+
+
+def test_the_sources_own_validation_images_are_counted_among_those_that_can_be_read(tmp_path: Path) -> None:
+    in_memory(20, range(18), "skip", own_validation=5).plan.write(tmp_path / "table")
+    assert ImageTable(tmp_path / "table").record.own_validation == 3
+
+
+def test_classes_and_unreadable_files_go_together(tmp_path: Path) -> None:
+    plan, calls = in_memory(40, range(7, 40), "skip", own_validation=10)
+    origin = plan.origin.model_copy(update={"image_set": ImageSet.of("levels", [1, 3])})
+    PlannedTable(origin, 5, plan.open).write(tmp_path / "table")
+    asked = [row for row in range(40) if row % 5 in (1, 3)]
+    kept = [row for row in asked if row >= 7]
+    table = ImageTable(tmp_path / "table")
+    assert calls == asked
+    assert table.names == [f"n{row}" for row in kept]
+    assert table.labels.tolist() == [row % 5 for row in kept]
+    assert table.record.own_validation == sum(row >= 30 for row in kept)
+    assert table.record.num_classes == 5
+
+
+def test_when_nothing_can_be_read_there_is_nothing_to_skip_to(tmp_path: Path) -> None:
+    plan, calls = in_memory(300, range(0), "skip")
+    told = one_line(plan, tmp_path / "table")
+    assert told.startswith("levels train: 300 unreadable files: n0 (gone), ")
+    assert "on_unreadable" not in told  # it is set already
+    assert len(calls) == 300
