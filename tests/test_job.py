@@ -83,9 +83,13 @@ def test_what_else_changed_since_is_told(table: ImageTable, tmp_path: Path, capl
         run(again := job(table, tmp_path, end.path, n_epochs=3), fresh(again))
         assert caplog.messages == []
         run(again := job(table, tmp_path, end.path, n_epochs=3, commit="def"), fresh(again))
+        computed: dict[str, Any] = {"activations": "reversible", "compile": False, "accumulate": 2}
+        run(again := job(table, tmp_path, end.path, n_epochs=3, **computed), fresh(again))
     assert caplog.messages == [
         "This training goes on with another commit def instead of abc: the bits of one that was never stopped are not "
-        "promised."
+        "promised.",
+        "This training goes on with another train.activations reversible instead of stored, train.compile false "
+        "instead of auto, train.accumulate 2 instead of 1: the bits of one that was never stopped are not promised.",
     ]
 
 

@@ -1,5 +1,6 @@
 import logging
 import math
+import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -8,11 +9,11 @@ from pathlib import Path
 import mlflow
 import pytest
 from matplotlib.figure import Figure
+from sqlalchemy.exc import OperationalError
 
-from glow_pipeline.metric_logger import (
-    MetricLogger,
-)
-from glow_pipeline.mlflow_runs import RunAddress
+from glow_pipeline import metric_logger
+from glow_pipeline.metric_logger import MetricLogger
+from glow_pipeline.mlflow_runs import RunAddress, client_of
 from tests.mlflow_server import MlflowServer, StubServer, serving
 
 
@@ -122,6 +123,31 @@ def test_what_is_refused_for_good_is_dropped_with_one_warning(
     assert stub.steps() == [10, 40]
     assert caplog.messages == [
         "MLflow refuses metrics or figures, which are left out (INVALID_PARAMETER_VALUE: no such step)"
+    ]
+
+
+def test_a_database_that_is_locked_when_it_is_opened_gets_everything_later(
+    stub: StubServer, run: RunAddress, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow's store of a database then raises what SQLAlchemy does, as it is."""
+    opened, locked = client_of, [True]
+
+    def locked_or_open(address: RunAddress) -> mlflow.MlflowClient:
+        if locked:
+            raise OperationalError("select 1", {}, sqlite3.OperationalError("database is locked"))
+        return opened(address)
+
+    monkeypatch.setattr(metric_logger, "client_of", locked_or_open)
+    monkeypatch.setattr(metric_logger, "FIRST_PAUSE", 0.05)
+    with MetricLogger(run) as logger:
+        logger.log_metrics({"loss": 1.0}, 10)
+        until(lambda: len(caplog.messages) == 1)
+        locked.clear()
+        logger.log_metrics({"loss": 2.0}, 20)
+    assert stub.steps() == [10, 20]
+    assert caplog.messages == [
+        "MLflow cannot be reached; training goes on, metrics are kept and sent later (database is locked)",
+        "MLflow is back, and has what was kept",
     ]
 
 

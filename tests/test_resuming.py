@@ -128,10 +128,11 @@ def parameters(**train: object) -> Parameters:
     return Parameters.model_validate({"train": train})
 
 
-def begun(folder: Path, of: Parameters, step: int = 5, epochs: int = 1) -> Path:
+def begun(folder: Path, of: Parameters, step: int = 5, epochs: int = 1, resumed_from: tuple[str, ...] = ()) -> Path:
     """A training of these parameters that was cut off; its newest checkpoint."""
     history = {"steps": step, "epochs": [{"epoch": number + 1} for number in range(epochs)]}
     facts = {"history": history, "identity": identity(of), "mlflow_run_id": folder.name}
+    facts |= {"resumed_from": list(resumed_from)}
     return TrainingFolder(folder).write(Checkpoint({"weight": torch.zeros(1)}, facts), 3)
 
 
@@ -228,6 +229,49 @@ def test_a_checkpoint_or_its_folder_can_be_named_finished_or_not(tmp_path: Path)
     TrainingFolder(folder).finish()
     assert claim_training(parameters(resume=str(folder)), tmp_path / "root", "2010").start is not None
     assert not (tmp_path / "root").exists()
+
+
+def test_what_went_on_from_the_named_checkpoint_and_was_cut_off_goes_on_itself(tmp_path: Path) -> None:
+    folder = tmp_path / "anywhere"
+    named = begun(folder, parameters(), 5)
+    TrainingFolder(folder).finish()
+    before = begun(folder, parameters(), 5, resumed_from=("another",))
+    again = parameters(resume=str(named), n_epochs=200)
+    assert newest_of(again) in (named, before), "one of the same step that did not come from it is none of its own"
+    begun(folder, parameters(), 9, resumed_from=("another", named.name))
+    assert newest_of(again).name.startswith("step_000000009")
+    named.unlink()
+    check_resume(again)
+    assert newest_of(again).name.startswith("step_000000009"), "the named one was not among those that were kept"
+    longer = claim_training(parameters(n_epochs=200), tmp_path, "2010")
+    assert longer.start is None, "in another folder than that of this name, nothing is looked for"
+
+
+def newest_of(given: Parameters) -> Path:
+    training = claim_training(given, Path("nowhere"), "2010")
+    assert training.folder is not None
+    training.folder.release()
+    assert training.start is not None
+    assert training.start.path is not None
+    return training.start.path
+
+
+def test_one_that_is_made_longer_and_cut_off_has_not_ended(tmp_path: Path) -> None:
+    folder = tmp_path / fingerprint(parameters()) / "2001"
+    named = begun(folder, parameters(), 5)
+    TrainingFolder(folder).finish()
+    begun(folder, parameters(), 9, epochs=2, resumed_from=(named.name,))
+    training = claim_training(parameters(n_epochs=200), tmp_path, "2010")
+    assert folder_of(training) == folder
+    assert training.start is not None
+    assert training.start.step == 9
+
+
+def test_a_folder_that_cannot_be_written_to_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / fingerprint(parameters())).write_text("not a folder")
+    with pytest.raises(GlowPipelineError, match="cannot be written to") as refused:
+        claim_training(parameters(), tmp_path, "2010")
+    assert str(tmp_path) in line_of(refused)
 
 
 def test_one_that_another_process_trains_cannot_be_named(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from glow_pipeline.mlflow_runs import RunAddress
 from glow_pipeline.parameters import ModelParameters, Parameters
 from glow_pipeline.plots.grids import square_grid
 from glow_pipeline.randomness import generator
-from glow_pipeline.resuming import Training, identity
+from glow_pipeline.resuming import Training, identity, shown
 from glow_pipeline.sampling import draw
 from glow_pipeline.training.checkpoints import Checkpoint, Interval, Keeper, TrainingFolder, read_checkpoint
 from glow_pipeline.training.fit import fit
@@ -33,6 +33,7 @@ from glow_pipeline.training.state import Weights, best_weights_in
 from glow_pipeline.training.stored import ModelRecord, Provenance, TrainedGlow, build_flow, read_model
 
 EVALUATION_BATCH = 256
+CHANGE_LAST_BITS = ("activations", "compile", "accumulate")  # of a training that may go on with other ones
 OnEpoch = Callable[[dict[str, float], int], bool | None]
 
 logger = logging.getLogger(__name__)
@@ -207,6 +208,10 @@ def _facts(job: Job, flow: Glow, device: str, start: Checkpoint | None) -> dict[
         "train_table": job.fit_images.record.model_dump(mode="json"),
         "num_classes": flow.num_classes,
         "device": device,
+        "computed_with": {
+            **{f"train.{name}": getattr(job.parameters.train, name) for name in CHANGE_LAST_BITS},
+            "threads": torch.get_num_threads(),
+        },
         "mlflow_run_id": None if job.mlflow_run is None else job.mlflow_run.run_id,
         "provenance": job.provenance.model_dump(),
         "started_from": None if began_at is None else f"{Path(began_at).name} sha256:{sha256(Path(began_at))}",
@@ -217,13 +222,14 @@ def _facts(job: Job, flow: Glow, device: str, start: Checkpoint | None) -> dict[
 def _warn_of_changes(before: dict[str, Any], now: dict[str, Any]) -> None:
     """What else can change the bits of a training that goes on."""
 
-    def made_by(facts: dict[str, Any]) -> dict[str, str]:
+    def made_by(facts: dict[str, Any]) -> dict[str, object]:
         provenance = facts["provenance"]
         versions = {name: provenance["versions"].get(name) for name in ("python", "torch", "numpy")}
-        return {"device": facts["device"], "commit": provenance["git_commit"], **versions}
+        how = facts.get("computed_with", {})
+        return {"device": facts["device"], "commit": provenance["git_commit"], **versions, **how}
 
     was, is_ = made_by(before), made_by(now)
-    changed = [f"{name} {is_[name]} instead of {was[name]}" for name in is_ if is_[name] != was[name]]
+    changed = [f"{name} {shown(is_[name])} instead of {shown(was[name])}" for name in was if is_[name] != was[name]]
     if changed:
         logger.warning(
             "This training goes on with another %s: the bits of one that was never stopped are not promised.",

@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from glow_pipeline.mlflow_runs import RunAddress, client_of, first_line, refused, restrain_mlflow
+from glow_pipeline.mlflow_runs import RunAddress, client_of, first_line, mlflow_failures, refused, restrain_mlflow
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -146,12 +146,10 @@ class MetricLogger:
 
     def _send_all(self, waiting: deque[_Item], send: Callable[[_Item], None]) -> bool:
         """Whether nothing waits any more: all was sent or refused."""
-        from mlflow.exceptions import MlflowException
-
         while waiting and not self._given_up:
             try:
                 send(waiting[0])
-            except (MlflowException, OSError) as error:  # those of requests are OSErrors
+            except mlflow_failures() as error:
                 if not refused(error):
                     self._tell_away(error)
                     return False

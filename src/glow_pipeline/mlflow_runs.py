@@ -99,12 +99,18 @@ def sibling(run: RunAddress, run_id: str) -> RunAddress | None:
 @contextmanager
 def mlflow_may_fail(what: str) -> Iterator[None]:
     """Warn that `what` is not recorded, and go on, where MLflow fails within this block."""
-    from mlflow.exceptions import MlflowException
-
     try:
         yield
-    except (MlflowException, OSError) as error:
+    except mlflow_failures() as error:
         LOGGER.warning("MLflow does not record %s (%s)", what, first_line(error))
+
+
+def mlflow_failures() -> tuple[type[Exception], ...]:
+    """What MLflow raises where a server or a database fails it; those of requests are OSErrors."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError  # as it is, if the database cannot even be opened
+
+    return MlflowException, OSError, SQLAlchemyError
 
 
 def restrain_mlflow() -> None:
@@ -129,8 +135,11 @@ def refused(error: Exception) -> bool:
 
 
 def first_line(error: Exception) -> str:
-    """What went wrong, in one line."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    """What went wrong, in one line; of a database's failure its own words, which others are wrapped around."""
+    cause: BaseException | None = error
+    while cause is not None and not hasattr(cause, "orig"):
+        cause = cause.__cause__
+    return (str(getattr(cause, "orig", error)).splitlines() or [type(error).__name__])[0]
 
 
 def client_of(run: RunAddress) -> "MlflowClient":

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -63,10 +64,13 @@ class Training:
         return self.start.facts["mlflow_run_id"] if self.start is not None else None
 
     def discard(self) -> None:
-        """Delete its checkpoints: nobody will go on with it."""
+        """Delete its checkpoints, and what folders they leave empty: nobody will go on with it."""
         if self.folder is not None:
             self.folder.release()
-            shutil.rmtree(self.folder.path)
+            shutil.rmtree(self.folder.path, ignore_errors=True)
+            with suppress(OSError):  # others have trainings there
+                for above in self.folder.path.parents[:2]:
+                    above.rmdir()
 
 
 def identity(parameters: Parameters) -> dict[str, Any]:
@@ -165,14 +169,21 @@ def shown(value: object) -> str:
 
 
 def _named(parameters: Parameters) -> Checkpoint:
-    """The checkpoint that `train.resume` means, without its tensors; of a folder the newest whole one."""
+    """The checkpoint that `train.resume` means, without its tensors; of a folder the newest whole one.
+
+    If a command that went on from the named file was cut off, it is that one's newest: the same command, typed again,
+    loses nothing, even if the named file itself is not among those that were kept.
+    """
     path = Path(parameters.train.resume)
-    if not path.is_dir():
-        return read_checkpoint(path, with_tensors=False)
-    newest = TrainingFolder(path).newest(with_tensors=False)
-    if newest is None:
+    newest = TrainingFolder(path if path.is_dir() else path.parent).newest(with_tensors=False)
+    if newest is not None and (path.is_dir() or path == newest.path or path.name in newest.facts["resumed_from"]):
+        return newest
+    if path.is_dir():
         raise GlowPipelineError(f"train.resume={path}: no whole checkpoint is there; give the folder of a training")
-    return newest
+    try:
+        return read_checkpoint(path, with_tensors=False)
+    except GlowPipelineError as error:
+        raise GlowPipelineError(f"train.resume={error} (or auto, or never)") from error
 
 
 def _claim_named(parameters: Parameters) -> Training:

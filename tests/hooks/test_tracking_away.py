@@ -2,7 +2,9 @@
 
 import os
 import shutil
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -77,3 +79,27 @@ def test_a_server_that_is_away_at_the_start_is_one_line_at_once(tmp_path: Path) 
         run(project, "ingest")
     assert time.monotonic() - started < 15
     assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "1"
+
+
+def test_a_database_that_cannot_be_opened_is_one_line(tmp_path: Path) -> None:
+    project = copy_project(tmp_path)
+    (project / "mlflow.db").write_text("garbage")
+    with pytest.raises(click.ClickException) as refused:
+        run(project, "ingest")
+    assert refused.value.message == (
+        "mlflow.yml: tracking_uri=sqlite:///mlflow.db: no run could be started there (file is not a database); "
+        "mend the address, or set enabled: false"
+    )
+    assert versions(project, "03_primary/*/*/*/*/*") == []
+
+
+@pytest.mark.slow
+def test_a_database_that_another_process_holds_is_one_line(tmp_path: Path) -> None:
+    project = copy_project(tmp_path)
+    run(project, "ingest")
+    with closing(sqlite3.connect(project / "mlflow.db", isolation_level=None)) as other:
+        other.execute("begin exclusive")
+        with pytest.raises(
+            click.ClickException, match=r"could be started there \(database is locked\); mend the address"
+        ):
+            run(project, "ingest")

@@ -73,6 +73,19 @@ def test_it_goes_on_in_the_old_run_and_tells_what_has_changed(tmp_path: Path) ->
     assert tags["resumed.seed"] == "1"
 
 
+def test_figures_that_it_has_are_not_logged_again(tmp_path: Path) -> None:
+    """A command may have been killed between its last figures and its end."""
+    project = copy_project(tmp_path)
+    resume(project, None, "train", **TINY)
+    run_id = the_run(project).info.run_id
+    resume(project, run_id, "train", **TINY)
+    client = mlflow.MlflowClient()
+    steps = [past.step for past in client.get_metric_history(run_id, "test_bits_per_dim")]
+    assert len(steps) == 1
+    resume(project, run_id, "train", **{**TINY, "train": {"n_epochs": 2, "warmup": 0.0}})
+    assert [past.step for past in client.get_metric_history(run_id, "test_bits_per_dim")] == [*steps, 2 * steps[0]]
+
+
 def test_a_parameter_that_the_old_run_does_not_have_is_logged(tmp_path: Path) -> None:
     project = copy_project(tmp_path)
     resume(project, None)

@@ -1,7 +1,9 @@
 """What `kedro run --pipeline search` leaves, with the real configuration and tiny models."""
 
+import logging
 import shutil
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,12 @@ import pytest
 import torch
 from PIL import Image
 
+from glow_pipeline.flow import Glow
 from glow_pipeline.hooks.tracking import TrackingHook
+from glow_pipeline.job import Job
 from glow_pipeline.pipeline_registry import register_pipelines
 from glow_pipeline.pipelines.search import nodes
+from glow_pipeline.search import study
 from glow_pipeline.training.stored import read_record
 from tests.project import TINY, copy_project, run, versions
 
@@ -115,6 +120,38 @@ def test_of_commands_typed_at_once_the_first_ones_run_is_above_all_trials(
         above = database.execute("select distinct value from tags where key='mlflow.parentRunId'").fetchall()
     assert len(above) == 2, "the first run is gone, so the third trial hangs below another"
     assert (second,) not in above
+
+
+def test_no_trial_takes_the_checkpoint_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not even of one that differs in nothing but how long it is, and so in its warmup."""
+    whole: Callable[..., Any] = vars(nodes)["run"]
+    stopped: list[Path | None] = []
+
+    def stop_once(job: Job, flow: Glow, on_epoch: Callable[..., Any]) -> Any:
+        def then_stop(*epoch: Any) -> bool:
+            if not stopped:
+                stopped.append(job.folder)
+                raise SystemExit(143)
+            return bool(on_epoch(*epoch))
+
+        return whole(job, flow, then_stop)
+
+    fixed = dict.fromkeys(("train.lr", "model.K", "model.hidden_channels"))
+    given = {"ranges": {**fixed, "train.n_epochs": {"choices": [1, 2]}}, "pruner": "none"}
+    project = copy_project(tmp_path)
+    monkeypatch.setattr(nodes, "run", stop_once)
+    monkeypatch.setattr(study, "_retry", lambda: lambda *_: None)  # as after a kill, of which nobody knows yet
+    with caplog.at_level(logging.INFO), pytest.raises(SystemExit):
+        search(project, 2, **given)
+    found = search(project, 2, **given)
+    assert found["state"].tolist() == ["fail", "complete", "complete"]
+    assert not [message for message in caplog.messages if message.startswith("Cut off before")]
+    trials = project / "data/06_models/digits/checkpoints/trials"
+    (left,) = stopped
+    assert left is not None
+    assert list(trials.glob("*/*/*")) == [left], "what may still be gone on with"
 
 
 def test_searching_and_training_in_one_command_split_once() -> None:

@@ -14,7 +14,7 @@ import pytest
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.parameters import Parameters, parse_parameters
 from glow_pipeline.search import study as study_module
-from glow_pipeline.search.study import OnEpoch, mlflow_run_of, open_study, run_trials
+from glow_pipeline.search.study import OnEpoch, check_images, first_try, mlflow_run_of, open_study, run_trials
 from tests.project import ROOT
 from tests.search.helpers import RANGES, bits_of, opened, proposed, searching, states
 
@@ -137,6 +137,53 @@ def test_an_interrupted_trial_is_tried_again_at_once(tmp_path: Path, interruptio
     assert states(study) == ["FAIL", "COMPLETE", "COMPLETE"]
     first, second, third = (trial.params for trial in study.trials)
     assert first == second != third
+
+
+def test_one_that_is_interrupted_as_it_is_pruned_is_pruned(tmp_path: Path) -> None:
+    parameters = searching(3, pruner="median", startup_trials=1, warmup_epochs=0)
+    study = opened(tmp_path, parameters)
+
+    def worse_and_worse(trial: optuna.Trial, parameters: Parameters, on_epoch: OnEpoch) -> float:
+        if any(on_epoch(epoch, trial.number + 1.0) for epoch in (1, 2, 3)):
+            raise SystemExit
+        return trial.number + 1.0
+
+    with pytest.raises(SystemExit):
+        run_trials(study, parameters, worse_and_worse)
+    assert states(study) == ["COMPLETE", "PRUNED"], "none is queued again"
+    assert study.trials[1].last_step == 1
+
+
+def test_a_trial_and_its_repetitions_have_a_name_that_no_other_has(tmp_path: Path) -> None:
+    named: list[tuple[int, str]] = []
+
+    def interrupted_once(trial: optuna.Trial, parameters: Parameters, on_epoch: OnEpoch) -> float:
+        named.append((trial.number, first_try(study, trial)))
+        if len(named) in (1, 2):
+            raise KeyboardInterrupt
+        return bits_of(trial, parameters, on_epoch)
+
+    for folder in ("one", "another"):
+        study = opened(tmp_path / folder)
+        for _ in range(2 if folder == "one" else 0):
+            with pytest.raises(KeyboardInterrupt):
+                run_trials(study, searching(2), interrupted_once)
+        run_trials(study, searching(2), interrupted_once)
+    (_, first), (_, second), (_, third), *others = named
+    assert [number for number, _ in named] == [0, 1, 2, 3, 0, 1]
+    assert first == second == third
+    assert len({first, *(name for _, name in others)}) == 4
+
+
+def test_other_images_are_refused(tmp_path: Path) -> None:
+    study = opened(tmp_path)
+    images = {"source_files": {"a.png": "1"}, "split": "train"}
+    check_images(study, searching(), images)
+    check_images(opened(tmp_path), searching(), images)
+    with pytest.raises(
+        GlowPipelineError, match=r"^search\.study=digits-\w+: .* \(source_files changed\); bring those back"
+    ):
+        check_images(opened(tmp_path), searching(), {**images, "source_files": {"a.png": "2"}})
 
 
 def test_a_killed_search_finishes_and_proposes_what_it_would_have(tmp_path: Path) -> None:

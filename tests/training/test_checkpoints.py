@@ -50,7 +50,7 @@ TENSORS = {
 
 
 def at_step(step: int, value: float = 0.0) -> Checkpoint:
-    return Checkpoint({"weight": torch.full((3,), value)}, {"history": {"steps": step}})
+    return Checkpoint({"weight": torch.full((3,), value)}, {"history": {"steps": step}, "resumed_from": []})
 
 
 def steps_in(folder: TrainingFolder) -> list[int]:
@@ -266,7 +266,7 @@ def test_what_is_written_after_going_back_is_the_newest(tmp_path: Path) -> None:
 
 def test_other_files_are_left_alone(tmp_path: Path) -> None:
     folder = TrainingFolder(tmp_path)
-    others = [tmp_path / name for name in ("lock", "finished", "step_1.safetensors", "notes.txt")]
+    others = [tmp_path / name for name in ("lock", "step_1.safetensors", "notes.txt")]
     for path in others:
         path.touch()
     for step in range(3):
@@ -283,6 +283,8 @@ def test_a_finished_training_keeps_its_last_checkpoint(tmp_path: Path) -> None:
     folder.finish()
     assert TrainingFolder(tmp_path).finished
     assert steps_in(folder) == [2]
+    folder.write(at_step(3), 3)
+    assert not folder.finished, "it was made longer"
 
 
 def test_the_half_of_a_checkpoint_that_a_killed_process_left_goes_with_the_next_claim(tmp_path: Path) -> None:
@@ -409,7 +411,7 @@ def test_one_is_due_after_so_many_steps(tmp_path: Path) -> None:
             due.append(step)
             keeper.write(at_step(step))
     assert due == steps_in(keeper.folder) == [13, 16, 19]
-    assert read_checkpoint(keeper.folder.checkpoints[0]).facts == {"who": "it", "history": {"steps": 13}}
+    assert read_checkpoint(keeper.folder.checkpoints[0]).facts == {**at_step(13).facts, "who": "it"}
 
 
 def test_one_is_due_after_so_many_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,14 @@ from glow_pipeline.hooks.provenance import provenance_of, user
 from glow_pipeline.hooks.resumption import describe_again
 from glow_pipeline.hooks.termination import ExitOnSignals
 from glow_pipeline.images.table import ImageTable
-from glow_pipeline.mlflow_runs import first_line, make_experiment, mlflow_may_fail, old_run, restrain_mlflow
+from glow_pipeline.mlflow_runs import (
+    first_line,
+    make_experiment,
+    mlflow_failures,
+    mlflow_may_fail,
+    old_run,
+    restrain_mlflow,
+)
 from glow_pipeline.parameters import Parameters
 from glow_pipeline.resuming import Training
 from glow_pipeline.training.stored import Provenance, TrainedGlow
@@ -109,8 +116,7 @@ class TrackingHook:
                 mlflow.log_artifact(str(file), folder)
         if folder == "metrics":
             with mlflow_may_fail(f"the figures of {dataset_name}"):
-                figures = {k: v for k, v in data.items() if isinstance(v, int | float)}
-                mlflow.log_metrics(figures, step=int(figures.get("steps", 0)))
+                self._log_figures({k: v for k, v in data.items() if isinstance(v, int | float)})
 
     @hook_impl
     def after_pipeline_run(self) -> None:
@@ -149,7 +155,7 @@ class TrackingHook:
             # start_run itself would import IPython, a second, to find out whether this is a notebook.
             run = old or client.create_run(experiment, run_name=name, tags=tags)
             mlflow.start_run(run_id=run.info.run_id)
-        except (mlflow.exceptions.MlflowException, OSError) as error:
+        except mlflow_failures() as error:
             self._signals.restore()
             raise click.ClickException(
                 f"mlflow.yml: tracking_uri={self._config.tracking_uri}: no run could be started there "
@@ -183,6 +189,15 @@ class TrackingHook:
             with mlflow_may_fail(f"that the run is {status}"):
                 mlflow.end_run(status)
             mlflow.clear_active_model()
+
+    def _log_figures(self, figures: dict[str, float]) -> None:
+        """Once: a command that goes on in an old run may have been cut off after this."""
+        import mlflow
+
+        step, client = int(figures.get("steps", 0)), mlflow.MlflowClient()
+        assert self._run_id is not None
+        had = {k for k in figures if any(past.step == step for past in client.get_metric_history(self._run_id, k))}
+        mlflow.log_metrics({k: v for k, v in figures.items() if k not in had}, step=step)
 
     def _log_input(self, name: str, table: ImageTable) -> None:
         import mlflow

@@ -40,7 +40,7 @@ GRACE = 30  # seconds of silence after which a trial was cut off
 POLL = 1.0  # seconds
 MAX_RETRIES = 10  # of one trial: it may itself be what kills the process
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
-DEPENDS_ON, MLFLOW_RUN = "depends_on", "mlflow_run_id"
+DEPENDS_ON, IMAGES, MLFLOW_RUN = "depends_on", "images", "mlflow_run_id"
 
 
 def open_study(parameters: Parameters, project: Path) -> optuna.Study:
@@ -75,6 +75,27 @@ def open_study(parameters: Parameters, project: Path) -> optuna.Study:
     return study
 
 
+def check_images(study: optuna.Study, parameters: Parameters, images: dict[str, Any]) -> None:
+    """All trials of a study are judged by the same images.
+
+    Args:
+        images: what they are and how they were made, as JSON has it.
+
+    Raises:
+        GlowPipelineError: its earlier trials had others.
+    """
+    with in_one_line(parameters.search.storage):
+        if IMAGES not in study.user_attrs:
+            study.set_user_attr(IMAGES, images)
+        known = study.user_attrs[IMAGES]
+    changed = sorted(key for key in {*known, *images} if known.get(key) != images.get(key))
+    if changed:
+        raise GlowPipelineError(
+            f"search.study={study.study_name}: its trials were of other images than there are now "
+            f"({', '.join(changed)} changed); bring those back, or set search.study to a new name"
+        )
+
+
 def run_trials(study: optuna.Study, parameters: Parameters, objective: Objective) -> None:
     """Run trials until `search.n_trials` have finished, in this process and in all others together.
 
@@ -93,6 +114,13 @@ def run_trials(study: optuna.Study, parameters: Parameters, objective: Objective
 def mlflow_run_of(study: optuna.Study) -> str | None:
     """The MLflow run that all trials hang under: that of the first command of this search that kept one."""
     return study.user_attrs.get(MLFLOW_RUN)
+
+
+def first_try(study: optuna.Study, trial: optuna.Trial) -> str:
+    """A name for a trial and all repetitions of it, which no trial of another study has, wherever that is stored."""
+    trials = study.get_trials(deepcopy=False)
+    first = trials[trials[trial.number].system_attrs.get("failed_trial", trial.number)]
+    return f"{first.number}_{first.datetime_start:%Y-%m-%dT%H.%M.%S.%f}"
 
 
 def finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
@@ -124,8 +152,11 @@ def _run_trial(study: optuna.Study, parameters: Parameters, objective: Objective
             value = objective(trial, suggest(trial, parameters), on_epoch)
         state = TrialState.PRUNED if pruned else TrialState.COMPLETE
     except (KeyboardInterrupt, SystemExit):
-        study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
-        _retry()(study, study.trials[trial.number])
+        if pruned:  # the epoch that it was stopped after was its last one anyway
+            state = TrialState.PRUNED
+        else:
+            study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+            _retry()(study, study.trials[trial.number])
         raise
     except UpdateFinishedTrialError:
         logger.warning("trial %d: not heard of for %d s, so another process has queued it again", trial.number, GRACE)

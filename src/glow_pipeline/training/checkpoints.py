@@ -107,12 +107,19 @@ class TrainingFolder:
 
         Args:
             patience: seconds to wait for another one to let go.
+
+        Raises:
+            GlowPipelineError: the folder cannot be written to.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
         try:
+            self.path.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=patience)
         except Timeout:
             return False
+        except OSError as error:
+            raise GlowPipelineError(
+                f"{self.path}: cannot be written to ({error.strerror}); make it writable, or work in another folder"
+            ) from error
         for half in self.path.glob(f"*{UNNAMED}"):  # left by a process that was killed while it wrote
             half.unlink(missing_ok=True)
         return True
@@ -148,11 +155,13 @@ class TrainingFolder:
     def write(self, checkpoint: Checkpoint, keep: int) -> Path:
         """Write a checkpoint, and only then delete all but the newest `keep`.
 
-        Later ones than this go too: the training went on from one before them, so they are no part of it any more.
+        Later ones than this go too: the training went on from one before them, so they are no part of it any more. And
+        if it was finished before, it is not now.
         """
         path = write_checkpoint(self.path, checkpoint)
         for later in self.checkpoints[self.checkpoints.index(path) + 1 :]:
             later.unlink(missing_ok=True)
+        self._finished.unlink(missing_ok=True)
         self.keep_newest(keep)
         return path
 

@@ -38,16 +38,18 @@ def run_search(
 ) -> pd.DataFrame:
     """Run trials until enough have finished; one row a trial, those of earlier commands and other machines too."""
     from glow_pipeline.search.results import trials_table  # here, because Optuna takes a third of a second
-    from glow_pipeline.search.study import run_trials
+    from glow_pipeline.search.study import check_images, first_try, run_trials
 
+    given = Parameters.model_validate(parameters)
+    check_images(search_study, given, fit_images.record.origin.model_dump(mode="json"))
     parent = _parent(search_study)
 
     def objective(trial: "Trial", proposed: Parameters, on_epoch: Callable[[int, float], bool]) -> float:
         with _trial_run(parent, trial, search_study.study_name) as mlflow_run:
             job = Job(fit_images, val_images, proposed, provenance, mlflow_run=mlflow_run)
-            name = f"{provenance.kedro_session}_trial_{trial.number}"
+            folder = checkpoints / "trials" / first_try(search_study, trial)
             try:
-                best = train_trial(job, checkpoints / "trials", name, on_epoch)
+                best = train_trial(job, folder, provenance.kedro_session or "no_session", on_epoch)
             except torch.OutOfMemoryError:
                 logger.warning("trial %d: does not fit into the GPU's memory; counts as diverged", trial.number)
                 best = math.inf
@@ -56,27 +58,27 @@ def run_search(
                     metrics.log_metrics({"best_val_bits_per_dim": best}, 0)
             return best
 
-    run_trials(search_study, Parameters.model_validate(parameters), objective)
+    run_trials(search_study, given, objective)
     table = trials_table(search_study)
     best = table.loc[table["state"] == "complete", "val_bits_per_dim"].min()
     if math.isfinite(best):
         with MetricLogger(parent) as metrics:
-            metrics.log_metrics({"best_val_bits_per_dim": best}, len(table))
+            metrics.catch_up([({"best_val_bits_per_dim": best}, len(table))])  # once, by whichever command is first
     return table
 
 
-def train_trial(job: Job, checkpoints: Path, name: str, on_epoch: Callable[[int, float], bool]) -> float:
+def train_trial(job: Job, folder: Path, session: str, on_epoch: Callable[[int, float], bool]) -> float:
     """Do this training; the best bits per dimension of the validation images, infinite if it diverged.
 
-    A trial that was cut off before goes on from its last checkpoint, because the same parameters are the same training.
+    A trial that was cut off before goes on from its last checkpoint.
 
     Args:
         job: without a folder.
-        checkpoints: the folder of all trials' checkpoints; this trial's are deleted at its end.
-        name: of the trial.
+        folder: of the checkpoints of this trial and of its earlier tries; they are deleted at its end.
+        session: the present one.
         on_epoch: takes each epoch with its bits per dimension, and says whether to stop there.
     """
-    training = claim_training(job.parameters, checkpoints, name)
+    training = claim_training(job.parameters, folder, session)
     flow = untrained_flow(job.parameters, job.fit_images.record.spec, job.fit_images.record.num_classes)
     _, history = run(
         job.within(training),
