@@ -93,6 +93,16 @@ def complaint(raw: dict[str, Any]) -> str:
         ("ingest.eval_percentage", 0, ["ingest.eval_percentage=0", "greater than 0"]),
         ("ingest.num_workers", -1, ["ingest.num_workers=-1", "greater than or equal to 0"]),
         ("dataset", "folder", ["ingest.path=null", "dataset=folder needs", "set ingest.path"]),
+        (
+            "ingest",
+            {"path": "cats"},
+            ["ingest.path=cats", "with dataset=folder or out_dataset=folder", "ingest.path=null"],
+        ),
+        ("ingest.eval_path", "cats", ["ingest.eval_path=cats", "with dataset=folder;"]),
+        ("ood.out_path", "cats", ["ood.out_path=cats", "with out_dataset=folder;"]),
+        ("ingest.classes", "5-3", ["ingest.classes='5-3'", "0-4+7"]),
+        ("ood.out_classes", -1, ["ood.out_classes=-1", "0-4+7"]),
+        ("model.L", 10**9, ["model.L=1000000000", "less than or equal to 16"]),
         ("out_dataset", "folder", ["ood.out_path=null", "out_dataset=folder needs", "set ood.out_path"]),
         ("train.flip", True, ["train.flip=True", "digits", "train.flip=false"]),
         ("sample.mode", "vtmp", ["sample.mode='vtmp'", "'normal', 'vtemp' or 'interpolate'"]),
@@ -297,7 +307,8 @@ def test_what_is_parsed_is_what_was_given() -> None:
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_the_defaults_fit_every_source(name: str) -> None:
-    raw = {"dataset": name, "out_dataset": name, "model": {"y_condition": True}, "ingest": {"path": "images"}}
+    path = "images" if name == "folder" else None
+    raw = {"dataset": name, "out_dataset": name, "model": {"y_condition": True}, "ingest": {"path": path}}
     parsed = parse_parameters(raw)
     assert parsed.num_classes == SOURCES[name].num_classes
 

@@ -64,7 +64,7 @@ def test_a_precision_is_asked_only_of_a_training(trained: Path) -> None:
 def test_ood_before_train_says_what_to_type(tmp_path: Path) -> None:
     line = refused(copy_project(tmp_path), "ood")
     assert line == (
-        "dataset=digits: no trained model of it yet; first type `kedro run --pipeline train --params dataset=digits`"
+        "dataset=digits: no trained model of it yet; first type `kedro run --pipelines train --params dataset=digits`"
     )
 
 

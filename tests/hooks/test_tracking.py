@@ -132,3 +132,14 @@ def test_a_machine_that_only_helps_to_train_starts_no_run(tmp_path: Path, monkey
     assert not list((helper / "data").glob("06_models/**/*"))
     run(helper, "ingest", **machines)
     assert [done.info.status for done in runs(helper)] == ["FINISHED"]
+
+
+def test_a_project_that_was_moved_is_told_where_its_artifacts_go(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    project = copy_project(tmp_path)
+    run(project, "ingest")
+    assert "keeps its artifacts" not in caplog.text
+    moved = project.rename(tmp_path.with_name(f"{tmp_path.name}_moved"))
+    run(moved, "ingest")
+    assert f"keeps its artifacts in {tmp_path.as_uri()}/mlartifacts, not in {moved.as_uri()}/mlartifacts" in caplog.text

@@ -14,6 +14,7 @@ from kedro.pipeline import Pipeline
 from glow_pipeline.datasets.glow_model import GlowModelDataset
 from glow_pipeline.device import resolve_device, resolve_precision
 from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.hooks.command_line import check_load_versions, check_typed
 from glow_pipeline.images.image_set import ImageSet
 from glow_pipeline.images.registry import FOLDER, source_of
 from glow_pipeline.images.source import Split
@@ -24,6 +25,7 @@ from glow_pipeline.search.space import extremes
 from glow_pipeline.training.machines import machine_rank, meeting_point, n_processes
 from glow_pipeline.training.stored import ModelRecord, read_record
 
+NAMED_AT_MOST = 5
 SPLITS: tuple[Split, ...] = ("train", "test")
 
 
@@ -37,6 +39,7 @@ class EarlyChecksHook:
     @hook_impl(tryfirst=True)
     def after_context_created(self, context: KedroContext) -> None:
         try:
+            check_typed(context)
             parse_parameters(context.config_loader["parameters"])
         except GlowPipelineError as error:
             raise click.ClickException(str(error)) from None
@@ -45,6 +48,7 @@ class EarlyChecksHook:
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
         parameters = Parameters.model_validate(catalog.load("parameters"))
         try:
+            check_load_versions(run_params["load_versions"], pipeline)
             device = resolve_device(parameters.device)
             for training in _trainings(parameters, pipeline):
                 resolve_precision(training.train.precision, device)
@@ -61,7 +65,7 @@ class EarlyChecksHook:
                 _check_within_reach(parameters.out_image_set, ["test"], raw, "ood.out_path", "ood.out_path")
             if "glow_model" in pipeline.inputs():
                 dataset = cast(GlowModelDataset, catalog["glow_model"])
-                _check_stored_model(dataset, parameters, run_params["runtime_params"])
+                _check_stored_model(dataset, parameters, run_params)
             if "samples" in pipeline.all_outputs() and "glow_model" not in pipeline.inputs():
                 _check_class(parameters, parameters.model.y_condition, parameters.num_classes)
         except GlowPipelineError as error:
@@ -131,17 +135,17 @@ def _check_within_reach(image_set: ImageSet, splits: list[Split], raw: Path, pat
         )
 
 
-def _check_stored_model(dataset: GlowModelDataset, parameters: Parameters, runtime_params: dict[str, Any]) -> None:
+def _check_stored_model(dataset: GlowModelDataset, parameters: Parameters, run_params: dict[str, Any]) -> None:
     """A stored model is there, is this dataset's, and no parameter that was typed contradicts it."""
     if not dataset.exists():
-        raise GlowPipelineError(_no_model(dataset, parameters.image_set))
+        raise GlowPipelineError(_no_model(dataset, parameters.image_set, run_params["env"]))
     record = dataset.record()
     if record.dataset != parameters.image_set.key:
         raise GlowPipelineError(
             f"{dataset.load_path}: a model of {record.dataset}, not {parameters.image_set.key}; "
             f"put the model where it belongs"
         )
-    for key, value in _leaves(runtime_params):
+    for key, value in _leaves(run_params["runtime_params"]):
         if _contradicts(key, value, record):
             group, _, name = key.partition(".")
             raise GlowPipelineError(
@@ -152,10 +156,11 @@ def _check_stored_model(dataset: GlowModelDataset, parameters: Parameters, runti
     _check_class(parameters, record.flow["y_condition"], record.num_classes)
 
 
-def _no_model(dataset: GlowModelDataset, image_set: ImageSet) -> str:
+def _no_model(dataset: GlowModelDataset, image_set: ImageSet, env: str | None) -> str:
     versions = dataset.list_versions(full_path=False)
     if versions:
-        return f"glow_model:{dataset.resolve_load_version()}: no such version; there are {', '.join(versions)}"
+        newest = ", ".join(versions[:NAMED_AT_MOST]) + (", ..." if len(versions) > NAMED_AT_MOST else "")
+        return f"glow_model:{dataset.resolve_load_version()}: no such version; there are {newest}"
     models = dataset.filepath.parents[1]
     others = sorted(
         {found.parents[2].name for found in models.glob(f"*/{dataset.filepath.name}/*/{dataset.filepath.name}")}
@@ -168,7 +173,7 @@ def _no_model(dataset: GlowModelDataset, image_set: ImageSet) -> str:
         typed += f",ingest.classes={'+'.join(map(str, image_set.classes))}"
     return (
         f"dataset={image_set.key}: no trained model of it yet{there}; first type "
-        f"`kedro run --pipeline train --params {typed}`"
+        f"`kedro run {'' if env is None else f'--env {env} '}--pipelines train --params {typed}`"
     )
 
 

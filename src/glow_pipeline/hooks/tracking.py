@@ -148,8 +148,10 @@ class TrackingHook:
             if uri.startswith(SQLITE):
                 make_database(Path(uri.removeprefix(SQLITE)))
             mlflow.set_tracking_uri(uri)
-            make_experiment(self._config.experiment, (self._project / self._config.artifacts).as_uri())
-            experiment = mlflow.set_experiment(self._config.experiment).experiment_id
+            artifacts = (self._project / self._config.artifacts).as_uri()
+            make_experiment(self._config.experiment, artifacts)
+            found = mlflow.set_experiment(self._config.experiment)
+            experiment = found.experiment_id
             client = mlflow.MlflowClient()
             old = self._old_run(client, experiment)
             # start_run itself would import IPython, a second, to find out whether this is a notebook.
@@ -161,6 +163,12 @@ class TrackingHook:
                 f"mlflow.yml: tracking_uri={self._config.tracking_uri}: no run could be started there "
                 f"({first_line(error)}); mend the address, or set enabled: false"
             ) from None
+        if found.artifact_location != artifacts:
+            LOGGER.warning(
+                "MLflow's experiment %s keeps its artifacts in %s, not in %s: the project was moved or copied. Those "
+                "of this run go there; for a place of their own, set another `experiment` in conf/local/mlflow.yml.",
+                *(found.name, found.artifact_location, artifacts),
+            )
         self._run_id = run.info.run_id
         self._seen: set[str] = set()
         # MLflow's own atexit would call an interrupted run FINISHED; this one, registered later, comes first.

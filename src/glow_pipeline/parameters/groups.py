@@ -24,10 +24,11 @@ class Group(BaseModel):
 def _classes(value: object) -> object:
     """`3`, `0-4`, `0-4+7` or a list -> list of classes. (Kedro splits what is typed at commas, lists too.)"""
     if isinstance(value, int) and not isinstance(value, bool):
-        return [value]
+        value = [value]
     if isinstance(value, str) and re.fullmatch(r"\d+(-\d+)?(\+\d+(-\d+)?)*", value):
         runs = [[int(end) for end in run.split("-")] for run in value.split("+")]
-        return [k for run in runs for k in range(run[0], run[-1] + 1)]
+        if all(run[0] <= run[-1] for run in runs):
+            return [k for run in runs for k in range(run[0], run[-1] + 1)]
     if value is None or (isinstance(value, list) and value and all(isinstance(k, int) and k >= 0 for k in value)):
         return value
     raise PydanticCustomError("classes", "Input should be a class, a range, or several: 3, 0-4, 0-4+7")
@@ -88,7 +89,7 @@ class ModelParameters(Group):
     """The flow; the seed's names and defaults."""
 
     K: int = Field(8, ge=1, description="steps of flow a level")
-    L: int = Field(3, ge=1, description="levels; each halves both sides of the image")
+    L: int = Field(3, ge=1, le=16, description="levels; each halves both sides of the image")
     hidden_channels: int = Field(64, ge=1, description="width of the coupling networks")
     actnorm_scale: float = Field(
         1.0, gt=0, description="standard deviation of each channel after an actnorm's initialisation"
@@ -110,7 +111,7 @@ class TrainParameters(Group):
     """The training; the seed's names and defaults."""
 
     batch_size: int = Field(128, ge=1, description="images a step")
-    n_epochs: int = Field(100, ge=1, description="passes over the training images")
+    n_epochs: int = Field(100, ge=1, description="passes over the training images, in full batches")
     lr: float = Field(2e-4, gt=0, description="learning rate of Adamax")
     warmup: float = Field(
         10.0, ge=0, description="epochs over which the learning rate rises from 0, at most a tenth of n_epochs"

@@ -12,11 +12,19 @@ def check_together(parameters: Parameters) -> None:
         GlowPipelineError: the first thing that is wrong.
     """
     spec, model, source = parameters.image_spec, parameters.model, SOURCES[parameters.dataset]
-    if parameters.ingest.path is None and FOLDER.name in (parameters.dataset, parameters.out_dataset):
+    both = (parameters.dataset, parameters.out_dataset)
+    if parameters.ingest.path is None and FOLDER.name in both:
         if parameters.dataset == FOLDER.name:
             raise GlowPipelineError("ingest.path=null: dataset=folder needs a folder of images; set ingest.path")
         if parameters.ood.out_path is None:
             raise GlowPipelineError("ood.out_path=null: out_dataset=folder needs a folder of images; set ood.out_path")
+    for key, path, said, of in (
+        ("ingest.path", parameters.ingest.path, "dataset=folder or out_dataset=folder", FOLDER.name in both),
+        ("ingest.eval_path", parameters.ingest.eval_path, "dataset=folder", parameters.dataset == FOLDER.name),
+        ("ood.out_path", parameters.ood.out_path, "out_dataset=folder", parameters.out_dataset == FOLDER.name),
+    ):
+        if path is not None and not of:
+            raise GlowPipelineError(f"{key}={path}: counts only with {said}; set that too, or {key}=null")
     for key, classes, name in (
         ("ingest.classes", parameters.ingest.classes, parameters.dataset),
         ("ood.out_classes", parameters.ood.out_classes, parameters.out_dataset),
