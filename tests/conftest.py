@@ -1,6 +1,6 @@
 """Small sources, tables and flows that many tests need."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -19,6 +19,7 @@ from glow_pipeline.images.source import ArraySplit, Source, SourceFile
 from glow_pipeline.images.spec import ImageSpec
 from glow_pipeline.images.table import ImageTable, TableRecord
 from glow_pipeline.training.stored import ModelRecord, Provenance
+from tests.mlflow_server import MlflowServer
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=25)
 settings.load_profile("repeatable")
@@ -31,6 +32,15 @@ def random_images(n: int, channels: int = 1, size: tuple[int, int] = (8, 8), see
     """uint8 (n, channels, *size), every value equally likely."""
     random = torch.Generator().manual_seed(seed)
     return torch.randint(0, 256, (n, channels, *size), generator=random).to(torch.uint8)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    """A real one, for the tests of a file."""
+    server = MlflowServer(tmp_path_factory.mktemp("server"))
+    server.start()
+    yield server
+    server.kill()
 
 
 class MakeSource(Protocol):

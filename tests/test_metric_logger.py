@@ -204,14 +204,6 @@ def test_without_a_run_everything_goes_nowhere() -> None:
         logger.log_figure(figure, "never_drawn.png")
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
-    server = MlflowServer(tmp_path_factory.mktemp("server"))
-    server.start()
-    yield server
-    server.kill()
-
-
 @pytest.mark.slow
 def test_a_killed_server_gets_everything_once_when_it_is_back(server: MlflowServer) -> None:
     client = mlflow.MlflowClient(server.address)

@@ -1,7 +1,6 @@
 """Runs of MLflow: that of this command, those below it and beside it."""
 
 import pickle
-from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
@@ -19,14 +18,6 @@ from glow_pipeline.mlflow_runs import (
     start_child_run,
 )
 from tests.mlflow_server import MlflowServer
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
-    server = MlflowServer(tmp_path_factory.mktemp("server"))
-    server.start()
-    yield server
-    server.kill()
 
 
 def test_without_a_run_there_is_none_below() -> None:

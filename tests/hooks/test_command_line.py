@@ -16,7 +16,7 @@ from tests.project import copy_project, session, versions
         ({"pipelines": ["ingest", "trian"]}, "--pipelines trian: no such pipeline; did you mean train?"),
         (
             {"pipeline": "xyz"},
-            "--pipelines xyz: no such pipeline; there are __default__, ingest, ood, sample, ",
+            "--pipelines xyz: no such pipeline; known are __default__, ingest, ood, sample, ",
         ),
         ({"is_async": True}, "--async: "),
         ({"runner_params": {"is_async": True}}, "--async: "),
@@ -44,7 +44,7 @@ def test_what_is_right_is_not_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("env", "told"),
-    [("digist", "did you mean digits?"), ("digits ", "did you mean digits?"), ("xyz", "there are base, ")],
+    [("digist", "did you mean digits?"), ("digits ", "did you mean digits?"), ("xyz", "known are base, ")],
 )
 def test_an_environment_that_is_not_there_is_told(tmp_path: Path, env: str, told: str) -> None:
     with session(copy_project(tmp_path), env) as created, pytest.raises(click.ClickException) as refusal:

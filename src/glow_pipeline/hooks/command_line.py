@@ -1,7 +1,6 @@
 """What is typed beside the parameters, and what Kedro by itself would answer with pages of traceback or in silence."""
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from kedro.framework.project import pipelines
 from kedro.pipeline import Pipeline
 
 from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.parameters import nearest
 
 
 def check_typed(context: KedroContext) -> None:
@@ -22,12 +22,12 @@ def check_typed(context: KedroContext) -> None:
     conf = Path(context.config_loader.conf_source)
     if context.env is not None and not (conf / context.env).is_dir():
         there = sorted(path.name for path in conf.iterdir() if path.is_dir()) if conf.is_dir() else []
-        raise GlowPipelineError(f"--env {context.env!r}: no such folder in {conf}; {_closest(context.env, there)}")
+        raise GlowPipelineError(f"--env {context.env!r}: no such folder in {conf}; {nearest(context.env, there)}")
     typed = _typed()
-    for name in [*typed.get("pipelines", []), *filter(None, [typed.get("pipeline")])]:
+    for name in [*(typed.get("pipelines") or []), *filter(None, [typed.get("pipeline")])]:
         if name not in pipelines:
             pipelines.set_requested(None)
-            raise GlowPipelineError(f"--pipelines {name}: no such pipeline; {_closest(name, sorted(pipelines))}")
+            raise GlowPipelineError(f"--pipelines {name}: no such pipeline; {nearest(name, sorted(pipelines))}")
     # MLflow's active run is a thread's, and only the main thread can be asked to stop.
     if typed.get("is_async") or (typed.get("runner_params") or {}).get("is_async"):
         raise GlowPipelineError("--async: nodes save in other threads, and their MLflow run is lost; leave it out")
@@ -57,8 +57,3 @@ def _typed() -> Mapping[str, Any]:
     """The options of `kedro run`, if that is what runs."""
     context = click.get_current_context(silent=True)
     return {} if context is None else context.params
-
-
-def _closest(name: str, known: list[str]) -> str:
-    close = get_close_matches(name.strip(), known, n=1)
-    return f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"

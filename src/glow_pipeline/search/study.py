@@ -64,10 +64,7 @@ def open_study(parameters: Parameters, project: Path) -> optuna.Study:
             load_if_exists=True,
             pruner=_pruner(parameters),
         )
-        if DEPENDS_ON not in study.user_attrs:
-            study.set_user_attr(DEPENDS_ON, depends_on)
-        known = study.user_attrs[DEPENDS_ON]
-    differing = sorted(key for key in {*known, *depends_on} if known.get(key) != depends_on.get(key))
+        differing = _differing(study, DEPENDS_ON, depends_on)
     if differing:
         raise GlowPipelineError(
             f"search.study={name}: its trials were of another {', '.join(differing)}; choose another name, or null"
@@ -85,10 +82,7 @@ def check_images(study: optuna.Study, parameters: Parameters, images: dict[str, 
         GlowPipelineError: its earlier trials had others.
     """
     with in_one_line(parameters.search.storage):
-        if IMAGES not in study.user_attrs:
-            study.set_user_attr(IMAGES, images)
-        known = study.user_attrs[IMAGES]
-    changed = sorted(key for key in {*known, *images} if known.get(key) != images.get(key))
+        changed = _differing(study, IMAGES, images)
     if changed:
         raise GlowPipelineError(
             f"search.study={study.study_name}: its trials were of other images than there are now "
@@ -242,6 +236,14 @@ def _retry() -> RetryHeartbeatStaleTrialCallback:
 
 def _count(study: optuna.Study, *states: TrialState) -> int:
     return len(study.get_trials(deepcopy=False, states=states))
+
+
+def _differing(study: optuna.Study, kind: str, now: dict[str, Any]) -> list[str]:
+    """What is otherwise than the first command of this study found it; the first one's is kept."""
+    if kind not in study.user_attrs:
+        study.set_user_attr(kind, now)
+    first = study.user_attrs[kind]
+    return sorted(key for key in {*first, *now} if first.get(key) != now.get(key))
 
 
 def _depends_on(parameters: Parameters) -> dict[str, Any]:
