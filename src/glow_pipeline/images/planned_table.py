@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.images.content import content_hash
 from glow_pipeline.images.image_set import ImageSet
 from glow_pipeline.images.preparation import prepare
 from glow_pipeline.images.registry import source_of
 from glow_pipeline.images.source import ArraySplit, EncodedSplit, Split
 from glow_pipeline.images.spec import ImageSpec
-from glow_pipeline.images.table import IMAGES, LABELS, NAMES, RECORD, OnUnreadable, TableOrigin, TableRecord
+from glow_pipeline.images.table import CONTENT, IMAGES, LABELS, NAMES, RECORD, OnUnreadable, TableOrigin, TableRecord
 from glow_pipeline.images.workers import Prepared, decode_and_prepare
 
 # A folder in which nothing can be read is told after so many files, not after all of them.
@@ -50,12 +51,10 @@ class PlannedTable:
         self._check_space(folder, len(rows))
         folder.mkdir()
         try:
-            kept, unreadable = self._write_images(folder, opened, rows)
+            kept, hashes, unreadable = self._write_images(folder, opened, rows)
             self._check_unreadable(len(kept), unreadable)
-            labels = opened.labels[kept]
-            with (folder / LABELS).open("wb") as file:  # np.save does not say why it could not write
-                np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(labels))
-                file.write(labels.data)
+            _write_array(folder / LABELS, opened.labels[kept])
+            _write_array(folder / CONTENT, hashes)
             if isinstance(opened, EncodedSplit):
                 names = [opened.reader.name(int(row)) for row in kept]
                 (folder / NAMES).write_text(json.dumps(names, ensure_ascii=False, indent=0), encoding="utf-8")
@@ -105,9 +104,10 @@ class PlannedTable:
 
     def _write_images(
         self, folder: Path, opened: ArraySplit | EncodedSplit, rows: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], dict[str, str]]:
-        """Rows that were written, and what could not be read."""
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], dict[str, str]]:
+        """Rows that were written, the hashes of their pixels, and what could not be read."""
         kept: list[NDArray[np.int64]] = []
+        hashes: list[NDArray[np.int64]] = []
         unreadable: dict[str, str] = {}
         # Written as a stream: pages of a memory map that are written to would count as this process's memory.
         with (
@@ -118,16 +118,17 @@ class PlannedTable:
             for chunk in self._prepared(opened, rows):
                 file.write(chunk.images.contiguous().numpy().data)
                 kept.append(chunk.rows)
+                hashes.append(content_hash(chunk.images).numpy())
                 for name, reason in chunk.unreadable.items():
                     log.warning("%s: unreadable: %s", name, reason)
                 unreadable |= chunk.unreadable
                 if self.origin.on_unreadable == "stop" and len(unreadable) >= UNREADABLE_AT_MOST:
                     break
                 bar.update(len(chunk.rows) + len(chunk.unreadable))
-            written = np.concatenate(kept) if kept else np.array([], dtype=np.int64)
+            written = _joined(kept)
             file.seek(0)
             self._write_header(file, len(written))
-        return written, unreadable
+        return written, _joined(hashes), unreadable
 
     def _write_header(self, file: IO[bytes], count: int) -> None:
         """The .npy header; it has one length whatever the count, since numpy leaves room for that to grow."""
@@ -161,6 +162,17 @@ class PlannedTable:
         raise GlowPipelineError(f"{self._title}: {len(unreadable)} unreadable files{so_far}: {named}{more}; {advice}")
 
 
+def _joined(parts: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+    return np.concatenate(parts) if parts else np.array([], dtype=np.int64)
+
+
+def _write_array(path: Path, array: NDArray[np.int64]) -> None:
+    """Write a .npy file; unlike np.save, an error says why it could not be written."""
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+        file.write(array.data)
+
+
 def plan_table(
     image_set: ImageSet,
     split: Split,
@@ -183,7 +195,7 @@ def plan_table(
         spec=spec,
         source_files={file.path.name: file.sha256 for file in files},
         on_unreadable=on_unreadable,
-        made_with={"table_format": "2", "torch": version("torch"), "pillow": version("pillow")},
+        made_with={"table_format": "3", "torch": version("torch"), "pillow": version("pillow")},
     )
     paths = [file.path for file in files]
     return PlannedTable(origin, source.num_classes, lambda: source.open(paths, split), num_workers)

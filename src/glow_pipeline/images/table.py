@@ -16,7 +16,7 @@ from glow_pipeline.images.image_set import ImageSet
 from glow_pipeline.images.source import Split
 from glow_pipeline.images.spec import ImageSpec
 
-IMAGES, LABELS, NAMES, RECORD = "images.npy", "labels.npy", "names.json", "record.json"
+IMAGES, LABELS, CONTENT, NAMES, RECORD = "images.npy", "labels.npy", "content.npy", "names.json", "record.json"
 OnUnreadable = Literal["stop", "skip"]
 
 
@@ -84,6 +84,16 @@ class ImageTable:
     def labels(self) -> Tensor:
         """All labels, int64 (N,), without a look at the images."""
         return torch.from_numpy(self._labels[self.rows])
+
+    @property
+    def content_hashes(self) -> NDArray[np.int64]:
+        """Hash of each image's pixels (N,), by `content.content_hash`; equal for exact copies."""
+        hashes: NDArray[np.int64] = np.load(self.folder / CONTENT, mmap_mode="r", allow_pickle=False)
+        return hashes[self.rows]
+
+    def without(self, hashes: NDArray[np.int64]) -> Self:
+        """Return the table without the images whose content hash is one of these."""
+        return self.subset(np.flatnonzero(~np.isin(self.content_hashes, hashes)))
 
     @property
     def names(self) -> list[str] | None:
