@@ -23,7 +23,7 @@ from glow_pipeline.images.planned_table import PlannedTable, plan_table
 from glow_pipeline.images.preparation import prepare
 from glow_pipeline.images.source import ArraySplit
 from glow_pipeline.images.spec import ImageSpec
-from glow_pipeline.images.table import IMAGES, LABELS, NAMES, RECORD
+from glow_pipeline.images.table import CONTENT, IMAGES, LABELS, NAMES, RECORD
 from tests.conftest import MakeSource, random_images
 
 SMALL = ImageSpec(channels=1, height=4, width=4, n_bits=8, fit="resize")
@@ -81,7 +81,7 @@ def test_a_table_of_the_same_origin_is_not_decoded_again_but_linked(plan: Planne
     dataset(tmp_path, 1).save(plan)
     dataset(tmp_path, 2).save(not_decodable(plan))
     first, second = folder_of(tmp_path, 1), folder_of(tmp_path, 2)
-    assert sorted(file.name for file in second.iterdir()) == sorted([IMAGES, LABELS, RECORD])
+    assert sorted(file.name for file in second.iterdir()) == sorted([CONTENT, IMAGES, LABELS, RECORD])
     for file in second.iterdir():
         assert file.stat().st_ino == (first / file.name).stat().st_ino
     assert dataset(tmp_path, 3).load().folder == second

@@ -3,12 +3,13 @@
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from kedro.io import AbstractVersionedDataset, Version
+from kedro.io import Version
 
+from glow_pipeline.datasets.versioned import OwnVersionDataset
 from glow_pipeline.training.stored import ModelRecord, TrainedGlow, read_model, read_record, write_model
 
 
-class GlowModelDataset(AbstractVersionedDataset[TrainedGlow, TrainedGlow]):
+class GlowModelDataset(OwnVersionDataset[TrainedGlow, TrainedGlow]):
     """A safetensors file with the model's record in its header.
 
     Args:

@@ -8,9 +8,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from filelock import FileLock, Timeout
-from kedro.io import AbstractVersionedDataset, DatasetError, Version
+from kedro.io import DatasetError, Version
 from pydantic import ValidationError
 
+from glow_pipeline.datasets.versioned import OwnVersionDataset
 from glow_pipeline.files import link_or_copy, written_whole
 from glow_pipeline.images.planned_table import PlannedTable
 from glow_pipeline.images.spec import ImageSpec
@@ -19,7 +20,7 @@ from glow_pipeline.images.table import ImageTable, TableOrigin
 log = logging.getLogger(__name__)
 
 
-class ImageTableDataset(AbstractVersionedDataset[PlannedTable, ImageTable]):
+class ImageTableDataset(OwnVersionDataset[PlannedTable, ImageTable]):
     """Saves a plan, loads a table.
 
     The folder is `<parent of filepath>/<image spec>/<name of filepath>/<version>/`, so that tables of two

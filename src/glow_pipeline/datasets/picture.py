@@ -4,18 +4,19 @@ import base64
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from kedro.io import AbstractVersionedDataset, Version
+from kedro.io import Version
 from kedro_datasets._typing import ImagePreview
 from matplotlib.figure import Figure
 from PIL import Image
 
+from glow_pipeline.datasets.versioned import OwnVersionDataset
 from glow_pipeline.files import written_whole
 from glow_pipeline.plots.movie import Movie
 
 GIF_MILLISECONDS = 80
 
 
-class PictureDataset(AbstractVersionedDataset[Figure | Movie, Image.Image]):
+class PictureDataset(OwnVersionDataset[Figure | Movie, Image.Image]):
     """A PNG, and beside it a GIF of the same name when the picture moves; kedro viz shows the PNG.
 
     kedro-datasets' MatplotlibDataset writes in place, so a kill leaves half a picture as the newest version,

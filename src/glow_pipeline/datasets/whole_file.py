@@ -3,12 +3,13 @@
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from kedro.io import AbstractDataset, AbstractVersionedDataset, Version
+from kedro.io import AbstractDataset, Version
 
+from glow_pipeline.datasets.versioned import OwnVersionDataset
 from glow_pipeline.files import written_whole
 
 
-class WholeFileDataset(AbstractVersionedDataset[Any, Any]):
+class WholeFileDataset(OwnVersionDataset[Any, Any]):
     """Lets any single-file Kedro dataset write beside the final path, and then renames.
 
     kedro-datasets write in place: after a kill half a file would be the newest version.

@@ -1,0 +1,27 @@
+"""Versions of artifacts: a run reads back what it has made itself."""
+
+from pathlib import PurePosixPath
+from typing import TypeVar
+
+from kedro.io import AbstractVersionedDataset
+
+_DI = TypeVar("_DI")
+_DO = TypeVar("_DO")
+
+
+class OwnVersionDataset(AbstractVersionedDataset[_DI, _DO]):
+    """A versioned dataset that loads the version that it has saved, if it has saved one.
+
+    Kedro by itself loads the version with the newest label, whoever made it: of two trainings at once, or after a
+    clock that was wrong, a run would measure another run's model.
+    """
+
+    _saved_version: str | None = None
+
+    def resolve_load_version(self) -> str | None:
+        return self._saved_version or super().resolve_load_version()
+
+    def _get_save_path(self) -> PurePosixPath:
+        path = super()._get_save_path()
+        self._saved_version = self.resolve_save_version()
+        return path
