@@ -1,9 +1,11 @@
 """One training from image tables to a trained flow."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -59,6 +61,27 @@ def test_a_training_may_begin_with_the_weights_of_a_model(table: ImageTable, tmp
         assert torch.equal(flow.state_dict()[name], tensor), name
     trained, _ = run(given, flow)
     assert trained.record.started_from == f"model.safetensors sha256:{sha256(path)}"
+
+
+def test_model_knows_all_images_that_chose_its_weights(make_table: MakeTable, tmp_path: Path) -> None:
+    table = make_table(random_images(24), 4)
+    given = replace(job(table.subset(np.arange(16))), val_images=table.subset(np.arange(16, 20)))
+    trained, _ = run(given, fresh(given))
+    assert trained.trained_on is not None
+    assert set(trained.trained_on) == set(table.content_hashes[:20])
+    path = tmp_path / "model.safetensors"
+    write_model(path, trained.record, trained.flow.state_dict(), trained.trained_on)
+    given = job(table.subset(np.arange(20, 24)), checkpoint=str(path), batch_size=4)
+    later, _ = run(given, fresh(given))
+    assert later.trained_on is not None
+    assert set(later.trained_on) == set(table.content_hashes), "those of the model it started from too"
+
+
+def test_unknown_images_of_the_first_model_stay_unknown(table: ImageTable, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    write_model(path, model_record(), jittered_glow().state_dict())
+    trained, _ = run(given := job(table, checkpoint=str(path)), fresh(given))
+    assert trained.trained_on is None
 
 
 def test_a_training_that_goes_on_names_its_checkpoint(table: ImageTable, tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from glow_pipeline.device import describe_device, keeps_on_device, resolve_precision, threads_for, use_device
 from glow_pipeline.errors import GlowPipelineError
@@ -44,7 +46,8 @@ class Job:
     """What a training needs to know; goes to other processes as it is, since tables are known by where they lie.
 
     Attributes:
-        folder: where its checkpoints lie; None on a machine that writes none.
+        test_table: the record of the images held out for testing.
+        folder: where its checkpoints are stored; None on a machine that writes none.
         start: the checkpoint to go on from.
         mlflow_run: takes its metrics.
     """
@@ -56,6 +59,7 @@ class Job:
     folder: Path | None = None
     start: Path | None = None
     mlflow_run: RunAddress | None = None
+    test_table: TableRecord | None = None
 
     def within(self, training: Training) -> Self:
         """The job of beginning a claimed training, or of going on with it.
@@ -119,7 +123,7 @@ def run(job: Job, flow: Glow, on_epoch: OnEpoch | None = None) -> tuple[TrainedG
         raise GlowPipelineError(f"{job.folder}: the checkpoint of the training's end is gone; type the command again")
     history = History(**end.facts["history"])
     flow.load_state_dict(best_weights_in(end))
-    return TrainedGlow(flow.eval(), _record(job, flow, history, end.facts)), history
+    return _trained(job, flow.eval(), history, end.facts), history
 
 
 def _worker(restarted: bool, job: Job) -> None:
@@ -189,7 +193,7 @@ def _train(
                 on_epoch=tell,
                 on_save=show,
             )
-    return TrainedGlow(flow, _record(job, flow, history, facts)), history
+    return _trained(job, flow, history, facts), history
 
 
 def _start(job: Job, restarted: bool) -> Checkpoint | None:
@@ -237,6 +241,21 @@ def _warn_of_changes(before: dict[str, Any], now: dict[str, Any]) -> None:
         )
 
 
+def _trained(job: Job, flow: Glow, history: History, facts: dict[str, Any]) -> TrainedGlow:
+    return TrainedGlow(flow, _record(job, flow, history, facts), _trained_on(job))
+
+
+def _trained_on(job: Job) -> NDArray[np.int64] | None:
+    """Content hashes of all images that chose the weights; None if those of the model it started from are unknown."""
+    hashes = [job.fit_images.content_hashes, job.val_images.content_hashes]
+    if job.parameters.train.checkpoint is not None:
+        earlier = read_model(Path(job.parameters.train.checkpoint)).trained_on
+        if earlier is None:
+            return None
+        hashes.append(earlier)
+    return np.unique(np.concatenate(hashes))
+
+
 def _record(job: Job, flow: Glow, history: History, facts: dict[str, Any]) -> ModelRecord:
     record = job.fit_images.record
     return ModelRecord(
@@ -254,6 +273,8 @@ def _record(job: Job, flow: Glow, history: History, facts: dict[str, Any]) -> Mo
         provenance=job.provenance,
         started_from=facts["started_from"],
         resumed_from=facts["resumed_from"],
+        test_table=job.test_table,
+        diverged=history.diverged,
     )
 
 

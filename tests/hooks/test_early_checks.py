@@ -109,9 +109,11 @@ def test_a_damaged_model_is_named(trained: Path, tmp_path: Path) -> None:
     assert "not a whole safetensors file" in refused(project, "sample")
 
 
-def test_a_mistake_found_in_the_middle_of_a_run_is_one_line_too(tmp_path: Path) -> None:
+def test_training_that_learned_nothing_stores_no_model(tmp_path: Path) -> None:
     project = copy_project(tmp_path)
     with pytest.raises(click.ClickException) as error:
         run(project, "train", train={"lr": 1e12, "warmup": 0.0, "max_skipped_steps": 2, "n_epochs": 20})
     assert error.value.message.startswith("train.max_skipped_steps=2: that many steps in a row")
-    assert versions(project, "06_models/digits/glow_model.safetensors/*/*"), "the last good model is saved"
+    assert "no model is stored" in error.value.message
+    assert versions(project, "06_models/digits/glow_model.safetensors/*/*") == []
+    assert "no trained model of it yet" in refused(project, "ood")

@@ -445,3 +445,13 @@ def test_what_cannot_be_written_is_one_line_and_leaves_the_one_before(
     )
     assert sorted(tmp_path.iterdir()) == before
     assert steps_in(keeper.folder) == [1]
+
+
+def test_checkpoint_of_format_1_names_its_commit() -> None:
+    old = Path(__file__).parents[1] / "old_formats" / "step_000000020.24b297debc285572.safetensors"
+    with pytest.raises(GlowPipelineError) as refused:
+        read_checkpoint(old)
+    assert str(refused.value) == (
+        f"{old}: a checkpoint of format 1, and this version reads 2; resume it with the commit that wrote it "
+        f"(0318a04092b55a73b2d8ad669244b9f358186d99), or begin a new training with train.resume=never"
+    )

@@ -4,10 +4,12 @@ import struct
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors import safe_open
 from safetensors.torch import save, save_file
 
 from glow_pipeline.errors import GlowPipelineError
@@ -16,7 +18,16 @@ from glow_pipeline.flow.coupling import AffineCoupling
 from glow_pipeline.images.spec import ImageSpec
 from glow_pipeline.randomness import generator
 from glow_pipeline.training import stored
-from glow_pipeline.training.stored import HEADER_KEY, ModelRecord, build_flow, read_model, read_record, write_model
+from glow_pipeline.training.stored import (
+    FORMAT,
+    FORMAT_KEY,
+    HEADER_KEY,
+    ModelRecord,
+    build_flow,
+    read_model,
+    read_record,
+    write_model,
+)
 from tests.conftest import jittered_glow, model_record, random_images
 
 ARGUMENTS: list[dict[str, Any]] = [
@@ -242,3 +253,45 @@ def test_the_header_is_read_without_the_weights(written: Path, monkeypatch: pyte
     assert read_record(written).dataset == "tiny"
     with pytest.raises(AssertionError, match="built"):
         read_model(written)
+
+
+# Formats ---------------------------------------------------------------------------------------
+
+
+OLD = Path(__file__).parents[1] / "old_formats"
+
+
+def header_of(path: Path) -> dict[str, str]:
+    with safe_open(path, framework="pt") as file:
+        return dict(file.metadata())
+
+
+def test_model_remembers_what_it_was_trained_on(tmp_path: Path) -> None:
+    path, hashes = tmp_path / "model.safetensors", np.array([-(2**63), -1, 0, 2**63 - 1])
+    write_model(path, model_record(), jittered_glow().state_dict(), hashes)
+    assert read_model(path).trained_on == pytest.approx(hashes, abs=0)
+    assert read_record(path) == model_record()
+
+
+def test_model_of_format_1_still_loads() -> None:
+    path = OLD / "model_format_1.safetensors"
+    assert FORMAT_KEY not in header_of(path)
+    model = read_model(path)
+    assert model.trained_on is None, "which is not to be confused with nothing"
+    assert (model.record.dataset, model.record.epochs, model.record.test_table) == ("digits", 2, None)
+    assert model.record.val_bits_per_dim == 4.358438304028035
+
+
+def test_model_of_a_later_format_is_refused(written: Path) -> None:
+    assert header_of(written)[FORMAT_KEY] == str(FORMAT)
+    later = {**header_of(written), FORMAT_KEY: str(FORMAT + 1)}
+    save_file({}, written, metadata=later)
+    assert one_line_about(written).endswith(
+        f"a model of format {FORMAT + 1}, and this version of glow_pipeline reads 1 to {FORMAT}; update it"
+    )
+
+
+def test_unreadable_record_names_its_commit(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    save_file({}, path, metadata={HEADER_KEY: json.dumps({"provenance": {"git_commit": "abc123"}})})
+    assert one_line_about(path).endswith("commit abc123 wrote it, and reads it")

@@ -46,7 +46,7 @@ class GlowModelDataset(OwnVersionDataset[TrainedGlow, TrainedGlow]):
         return read_model(self.load_path)
 
     def save(self, data: TrainedGlow) -> None:
-        write_model(Path(self._get_save_path()), data.record, data.flow.state_dict())
+        write_model(Path(self._get_save_path()), data.record, data.flow.state_dict(), data.trained_on)
 
     def _exists(self) -> bool:
         return self.load_path.is_file()

@@ -15,6 +15,7 @@ from glow_pipeline.datasets.glow_model import GlowModelDataset
 from glow_pipeline.device import resolve_device, resolve_precision
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.hooks.command_line import check_load_versions, check_typed
+from glow_pipeline.hooks.missing_outputs import report_skipped
 from glow_pipeline.images.image_set import ImageSet
 from glow_pipeline.images.registry import FOLDER, source_of
 from glow_pipeline.images.source import Split
@@ -49,6 +50,7 @@ class EarlyChecksHook:
         parameters = Parameters.model_validate(catalog.load("parameters"))
         try:
             check_load_versions(run_params["load_versions"], pipeline)
+            report_skipped(run_params, pipeline, catalog)
             device = resolve_device(parameters.device)
             for training in _trainings(parameters, pipeline):
                 resolve_precision(training.train.precision, device)

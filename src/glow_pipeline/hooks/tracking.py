@@ -248,7 +248,9 @@ class TrackingHook:
 
 def _only_helps(pipeline: Pipeline, catalog: DataCatalog) -> bool:
     """Whether this is one of several machines that train together, and not the one that keeps the records."""
-    return "training" in pipeline.inputs() and cast(Training, catalog.load("training")).folder is None
+    if "training" not in pipeline.inputs() or not catalog.exists("training"):
+        return False
+    return cast(Training, catalog.load("training")).folder is None
 
 
 def _tags(pipelines: str, parameters: Parameters, provenance: Provenance) -> dict[str, Any]:

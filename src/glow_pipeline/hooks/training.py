@@ -1,4 +1,4 @@
-"""The training that a run goes on with, or begins."""
+"""The training that a run resumes, or begins."""
 
 from pathlib import Path
 from typing import Any, cast
@@ -9,6 +9,7 @@ from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
 from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.hooks.missing_outputs import nodes_to_run
 from glow_pipeline.parameters import Parameters
 from glow_pipeline.resuming import Training, claim_training
 from glow_pipeline.training.machines import machine_rank
@@ -17,17 +18,18 @@ from glow_pipeline.training.machines import machine_rank
 class TrainingHook:
     """Puts `training` into the catalog, and the MLflow run in which it began.
 
-    A node could not: the MLflow run is started before any node. And only when the whole run has come to its end is its
-    training over: the same command, typed again after a death in the evaluation, is to go on there.
+    A node could not: the MLflow run is started before any node. And a training is over only when it has run and the
+    whole command has ended: the same command, typed again after a death in the evaluation, resumes there.
     """
 
     def __init__(self) -> None:
         self._claimed: Training | None = None
+        self._has_trained = False
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
         self._release()  # a run of this process that was interrupted and never ended
-        if "training" not in pipeline.inputs():
+        if "training" not in nodes_to_run(run_params, pipeline, catalog).inputs():
             return
         parameters = Parameters.model_validate(catalog.load("parameters"))
         if machine_rank(parameters.train.nodes) > 0:
@@ -43,8 +45,12 @@ class TrainingHook:
             catalog.save("resumed_mlflow_run", self._claimed.mlflow_run_id)
 
     @hook_impl
+    def after_dataset_saved(self, dataset_name: str) -> None:
+        self._has_trained |= dataset_name == "glow_model"
+
+    @hook_impl
     def after_pipeline_run(self) -> None:
-        if self._claimed is not None and self._claimed.folder is not None:
+        if self._has_trained and self._claimed is not None and self._claimed.folder is not None:
             self._claimed.folder.finish()
         self._release()
 
@@ -55,4 +61,4 @@ class TrainingHook:
     def _release(self) -> None:
         if self._claimed is not None and self._claimed.folder is not None:
             self._claimed.folder.release()
-        self._claimed = None
+        self._claimed, self._has_trained = None, False

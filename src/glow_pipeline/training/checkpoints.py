@@ -20,7 +20,8 @@ from torch import Tensor
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.files import rename_whole, sha256, written_whole
 
-HEADER_KEY = "glow_pipeline_checkpoint"
+HEADER_KEY, FORMAT_KEY = "glow_pipeline_checkpoint", "glow_pipeline_format"
+FORMAT = 2  # 1, without a number: until November 2026
 NAME = re.compile(r"step_(\d{9})\.([0-9a-f]{16})\.safetensors")
 
 UNNAMED = "unnamed.safetensors"  # until its digest is known; the next one replaces what a kill leaves here
@@ -53,7 +54,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
     unnamed = folder / UNNAMED
     with written_whole(unnamed) as temporary:
-        save_file(tensors, temporary, metadata={HEADER_KEY: json.dumps(checkpoint.facts)})
+        save_file(tensors, temporary, metadata={HEADER_KEY: json.dumps(checkpoint.facts), FORMAT_KEY: str(FORMAT)})
     path = folder / f"step_{checkpoint.step:09d}.{sha256(unnamed)[:16]}.safetensors"
     rename_whole(unnamed, path)
     return path
@@ -66,7 +67,7 @@ def read_checkpoint(path: Path, *, with_tensors: bool = True, check: bool = True
         check: the file's digest; not if this command has done that already, since it takes a second a gigabyte.
 
     Raises:
-        GlowPipelineError: no such file, or it is damaged, or not a checkpoint.
+        GlowPipelineError: no such file, or it is damaged, not a checkpoint, or of another format.
     """
     name = NAME.fullmatch(path.name)
     if name is None or not path.is_file():
@@ -78,13 +79,25 @@ def read_checkpoint(path: Path, *, with_tensors: bool = True, check: bool = True
                 f"{path}: damaged, its SHA-256 is not the one in its name; use the checkpoint before it"
             )
         with safe_open(path, framework="pt") as file:
-            facts = json.loads(file.metadata()[HEADER_KEY])
+            header = file.metadata()
+            facts = json.loads(header[HEADER_KEY])
+            _check_format(path, int(header.get(FORMAT_KEY, "1")), facts)
             tensors = {key: file.get_tensor(key) for key in file.keys()} if with_tensors else {}  # noqa: SIM118
     except OSError as error:
         raise GlowPipelineError(f"{path}: cannot be read ({error.strerror}); use the checkpoint before it") from None
     except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as other:
         raise GlowPipelineError(f"{path}: not a checkpoint of this project ({other}); use one that is") from None
     return Checkpoint(tensors, facts, path)
+
+
+def _check_format(path: Path, written_in: int, facts: dict[str, Any]) -> None:
+    """A training resumes to the same bits only by the code that began it, so no other format is read."""
+    if written_in != FORMAT:
+        commit = facts.get("provenance", {}).get("git_commit") or "unknown"
+        raise GlowPipelineError(
+            f"{path}: a checkpoint of format {written_in}, and this version reads {FORMAT}; resume it with the commit "
+            f"that wrote it ({commit}), or begin a new training with train.resume=never"
+        )
 
 
 class TrainingFolder:

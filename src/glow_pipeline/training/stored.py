@@ -1,10 +1,17 @@
-"""A trained flow in a file: safetensors, with everything that is known of the model in the header."""
+"""A trained flow in a file: safetensors, with everything that is known of the model in the header.
 
+The header also has the number of the file's format. A file of an earlier format is brought to the present one when it
+is read; one that cannot be is refused with the commit that reads it.
+"""
+
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -16,7 +23,9 @@ from glow_pipeline.images.spec import ImageSpec
 from glow_pipeline.images.table import TableRecord
 from glow_pipeline.training.state import Weights
 
-HEADER_KEY = "glow_pipeline"
+HEADER_KEY, FORMAT_KEY = "glow_pipeline", "glow_pipeline_format"
+FORMAT = 2  # 1, without a number: until November 2026
+TRAINED_ON = "record.trained_on"  # tensor beside the weights
 
 
 class Provenance(BaseModel):
@@ -50,14 +59,22 @@ class ModelRecord(BaseModel):
     provenance: Provenance
     started_from: str | None = None  # the model of train.checkpoint, and its SHA-256
     resumed_from: list[str] = []  # the checkpoints at which its training was taken up again
+    test_table: TableRecord | None = None  # of the images held out for testing when it was trained
+    diverged: bool = False  # whether its training ended in steps that were not finite, after the best epoch
 
 
 @dataclass(frozen=True)
 class TrainedGlow:
-    """A flow with its record."""
+    """A flow with its record.
+
+    Attributes:
+        trained_on: content hashes, sorted (n,), of all images that chose its weights: those it was fitted to, those
+            that chose its epoch, and those of the model it started from. None if that was not recorded (format 1).
+    """
 
     flow: Glow
     record: ModelRecord
+    trained_on: NDArray[np.int64] | None = None
 
 
 def build_flow(spec: ImageSpec, arguments: dict[str, Any], generator: torch.Generator | None = None) -> Glow:
@@ -66,40 +83,73 @@ def build_flow(spec: ImageSpec, arguments: dict[str, Any], generator: torch.Gene
     return flow.to(memory_format=torch.channels_last)
 
 
-def write_model(path: Path, record: ModelRecord, weights: Weights) -> None:
-    """Write a model whole or not at all; `weights` is a state dict of its flow, on any device."""
+def write_model(path: Path, record: ModelRecord, weights: Weights, trained_on: NDArray[np.int64] | None = None) -> None:
+    """Write a model whole or not at all.
+
+    Args:
+        weights: a state dict of its flow, on any device.
+        trained_on: as `TrainedGlow` has it.
+    """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    content = save(tensors, metadata={HEADER_KEY: record.model_dump_json()})
+    if trained_on is not None:
+        tensors[TRAINED_ON] = torch.from_numpy(trained_on)
+    content = save(tensors, metadata={HEADER_KEY: record.model_dump_json(), FORMAT_KEY: str(FORMAT)})
     with written_whole(path) as temporary:
         temporary.write_bytes(content)
 
 
 def read_record(path: Path) -> ModelRecord:
-    """The record alone; reads the header only.
+    """Read the record alone, from the header.
 
     Raises:
-        GlowPipelineError: the file is missing, damaged, or not one of ours.
+        GlowPipelineError: the file is missing, damaged, not one of ours, or of a format that is not read here.
     """
     if not path.is_file():
         raise GlowPipelineError(f"{path}: no such file; give the path of a stored .safetensors model")
     try:
         with safe_open(path, framework="pt") as file:
-            header = (file.metadata() or {}).get(HEADER_KEY)
+            header = file.metadata() or {}
     except SafetensorError as damaged:
         raise GlowPipelineError(
             f"{path}: not a whole safetensors file ({damaged}); use another version of the model"
         ) from None
-    if header is None:
+    if HEADER_KEY not in header:
         raise GlowPipelineError(
             f"{path}: a safetensors file without a glow_pipeline record; use a model of this project"
         )
-    try:
-        return ModelRecord.model_validate_json(header)
-    except ValidationError as invalid:
-        problem = invalid.errors()[0]
+    written_in = int(header.get(FORMAT_KEY, "1"))
+    if written_in > FORMAT:
         raise GlowPipelineError(
-            f"{path}: its record cannot be read ({problem['loc']}: {problem['msg']}); use a model of this version"
+            f"{path}: a model of format {written_in}, and this version of glow_pipeline reads 1 to {FORMAT}; update it"
+        )
+    try:
+        return _record(header[HEADER_KEY], written_in)
+    except (ValidationError, json.JSONDecodeError, TypeError) as invalid:
+        problem = invalid.errors()[0]["loc"] if isinstance(invalid, ValidationError) else invalid
+        raise GlowPipelineError(
+            f"{path}: its record cannot be read ({problem}); {_where_it_can(header[HEADER_KEY])}"
         ) from None
+
+
+def _record(text: str, written_in: int) -> ModelRecord:
+    """The record in the present format."""
+    record = json.loads(text)
+    if written_in == 1:
+        record = _from_format_1(record)
+    return ModelRecord.model_validate_json(json.dumps(record))
+
+
+def _from_format_1(record: Any) -> Any:
+    """Format 2 added what the model was trained and tested on, which stays unknown of an earlier one."""
+    return record
+
+
+def _where_it_can(record: str) -> str:
+    try:
+        commit = json.loads(record)["provenance"]["git_commit"]
+    except (json.JSONDecodeError, KeyError, TypeError):
+        commit = None
+    return "train it anew, or use another model" if commit is None else f"commit {commit} wrote it, and reads it"
 
 
 def read_model(path: Path) -> TrainedGlow:
@@ -112,10 +162,12 @@ def read_model(path: Path) -> TrainedGlow:
     try:
         flow = build_flow(record.image_spec, record.flow)
         with safe_open(path, framework="pt") as file:
-            flow.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        trained_on = tensors.pop(TRAINED_ON, None)
+        flow.load_state_dict(tensors)
     except (RuntimeError, TypeError, ValueError) as mismatch:
         raise GlowPipelineError(
             f"{path}: weights and record do not fit together ({' '.join(str(mismatch).split())[:200]}); "
             f"use a model of this version"
         ) from None
-    return TrainedGlow(flow.eval(), record)
+    return TrainedGlow(flow.eval(), record, None if trained_on is None else trained_on.numpy())

@@ -23,6 +23,8 @@ from glow_pipeline.training.evaluate import mean_bits_per_dim
 from glow_pipeline.training.history import History
 from glow_pipeline.training.stored import Provenance, TrainedGlow
 
+_LESS_STEEP = "lower train.lr or set train.max_grad_norm"
+
 
 def split_validation(train_images: ImageTable, ingest: IngestParameters, seed: int) -> tuple[ImageTable, ImageTable]:
     """Images to fit and images to validate on, drawn by seed; two views of one table."""
@@ -52,16 +54,33 @@ def train_glow(
     untrained_glow: Glow,
     fit_images: ImageTable,
     val_images: ImageTable,
+    test_images: ImageTable,
     parameters: dict[str, Any],
     training: Training,
     provenance: Provenance,
 ) -> tuple[TrainedGlow, History]:
-    """Fit the flow; the model that comes out is that of the best epoch.
+    """Fit the flow and return the model of the best epoch.
 
-    Takes all parameters because the model's record keeps them.
+    Takes all parameters and the test images because the model's record says what they were.
+
+    Raises:
+        GlowPipelineError: no epoch was better than none, so that there is no model to store.
     """
-    job = Job(fit_images, val_images, Parameters.model_validate(parameters), provenance, mlflow_run=current_run())
-    return run(job.within(training), untrained_glow)
+    checked = Parameters.model_validate(parameters)
+    job = Job(fit_images, val_images, checked, provenance, mlflow_run=current_run(), test_table=test_images.record)
+    trained, history = run(job.within(training), untrained_glow)
+    if history.best_epoch == 0:
+        raise GlowPipelineError(f"{_why_it_failed(history, checked.train)}; no model is stored; {_LESS_STEEP}")
+    return trained, history
+
+
+def _why_it_failed(history: History, train: TrainParameters) -> str:
+    if not history.diverged:
+        return f"train.lr={train.lr}: the validation images never had finite bits/dim in {len(history.epochs)} epochs"
+    return (
+        f"train.max_skipped_steps={train.max_skipped_steps}: that many steps in a row, up to step {history.steps} "
+        f"(train.lr={train.lr}), had a loss or a gradient that is not finite"
+    )
 
 
 def evaluate_glow(
@@ -80,9 +99,8 @@ def evaluate_glow(
     record = glow_model.record
     if train_history.diverged:
         raise GlowPipelineError(
-            f"train.max_skipped_steps={train.max_skipped_steps}: that many steps in a row, up to step "
-            f"{train_history.steps}, had a loss or a gradient that is not finite; the last good model (epoch "
-            f"{record.best_epoch}) is saved; lower train.lr={train.lr} or set train.max_grad_norm"
+            f"{_why_it_failed(train_history, train)}; the last good model (epoch {record.best_epoch}) is saved; "
+            f"{_LESS_STEEP}"
         )
     resolved = use_device(device)
     flow = glow_model.flow.to(resolved)

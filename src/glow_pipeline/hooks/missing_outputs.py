@@ -1,0 +1,33 @@
+"""`kedro run --only-missing-outputs`: which nodes it leaves out."""
+
+import logging
+from typing import Any
+
+from kedro.io import DataCatalog
+from kedro.pipeline import Pipeline
+from kedro.runner import SequentialRunner
+
+logger = logging.getLogger(__name__)
+
+
+def nodes_to_run(run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> Pipeline:
+    """Return the part of the pipeline that Kedro's runner will run.
+
+    With `--only-missing-outputs` that excludes nodes whose outputs exist in any version. Kedro decides it after all
+    hooks, and has no public function for it.
+    """
+    if not run_params["only_missing_outputs"]:
+        return pipeline
+    return SequentialRunner()._filter_pipeline_for_missing_outputs(pipeline, catalog)
+
+
+def report_skipped(run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
+    """Log the nodes that `--only-missing-outputs` leaves out: it asks for no parameter, only whether a file exists."""
+    run = {node.name for node in nodes_to_run(run_params, pipeline, catalog).nodes}
+    skipped = [node.name for node in pipeline.nodes if node.name not in run]
+    if skipped:
+        logger.warning(
+            "--only-missing-outputs: not run, since some version of what they make exists, perhaps of other "
+            "parameters: %s",
+            ", ".join(skipped),
+        )
