@@ -84,11 +84,16 @@ def complaint(raw: dict[str, Any]) -> str:
         ("ingest.size", [32, 32, 3], ["ingest.size=[32, 32, 3]", "positive whole side, or [height, width]"]),
         ("ingest.size", [], ["ingest.size=[]", "positive whole side, or [height, width]"]),
         ("ingest.classes", [], ["ingest.classes=[]", "a class, a range, or several"]),
-        ("ingest.classes", "1,2", ["ingest.classes='1,2'", "3, 0-4, 0-4+7"]),
+        ("ingest.classes", "1,2", ["ingest.classes=1,2", "3, 0-4, 0-4+7"]),
         ("ingest.classes", [-1], ["ingest.classes=[-1]", "a class, a range, or several"]),
+        ("ingest.classes", "cats", ["ingest.classes=cats", "digits has the classes 0 to 9"]),
+        ("ingest.classes", "", ["ingest.classes=''", "cats+dogs"]),
+        ("ingest.classes", ["cats", ""], ["ingest.classes=['cats', '']", "cats+dogs"]),
+        ("ingest.name", " ", ["ingest.name=' '", "a name, or null"]),
+        ("ingest.name", "xrays", ["ingest.name=xrays", "with dataset=folder"]),
         ("ingest.classes", True, ["ingest.classes=True", "a class, a range, or several"]),
-        ("ingest.classes", 10, ["ingest.classes=[10]", "digits has the classes 0 to 9"]),
-        ("ood.out_classes", "12-14", ["ood.out_classes=[12, 13, 14]", "textures has the classes 0 to 13"]),
+        ("ingest.classes", 10, ["ingest.classes=10", "digits has the classes 0 to 9"]),
+        ("ood.out_classes", "12-14", ["ood.out_classes=12-14", "textures has the classes 0 to 13"]),
         ("ingest.on_unreadable", "ignore", ["ingest.on_unreadable='ignore'", "'stop' or 'skip'"]),
         ("ingest.eval_percentage", 0, ["ingest.eval_percentage=0", "greater than 0"]),
         ("ingest.num_workers", -1, ["ingest.num_workers=-1", "greater than or equal to 0"]),
@@ -100,7 +105,7 @@ def complaint(raw: dict[str, Any]) -> str:
         ),
         ("ingest.eval_path", "cats", ["ingest.eval_path=cats", "with dataset=folder;"]),
         ("ood.out_path", "cats", ["ood.out_path=cats", "with out_dataset=folder;"]),
-        ("ingest.classes", "5-3", ["ingest.classes='5-3'", "0-4+7"]),
+        ("ingest.classes", "5-3", ["ingest.classes=5-3", "0-4+7"]),
         ("ood.out_classes", -1, ["ood.out_classes=-1", "0-4+7"]),
         ("model.L", 10**9, ["model.L=1000000000", "less than or equal to 16"]),
         ("out_dataset", "folder", ["ood.out_path=null", "out_dataset=folder needs", "set ood.out_path"]),
@@ -372,6 +377,39 @@ def test_a_folder_is_its_path_its_split_and_its_classes(tmp_path: Path, monkeypa
     parsed = parse_parameters({**raw, "ingest": {"path": "cats"}, "ood": {"out_path": "dogs", "out_classes": 1}})
     outside = parsed.out_image_set
     assert (outside.path, outside.eval_path, outside.classes) == (tmp_path / "dogs", tmp_path / "dogs", (1,))
+
+
+@pytest.mark.parametrize(
+    ("typed", "classes"),
+    [("cats+dogs", ("cats", "dogs")), ("0-9", ("0-9",)), ("3+cats", (3, "cats")), (["a+b", 1], ("a+b", 1))],
+)
+def test_classes_of_a_folder_stay_as_they_are_typed(typed: object, classes: tuple[int | str, ...]) -> None:
+    raw = {"dataset": "folder", "out_dataset": "folder", "ingest": {"path": "a", "classes": typed}}
+    parsed = parse_parameters({**raw, "ood": {"out_path": "b", "out_classes": typed}})
+    assert (parsed.image_set.classes, parsed.out_image_set.classes) == (classes, classes)
+
+
+def test_folder_keeps_its_given_name_wherever_it_is() -> None:
+    keys = {
+        parse_parameters({"dataset": "folder", "ingest": {"path": path, "name": "x rays"}}).image_set.key
+        for path in ("/a/one", "/b/two")
+    }
+    assert keys == {"folder_x_rays"}
+
+
+@pytest.mark.parametrize(
+    ("path", "out_path", "key"),
+    [
+        ("/a/normal", "/a/odd", "folder_odd"),
+        ("/a/normal", "/b/normal", "folder_b_normal"),
+        ("/a/Normal", "/b/normal", "folder_b_normal"),
+        ("/a/b_normal", "/a/b/normal", "folder_normal"),
+        ("/a/normal", "/normal", "folder_normal_out"),
+    ],
+)
+def test_two_folders_in_a_run_have_two_keys(path: str, out_path: str, key: str) -> None:
+    raw = {"dataset": "folder", "out_dataset": "folder", "ingest": {"path": path}, "ood": {"out_path": out_path}}
+    assert parse_parameters(raw).out_image_set.key == key
 
 
 def test_a_folder_with_images_for_testing_is_not_split_by_seed() -> None:

@@ -19,6 +19,7 @@ WITHIN_IDENTITY = {
     "ingest.path",
     "ingest.eval_path",
     "ingest.eval_percentage",
+    "ingest.name",
     "ingest.size",
     "ingest.channels",
     "ingest.fit",
@@ -51,6 +52,7 @@ WITHIN_IDENTITY = {
 }
 # Another value of each parameter than its default.
 CHANGED: dict[str, object] = {
+    "stored_model": "2026-01-01T00.00.00.000Z",
     "dataset": "mnist",
     "out_dataset": "mnist",
     "seed": 1,
@@ -58,6 +60,7 @@ CHANGED: dict[str, object] = {
     "ingest.classes": [1, 2],
     "ingest.path": "somewhere",
     "ingest.eval_path": "elsewhere",
+    "ingest.name": "xrays",
     "ingest.size": 16,
     "ingest.channels": 3,
     "ingest.fit": "pad",

@@ -12,7 +12,7 @@ with no_garbage_here():  # pandas comes with these
 def register_pipelines() -> dict[str, Pipeline]:
     """Each pipeline brings the ingest that it needs, so that one command is enough; equal nodes run once."""
     training = ingest.create_pipeline() + train.create_pipeline()
-    sampling = create_test_pipeline() + sample.create_pipeline()
+    sampling = sample.create_pipeline()
     scoring = create_test_pipeline() + create_out_pipeline() + ood.create_pipeline()
     return {
         "ingest": ingest.create_pipeline(),

@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 # What a training may go on with another value of: how long it is, how it is computed and watched, what comes after it.
 FREE = {
     "out_dataset",
+    "stored_model",
     "device",
     "ingest.num_workers",
     *(

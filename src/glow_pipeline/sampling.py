@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -24,6 +25,25 @@ class Movement:
 
     steps: list[float]
     images: list[Tensor]
+
+
+class Endpoints(NamedTuple):
+    """Real images that interpolations begin and end with, and their labels."""
+
+    start: Tensor  # uint8 (n, C, H, W) below 2**n_bits
+    end: Tensor
+    y_start: Tensor  # int64 (n,)
+    y_end: Tensor
+
+    @classmethod
+    def pairs(cls, images: Tensor, labels: Tensor) -> Self:
+        """Return the first half of the images as starts and the second half as ends; an odd last one is left out."""
+        n = len(images) // 2
+        return cls(images[:n], images[n : 2 * n], labels[:n], labels[n : 2 * n])
+
+    @classmethod
+    def none(cls, shape: tuple[int, int, int]) -> Self:
+        return cls.pairs(torch.empty(0, *shape, dtype=torch.uint8), torch.empty(0, dtype=torch.int64))
 
 
 def draw(model: Glow, n: int, temperature: float, generator: torch.Generator, y: Tensor | None = None) -> Tensor:

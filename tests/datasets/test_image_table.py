@@ -23,7 +23,7 @@ from glow_pipeline.images.planned_table import PlannedTable, plan_table
 from glow_pipeline.images.preparation import prepare
 from glow_pipeline.images.source import ArraySplit
 from glow_pipeline.images.spec import ImageSpec
-from glow_pipeline.images.table import CONTENT, IMAGES, LABELS, NAMES, RECORD
+from glow_pipeline.images.table import CONTENT, IMAGES, LABELS, NAMES, RECORD, ImageTable
 from tests.conftest import MakeSource, random_images
 
 SMALL = ImageSpec(channels=1, height=4, width=4, n_bits=8, fit="resize")
@@ -107,11 +107,28 @@ def test_a_linked_table_has_the_names_of_its_images(tmp_path: Path) -> None:
     for name in ("b.png", "a.png"):
         Image.new("L", (3, 3)).save(pictures / name)
     images = ImageSet.of_folder(str(pictures), str(pictures), 10.0, 0)
-    plan = plan_table(images, "train", SMALL, tmp_path)
+    plan = plan_table(images, "test", SMALL, tmp_path)
     dataset(tmp_path, 1).save(plan)
     dataset(tmp_path, 2).save(not_decodable(plan))
     assert folder_of(tmp_path, 2).joinpath(NAMES).samefile(folder_of(tmp_path, 1) / NAMES)
     assert dataset(tmp_path, 2).load().names == ["a.png", "b.png"]
+
+
+def test_table_of_a_moved_folder_is_linked_under_its_new_place(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        (tmp_path / "pictures").mkdir(exist_ok=True)
+        Image.new("L", (3, 3), len(name)).save(tmp_path / "pictures" / name)
+    before = ImageSet.of_folder(str(tmp_path / "pictures"), str(tmp_path / "pictures"), 10.0, 0)
+    dataset(tmp_path, 1).save(plan_table(before, "test", SMALL, tmp_path))
+    (tmp_path / "pictures").rename(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "notes.txt").write_text("no picture")
+    after = ImageSet.of_folder(str(tmp_path / "elsewhere"), str(tmp_path / "elsewhere"), 10.0, 0, name="pictures")
+    dataset(tmp_path, 2).save(not_decodable(plan_table(after, "test", SMALL, tmp_path)))
+    assert folder_of(tmp_path, 2).joinpath(IMAGES).samefile(folder_of(tmp_path, 1) / IMAGES)
+    old, new = (ImageTable(folder_of(tmp_path, day)).record for day in (1, 2))
+    assert (old.image_set, old.passed_over) == (before, {})
+    assert (new.image_set, new.passed_over) == (after, {".txt": 1})
+    assert old.source_files == new.source_files
 
 
 def test_a_linked_table_outlives_the_first(plan: PlannedTable, tmp_path: Path) -> None:

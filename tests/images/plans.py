@@ -25,10 +25,10 @@ from glow_pipeline.images.table import OnUnreadable, TableOrigin
 SPEC = ImageSpec(channels=1, height=4, width=6, n_bits=3, fit="resize")
 
 
-def one_line(plan: PlannedTable, folder: Path) -> str:
+def one_line(plan: PlannedTable, folder: Path, both_splits: bool = False) -> str:
     """What a user is told instead of getting a table, of which nothing is left."""
     with pytest.raises(GlowPipelineError) as told, written_whole(folder) as temporary:
-        plan.write(temporary)
+        plan.write(temporary, both_splits)
     assert str(told.value).isprintable()
     assert not folder.exists()
     assert [file for file in folder.parent.iterdir() if file.name.startswith(".")] == []

@@ -1,5 +1,6 @@
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
@@ -26,14 +27,22 @@ def image_sets(draw: st.DrawFn) -> ImageSet:
     return ImageSet.of_folder(draw(paths), draw(st.none() | paths), 10.0, 0, draw(classes))
 
 
-@given(st.lists(image_sets(), min_size=2, max_size=12))
+@given(st.lists(image_sets().filter(lambda one: one.source != "folder"), min_size=2, max_size=12))
 def test_different_images_have_different_keys(sets: list[ImageSet]) -> None:
     assert len({one.key for one in sets}) == len(set(sets))
 
 
+@given(image_sets(), image_sets())
+def test_sets_of_one_run_have_different_keys(one: ImageSet, other: ImageSet) -> None:
+    renamed = one.distinct_from(other)
+    assert renamed.model_copy(update={"name": one.name}) == one
+    same_folders = (one.path, one.eval_path) == (other.path, other.eval_path)
+    assert (renamed.key.casefold() != other.key.casefold()) or (same_folders and one.classes == other.classes)
+
+
 @given(image_sets())
 def test_a_key_is_a_short_name_of_a_folder_anywhere(one: ImageSet) -> None:
-    assert re.fullmatch(r"[A-Za-z0-9_-]+", one.key)
+    assert re.fullmatch(r"[\w-]+", one.key)
     assert len(one.key) <= 120
     assert one.key.startswith(one.source)
 
@@ -66,32 +75,76 @@ def test_the_order_of_classes_and_their_repetition_do_not_matter(given_classes: 
 # Folders ----------------------------------------------------------------------------------------
 
 
-def folder(path: str, eval_path: str | None = None, classes: list[int] | None = None, seed: int = 0) -> ImageSet:
+def folder(
+    path: str, eval_path: str | None = None, classes: Sequence[int | str] | None = None, seed: int = 0
+) -> ImageSet:
     return ImageSet.of_folder(path, eval_path, 10.0, seed, classes)
 
 
-def test_a_key_of_a_folder_has_its_name_and_tells_places_apart() -> None:
-    keys = [folder(path).key for path in ("/data/cats", "/other/cats", "/data/cats/cats")]
-    assert all(re.fullmatch(r"folder_cats_[0-9a-f]{8}", key) for key in keys)
-    assert len(set(keys)) == 3
-    assert re.fullmatch(r"folder_cats_[0-9a-f]{8}_class_0-1", folder("/data/cats", classes=[1, 0]).key)
+def test_key_of_a_folder_is_its_name_wherever_it_is() -> None:
+    assert {folder(path).key for path in ("/data/cats", "/other/cats", "/data/cats/cats")} == {"folder_cats"}
+    assert {folder("/data/cats", eval_path).key for eval_path in (None, "/a", "/b")} == {"folder_cats"}
+    assert ImageSet.of_folder("/data/cats", None, 10.0, 0, name="felines").key == "folder_felines"
 
 
-def test_a_key_tells_where_the_images_for_testing_are() -> None:
-    assert len({folder("/a", eval_path).key for eval_path in (None, "/a", "/b")}) == 3
-    assert folder("/a", "/b").key != folder("/b", "/a").key
+@pytest.mark.parametrize(
+    ("classes", "key"),
+    [
+        ([1, 0], "0-1"),
+        (["0-1", 3], "0-1_3"),
+        (["cats"], "cats"),
+        (["cats", "dogs"], "cats__dogs"),
+        (["no_finding"], "no_finding"),
+        (["Röntgen"], "Röntgen"),
+    ],
+)
+def test_key_of_a_folder_has_its_classes(classes: list[int | str], key: str) -> None:
+    assert folder("/data/pets", classes=classes).key == f"folder_pets_class_{key}"
 
 
-@pytest.mark.parametrize("name", ["with space", "new\nline", "画像", "caf\udce9", "../..", "a" * 300, "-", "%s", "'\""])
-def test_a_folder_of_any_name_has_a_key_for_any_file_system(name: str) -> None:
-    key = folder(f"/data/{name}").key
-    assert re.fullmatch(r"folder_[A-Za-z0-9_-]*_[0-9a-f]{8}", key)
-    assert len(key) < 60
-    assert key != folder(f"/data/{name}x").key
+def test_classes_that_read_alike_have_keys_of_their_own() -> None:
+    choices: list[list[int | str]] = [
+        ["a b"],
+        ["a_b"],
+        ["a", "b"],
+        ["a_b", "c"],
+        ["a", "b_c"],
+        ["a", "b", "c"],
+        ["a/b"],
+    ]
+    assert len({folder("/a", classes=choice).key for choice in choices}) == len(choices)
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("with space", "with_space"),
+        ("new\nline", "new_line"),
+        ("画像", "画像"),
+        ("हिन्दी", "हिन्दी"),
+        ("Ro\u0308ntgen", "R\u00f6ntgen"),
+        ("caf\udce9", "caf"),
+        ("2024.05", "2024_05"),
+    ],
+)
+def test_name_of_a_folder_stays_readable_in_its_key(name: str, key: str) -> None:
+    assert folder(f"/data/{name}").key == f"folder_{key}"
+
+
+@pytest.mark.parametrize("name", ["-", "'\"", "%%", "\udce9"])
+def test_hash_stands_for_a_name_without_letters(name: str) -> None:
+    assert re.fullmatch("folder_[0-9a-f]{8}", folder(f"/data/{name}").key)
+
+
+@pytest.mark.parametrize("letter", ["a", "画", "😀a"])
+def test_long_names_are_cut_and_stay_different(letter: str) -> None:
+    one, other = (folder(f"/data/{letter * 100}{end}").key for end in "xy")
+    assert one != other
+    assert len(one.encode()) <= 100
 
 
 def test_the_root_of_all_folders_has_a_key() -> None:
-    assert re.fullmatch(r"folder__[0-9a-f]{8}", folder("/").key)
+    assert folder("/").key == "folder_root"
 
 
 def test_relative_paths_are_meant_from_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,6 +196,11 @@ def test_images_for_testing_from_elsewhere_are_not_drawn() -> None:
         (folder("/a"), folder("/a/b", "/a/b"), True),
         (folder("/a", "/c"), folder("/c/d"), True),
         (folder("/a", classes=[0]), folder("/a/b", "/a/b"), False),
+        (folder("/a", classes=["b"]), folder("/a/b", "/a/b"), True),
+        (folder("/a", classes=["c"]), folder("/a/b", "/a/b"), False),
+        (folder("/a", classes=["c", "b"]), folder("/a/b/d", "/a/b/d"), True),
+        (folder("/a", classes=["cats"]), folder("/a", classes=["dogs"]), False),
+        (folder("/a", classes=["cats"]), folder("/a", classes=["cats", "dogs"]), True),
         (folder("/a"), folder("/a/../b"), False),
         (folder("/a"), folder("/b/../a"), True),
         (folder("/a"), folder("/ab"), False),
@@ -163,6 +221,15 @@ def test_images_for_testing_from_elsewhere_are_not_drawn() -> None:
 def test_sets_overlap_when_an_image_may_be_in_both(one: ImageSet, other: ImageSet, overlap: bool) -> None:
     assert one.overlaps(other) is overlap
     assert other.overlaps(one) is overlap
+
+
+def test_links_to_a_folder_are_that_folder(tmp_path: Path) -> None:
+    (tmp_path / "real" / "cats").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    real, link = folder(str(tmp_path / "real")), folder(str(tmp_path / "link"))
+    assert link.overlaps(real)
+    assert link.overlaps(folder(str(tmp_path / "real" / "cats")))
+    assert link.key == "folder_link"
 
 
 @given(image_sets(), image_sets())

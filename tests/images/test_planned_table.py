@@ -168,8 +168,8 @@ def test_images_of_files_are_prepared_as_images_of_arrays_are(tmp_path: Path, nu
 
 
 def test_some_classes_of_files_have_their_images_labels_and_names(tmp_path: Path) -> None:
-    images = picture_folder(tmp_path / "pictures", 9).model_copy(update={"classes": (1,)})
-    plan_table(images, "train", SPEC, tmp_path).write(tmp_path / "table")
+    images = picture_folder(tmp_path / "pictures", 9).model_copy(update={"classes": ("b",)})
+    plan_table(images, "test", SPEC, tmp_path).write(tmp_path / "table")
     table = ImageTable(tmp_path / "table")
     assert torch.equal(table[:][0], as_prepared([5, 6, 7, 8]))
     assert table.labels.tolist() == [1] * 4

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.images.content import content_hash
 from glow_pipeline.images.image_set import ImageSet
 from glow_pipeline.images.planned_table import plan_table
 from glow_pipeline.images.spec import ImageSpec
 from glow_pipeline.images.table import (
+    CONTENT,
     IMAGES,
     LABELS,
     NAMES,
@@ -22,9 +24,10 @@ from glow_pipeline.images.table import (
     ImageTable,
     TableOrigin,
     TableRecord,
+    count_copies,
     split_validation,
+    unseen,
 )
-from glow_pipeline.randomness import generator
 from tests.conftest import MakeSource, MakeTable, random_images
 
 SPEC = ImageSpec(channels=1, height=2, width=2, n_bits=8, fit="resize")
@@ -84,6 +87,16 @@ def written(folder: Path, images: NDArray[np.uint8], own_validation: int = 0) ->
         "own_validation": own_validation,
     }
     (folder / RECORD).write_text(json.dumps(record))
+    return ImageTable(folder)
+
+
+def of_folder(folder: Path, images: NDArray[np.uint8]) -> ImageTable:
+    """A table of a folder's images, by hand."""
+    folder.mkdir()
+    table = written(folder, images)
+    np.save(folder / CONTENT, content_hash(torch.from_numpy(images)).numpy())
+    image_set = ImageSet.of_folder("/data/cats", None, 10.0, 0)
+    (folder / RECORD).write_text(table.record.model_copy(update={"image_set": image_set}).model_dump_json())
     return ImageTable(folder)
 
 
@@ -154,7 +167,7 @@ def test_the_origin_is_all_of_the_record_that_was_known_before_the_images_were_r
     assert one.origin.model_dump() == {
         name: value
         for name, value in one.model_dump().items()
-        if name not in ("count", "num_classes", "own_validation", "unreadable")
+        if name not in ("count", "num_classes", "own_validation", "class_names", "unreadable", "passed_over")
     }
 
 
@@ -171,7 +184,7 @@ def test_a_record_does_not_take_what_it_does_not_know() -> None:
 
 
 def rows(table: ImageTable, percentage: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    fit, val = split_validation(table, percentage, generator(seed, "validation"))
+    fit, val = split_validation(table, percentage, seed)
     return fit.rows, val.rows
 
 
@@ -204,7 +217,7 @@ def test_validation_images_come_from_all_over_the_table(make_table: MakeTable) -
 
 def test_validation_is_of_the_same_images_as_the_table(make_table: MakeTable) -> None:
     images = random_images(12)
-    fit, val = split_validation(make_table(images, 8), 25, generator(0, "validation"))
+    fit, val = split_validation(make_table(images, 8), 25, 0)
     assert torch.equal(fit[:][0], images[fit.rows])
     assert torch.equal(val[:][0], images[val.rows])
 
@@ -215,7 +228,7 @@ def test_the_sources_own_validation_split_is_taken_whatever_the_share_and_the_se
 ) -> None:
     table = written(tmp_path, noise(12), own_validation)
     for percentage, seed in ((25.0, 0), (50.0, 1)):
-        fit, val = split_validation(table, percentage, generator(seed, "validation"))
+        fit, val = split_validation(table, percentage, seed)
         assert fit.labels.tolist() == list(range(12 - own_validation))
         assert val.labels.tolist() == list(range(12 - own_validation, 12))
 
@@ -224,7 +237,7 @@ def test_the_sources_own_validation_split_is_that_of_the_classes(make_source: Ma
     images = random_images(20)
     make_source(images, own_validation=8)
     plan_table(ImageSet.of("tiny", [1]), "train", SPEC, tmp_path).write(tmp_path / "table")
-    fit, val = split_validation(ImageTable(tmp_path / "table"), 10, generator(0, "validation"))
+    fit, val = split_validation(ImageTable(tmp_path / "table"), 10, 0)
     assert (len(fit), len(val)) == (4, 3)  # rows 1, 4, 7, 10 and 13, 16, 19
 
 
@@ -247,3 +260,41 @@ def test_one_image_cannot_be_for_training_and_for_validation(tmp_path: Path, own
 def test_two_images_are_enough(tmp_path: Path, own_validation: int, percentage: float) -> None:
     fit, val = rows(written(tmp_path, noise(2), own_validation), percentage, 0)
     assert (len(fit), len(val)) == (1, 1)
+
+
+# Validation and copies in folders ---------------------------------------------------------------
+
+
+def test_validation_images_of_a_folder_stay_when_others_come(tmp_path: Path) -> None:
+    many = noise(200)
+    fit, val = split_validation(of_folder(tmp_path / "many", many), 25, 0)
+    few_fit, few_val = split_validation(of_folder(tmp_path / "few", many[50:130]), 25, 0)
+    assert set(few_fit.rows + 50) <= set(fit.rows)
+    assert set(few_val.rows + 50) <= set(val.rows)
+    assert 30 < len(val) < 70
+    assert sorted([*fit.rows, *val.rows]) == list(range(200))
+
+
+def test_copies_in_a_folder_are_all_fitted_or_all_validated_on(tmp_path: Path) -> None:
+    table = of_folder(tmp_path / "table", np.tile(noise(40), (2, 1, 1, 1)))
+    fit, val = split_validation(table, 25, 3)
+    assert set(val.rows % 40).isdisjoint(fit.rows % 40)
+    assert count_copies(fit, val, val).model_dump() == {
+        "train_copies": 40,
+        "val_copies_of_fit": 0,
+        "test_copies_of_train": len(val),
+    }
+
+
+def test_copies_of_one_image_cannot_be_fitted_and_validated_on(tmp_path: Path) -> None:
+    with pytest.raises(GlowPipelineError, match=r"^folder_cats: its 3 images are copies of one"):
+        split_validation(of_folder(tmp_path / "table", np.tile(noise(1), (3, 1, 1, 1))), 25, 0)
+
+
+def test_test_images_that_are_trained_on_are_left_out(tmp_path: Path) -> None:
+    images = noise(10)
+    train, test = of_folder(tmp_path / "train", images[:6]), of_folder(tmp_path / "test", images[4:])
+    assert unseen(test, train).rows.tolist() == [2, 3, 4, 5]
+    assert count_copies(train, train.subset(np.array([], dtype=np.int64)), test).test_copies_of_train == 2
+    with pytest.raises(GlowPipelineError, match="each of its 2 test images is an exact copy of a training image"):
+        unseen(test.subset(np.array([0, 1])), train)

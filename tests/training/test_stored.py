@@ -20,7 +20,6 @@ from glow_pipeline.randomness import generator
 from glow_pipeline.training import stored
 from glow_pipeline.training.stored import (
     FORMAT,
-    FORMAT_KEY,
     HEADER_KEY,
     ModelRecord,
     build_flow,
@@ -261,9 +260,9 @@ def test_the_header_is_read_without_the_weights(written: Path, monkeypatch: pyte
 OLD = Path(__file__).parents[1] / "old_formats"
 
 
-def header_of(path: Path) -> dict[str, str]:
+def header_of(path: Path) -> dict[str, Any]:
     with safe_open(path, framework="pt") as file:
-        return dict(file.metadata())
+        return dict(json.loads(file.metadata()[HEADER_KEY]))
 
 
 def test_model_remembers_what_it_was_trained_on(tmp_path: Path) -> None:
@@ -275,17 +274,23 @@ def test_model_remembers_what_it_was_trained_on(tmp_path: Path) -> None:
 
 def test_model_of_format_1_still_loads() -> None:
     path = OLD / "model_format_1.safetensors"
-    assert FORMAT_KEY not in header_of(path)
+    assert "format" not in header_of(path)
     model = read_model(path)
     assert model.trained_on is None, "which is not to be confused with nothing"
     assert (model.record.dataset, model.record.epochs, model.record.test_table) == ("digits", 2, None)
     assert model.record.val_bits_per_dim == 4.358438304028035
 
 
+def test_folder_model_of_format_1_is_named_as_folders_are_now() -> None:
+    model = read_model(OLD / "folder_model_format_1.safetensors")
+    assert model.record.dataset == "folder_pets_class_1"
+    assert model.record.train_table.image_set.path == Path("/pets")
+
+
 def test_model_of_a_later_format_is_refused(written: Path) -> None:
-    assert header_of(written)[FORMAT_KEY] == str(FORMAT)
-    later = {**header_of(written), FORMAT_KEY: str(FORMAT + 1)}
-    save_file({}, written, metadata=later)
+    assert header_of(written)["format"] == FORMAT
+    later = {**header_of(written), "format": FORMAT + 1}
+    save_file({}, written, metadata={HEADER_KEY: json.dumps(later)})
     assert one_line_about(written).endswith(
         f"a model of format {FORMAT + 1}, and this version of glow_pipeline reads 1 to {FORMAT}; update it"
     )

@@ -26,17 +26,37 @@ class GlowModelDataset(OwnVersionDataset[TrainedGlow, TrainedGlow]):
         metadata: dict[str, Any] | None = None,
     ) -> None:
         self.metadata = metadata
+        self._file: Path | None = None
         super().__init__(PurePosixPath(filepath), version)
 
     @property
     def filepath(self) -> Path:
-        """Where all versions lie."""
+        """The folder of all versions."""
         return Path(self._filepath)
+
+    def choose(self, model: str) -> None:
+        """Load this model instead of the newest one.
+
+        Args:
+            model: one of the versions, or the path of a file, which may be of another project or machine.
+        """
+        if is_file_name(model):
+            self._file = Path(model).expanduser().absolute()
+        else:
+            self._version = Version(model, self.resolve_save_version())
+
+    @property
+    def why_this_one(self) -> str:
+        """Say why `load` reads this model of all that there may be."""
+        if self._saved_version is not None:
+            return "just trained"
+        newest = next(iter(self._get_versions()), None)
+        return "the newest" if newest is not None and Path(newest) == self.load_path else "as chosen"
 
     @property
     def load_path(self) -> Path:
         """The file that `load` would read."""
-        return Path(self._get_load_path())
+        return self._file or Path(self._get_load_path())
 
     def record(self) -> ModelRecord:
         """The model's record, without its weights."""
@@ -53,3 +73,8 @@ class GlowModelDataset(OwnVersionDataset[TrainedGlow, TrainedGlow]):
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": self._filepath, "version": self._version}
+
+
+def is_file_name(model: str) -> bool:
+    """Return whether this names a file, and not a version."""
+    return model.endswith(".safetensors") or Path(model).name != model

@@ -12,7 +12,7 @@ from kedro.io import DatasetError, Version
 from pydantic import ValidationError
 
 from glow_pipeline.datasets.versioned import OwnVersionDataset
-from glow_pipeline.files import link_or_copy, written_whole
+from glow_pipeline.files import written_whole
 from glow_pipeline.images.planned_table import PlannedTable
 from glow_pipeline.images.spec import ImageSpec
 from glow_pipeline.images.table import ImageTable, TableOrigin
@@ -26,6 +26,9 @@ class ImageTableDataset(OwnVersionDataset[PlannedTable, ImageTable]):
     The folder is `<parent of filepath>/<image spec>/<name of filepath>/<version>/`, so that tables of two
     sizes never share a newest version. Which spec that is comes from `identify`, at the start of a run.
     A plan of the same origin as a version that is there is not carried out again: its files get a second name.
+
+    Attributes:
+        lists_both_splits: whether unreadable files of training and test images are listed together.
 
     Args:
         filepath: where the tables of one source and split lie.
@@ -42,6 +45,7 @@ class ImageTableDataset(OwnVersionDataset[PlannedTable, ImageTable]):
     ) -> None:
         self._base = PurePosixPath(filepath)
         self._identified = False
+        self.lists_both_splits = False
         self.metadata = metadata
         super().__init__(self._base, version)
 
@@ -65,11 +69,9 @@ class ImageTableDataset(OwnVersionDataset[PlannedTable, ImageTable]):
             existing = self._equal_to(data.origin)
             with written_whole(Path(self._get_save_path())) as folder:
                 if existing is None:
-                    data.write(folder)
+                    data.write(folder, self.lists_both_splits)
                 else:
-                    folder.mkdir()
-                    for file in existing.iterdir():
-                        link_or_copy(file, folder / file.name)
+                    data.link(existing, folder)
 
     @contextmanager
     def _alone_in(self, tables: Path) -> Iterator[None]:
@@ -85,12 +87,13 @@ class ImageTableDataset(OwnVersionDataset[PlannedTable, ImageTable]):
         finally:
             lock.release()
 
-    def _equal_to(self, origin: TableOrigin) -> Path | None:
+    def _equal_to(self, origin: TableOrigin) -> ImageTable | None:
         """A version that was made from the same files in the same way."""
         for version in self._get_versions():
             try:
-                if ImageTable(Path(version)).record.origin == origin:
-                    return Path(version)
+                table = ImageTable(Path(version))
+                if table.record.makes_the_same(origin):
+                    return table
             except (FileNotFoundError, ValidationError):  # tampered with, or from before records looked like this
                 log.info("%s: its record cannot be used; the table is passed over", version)
         return None

@@ -3,14 +3,18 @@
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.io import AbstractVersionedDataset, DataCatalog
 
+from glow_pipeline.datasets.glow_model import GlowModelDataset
+from glow_pipeline.datasets.image_table import ImageTableDataset
 from glow_pipeline.hooks.artifacts import artifact_files
+from glow_pipeline.hooks.stored_model import describe_model
+from glow_pipeline.images.summary import summary
 from glow_pipeline.parameters import Parameters
 
 # In the order in which they are told; a metric that a run did not make is left out.
@@ -21,6 +25,11 @@ FIGURES = {
     "aupr_out": "AUPR, outliers positive",
     "aupr_in": "AUPR, in-distribution positive",
     "fpr_at_95_tpr": "false positives at 95% true positives",
+}
+COPIES = {
+    "test_copies_of_train": "exact copies of training images among the test images",
+    "in_copies_of_train": "exact copies of training images among the test images",
+    "out_copies_of_train": "exact copies of training images among the outliers",
 }
 
 
@@ -36,6 +45,11 @@ class ClosingHook:
         self._started = time.monotonic()
         self._saved: list[str] = []
         self._metrics: list[dict[str, Any]] = []
+        self._uses_model = False
+
+    @hook_impl
+    def after_dataset_loaded(self, dataset_name: str) -> None:
+        self._uses_model |= dataset_name == "glow_model"
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
@@ -46,15 +60,25 @@ class ClosingHook:
     @hook_impl(trylast=True)
     def after_pipeline_run(self, catalog: DataCatalog) -> None:
         lines = [f"Done in {time.monotonic() - self._started:.0f} s."]
+        if self._uses_model:
+            lines.append(f"  {describe_model(cast(GlowModelDataset, catalog['glow_model']))}")
         for name in self._saved:
             dataset = catalog[name]
             if isinstance(dataset, AbstractVersionedDataset):
                 lines += [f"  {name:<19} {_short(path, self._project)}" for path in artifact_files(dataset)]
+            if isinstance(dataset, ImageTableDataset):
+                lines.append(f"  {'':<19} {summary(dataset.load())}")
         lines += [
             f"  {metrics[key]:<19.4f} {meaning}{_of(metrics)}"
             for metrics in self._metrics
             for key, meaning in FIGURES.items()
             if key in metrics
+        ]
+        lines += [
+            f"  {metrics[key]:<19,} {meaning}"
+            for metrics in self._metrics
+            for key, meaning in COPIES.items()
+            if metrics.get(key)
         ]
         if any(metrics.get("auroc", 1.0) < 0.5 for metrics in self._metrics):
             lines.append(

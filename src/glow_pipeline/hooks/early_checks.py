@@ -16,17 +16,17 @@ from glow_pipeline.device import resolve_device, resolve_precision
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.hooks.command_line import check_load_versions, check_typed
 from glow_pipeline.hooks.missing_outputs import report_skipped
+from glow_pipeline.hooks.stored_model import check_class, check_stored_model
 from glow_pipeline.images.image_set import ImageSet
 from glow_pipeline.images.registry import FOLDER, source_of
 from glow_pipeline.images.source import Split
-from glow_pipeline.images.sources.folder import check_folder
+from glow_pipeline.images.sources.folder import check_apart, check_folder, with_class_names
 from glow_pipeline.parameters import Parameters, parse_parameters
 from glow_pipeline.resuming import check_resume
 from glow_pipeline.search.space import extremes
 from glow_pipeline.training.machines import machine_rank, meeting_point, n_processes
-from glow_pipeline.training.stored import ModelRecord, read_record
+from glow_pipeline.training.stored import read_record
 
-NAMED_AT_MOST = 5
 SPLITS: tuple[Split, ...] = ("train", "test")
 
 
@@ -60,16 +60,22 @@ class EarlyChecksHook:
             if "untrained_glow" in pipeline.all_outputs():
                 check_resume(parameters)
             raw = catalog.load("raw_folder")
-            splits = [split for split in SPLITS if f"{split}_images" in pipeline.all_outputs()]
-            _check_within_reach(parameters.image_set, splits, raw, "ingest.path", "ingest.eval_path")
-            if "out_images" in pipeline.all_outputs():
-                _check_two_datasets(parameters)
-                _check_within_reach(parameters.out_image_set, ["test"], raw, "ood.out_path", "ood.out_path")
             if "glow_model" in pipeline.inputs():
-                dataset = cast(GlowModelDataset, catalog["glow_model"])
-                _check_stored_model(dataset, parameters, run_params)
+                check_stored_model(cast(GlowModelDataset, catalog["glow_model"]), parameters, run_params)
+                image_set = cast(ImageSet, catalog.load("image_set"))
+            else:
+                _check_uses_no_model(parameters)
+                image_set = parameters.image_set
+            if splits := _splits(pipeline, parameters):
+                _check_within_reach(image_set, splits, raw, "ingest.path", "ingest.eval_path")
+                if "train" in splits:
+                    check_apart(image_set)
+                image_set = with_class_names(image_set, "ingest.classes")
+            if "out_images" in pipeline.all_outputs():
+                _check_within_reach(parameters.out_image_set, ["test"], raw, "ood.out_path", "ood.out_path")
+                _check_two_datasets(parameters, image_set)
             if "samples" in pipeline.all_outputs() and "glow_model" not in pipeline.inputs():
-                _check_class(parameters, parameters.model.y_condition, parameters.num_classes)
+                check_class(parameters, parameters.model.y_condition, parameters.num_classes)
         except GlowPipelineError as error:
             raise click.ClickException(str(error)) from None
 
@@ -111,21 +117,38 @@ def _trainings(parameters: Parameters, pipeline: Pipeline) -> Iterator[Parameter
         yield from extremes(parameters)
 
 
-def _check_two_datasets(parameters: Parameters) -> None:
-    """An image that is both inside and out says nothing."""
-    if parameters.out_image_set.overlaps(parameters.image_set):
+def _check_uses_no_model(parameters: Parameters) -> None:
+    if parameters.stored_model is not None:
         raise GlowPipelineError(
-            f"out_dataset={parameters.out_image_set.key}: its images are among those of dataset="
-            f"{parameters.image_set.key}; choose another out_dataset, or set ingest.classes and ood.out_classes apart"
+            f"stored_model={parameters.stored_model}: this command uses no stored model; leave it out (to start a "
+            f"training from one, set train.checkpoint to its file)"
+        )
+
+
+def _splits(pipeline: Pipeline, parameters: Parameters) -> list[Split]:
+    """Return the splits of `dataset` whose images the run reads."""
+    splits = [split for split in SPLITS if f"{split}_images" in pipeline.all_outputs()]
+    if "endpoints" in pipeline.all_outputs() and parameters.sample.mode == "interpolate" and "test" not in splits:
+        splits.append("test")
+    return splits
+
+
+def _check_two_datasets(parameters: Parameters, image_set: ImageSet) -> None:
+    """An image that is both inside and out says nothing."""
+    if with_class_names(parameters.out_image_set, "ood.out_classes").overlaps(image_set):
+        raise GlowPipelineError(
+            f"out_dataset={parameters.out_image_set.key}: its images are among those of dataset={image_set.key}; "
+            f"choose another out_dataset, or set ingest.classes and ood.out_classes apart"
         )
 
 
 def _check_within_reach(image_set: ImageSet, splits: list[Split], raw: Path, path: str, eval_path: str) -> None:
     """What no program can fetch has to be on disk; `path` and `eval_path` are the parameters that name a folder."""
-    if image_set.path is not None:
-        check_folder(image_set.path, path)
+    if image_set.is_folder:
+        if "train" in splits or image_set.eval_path is None:
+            _check_folder(image_set.path, path)
         if image_set.eval_path is not None:
-            check_folder(image_set.eval_path, eval_path)
+            _check_folder(image_set.eval_path, eval_path)
         return
     source = source_of(image_set)
     _, absent = source.on_disk(raw, splits)
@@ -137,46 +160,10 @@ def _check_within_reach(image_set: ImageSet, splits: list[Split], raw: Path, pat
         )
 
 
-def _check_stored_model(dataset: GlowModelDataset, parameters: Parameters, run_params: dict[str, Any]) -> None:
-    """A stored model is there, is this dataset's, and no parameter that was typed contradicts it."""
-    if not dataset.exists():
-        raise GlowPipelineError(_no_model(dataset, parameters.image_set, run_params["env"]))
-    record = dataset.record()
-    if record.dataset != parameters.image_set.key:
-        raise GlowPipelineError(
-            f"{dataset.load_path}: a model of {record.dataset}, not {parameters.image_set.key}; "
-            f"put the model where it belongs"
-        )
-    for key, value in _leaves(run_params["runtime_params"]):
-        if _contradicts(key, value, record):
-            group, _, name = key.partition(".")
-            raise GlowPipelineError(
-                f"{key}={value}: the stored model {dataset.load_path.parent.name} was trained with "
-                f"{key}={record.parameters[group][name]} (images {record.image_spec.key}); leave {key} out, or "
-                f"train anew with it"
-            )
-    _check_class(parameters, record.flow["y_condition"], record.num_classes)
-
-
-def _no_model(dataset: GlowModelDataset, image_set: ImageSet, env: str | None) -> str:
-    versions = dataset.list_versions(full_path=False)
-    if versions:
-        newest = ", ".join(versions[:NAMED_AT_MOST]) + (", ..." if len(versions) > NAMED_AT_MOST else "")
-        return f"glow_model:{dataset.resolve_load_version()}: no such version; there are {newest}"
-    models = dataset.filepath.parents[1]
-    others = sorted(
-        {found.parents[2].name for found in models.glob(f"*/{dataset.filepath.name}/*/{dataset.filepath.name}")}
-    )
-    there = f" (there are models of {', '.join(others)})" if others else ""
-    typed = f"dataset={image_set.source}"
-    if image_set.path is not None:
-        typed += f",ingest.path={image_set.path}"
-    if image_set.classes is not None:
-        typed += f",ingest.classes={'+'.join(map(str, image_set.classes))}"
-    return (
-        f"dataset={image_set.key}: no trained model of it yet{there}; first type "
-        f"`kedro run {'' if env is None else f'--env {env} '}--pipelines train --params {typed}`"
-    )
+def _check_folder(path: Path | None, parameter: str) -> None:
+    if path is None:
+        raise GlowPipelineError(f"{parameter}=null: this command reads images of a folder; set {parameter}")
+    check_folder(path, parameter)
 
 
 def _check_checkpoint(path: Path, parameters: Parameters) -> None:
@@ -196,39 +183,3 @@ def _check_checkpoint(path: Path, parameters: Parameters) -> None:
             raise GlowPipelineError(
                 f"model.{name}={wanted[name]}: train.checkpoint={path} has {value}; set model.{name}={value}"
             )
-
-
-def _check_class(parameters: Parameters, y_condition: bool, num_classes: int) -> None:
-    y = parameters.sample.y
-    if y is not None and not y_condition:
-        raise GlowPipelineError(f"sample.y={y}: the model knows no classes; train it with model.y_condition=true")
-    if y is not None and y >= num_classes:
-        raise GlowPipelineError(
-            f"sample.y={y}: the model has {num_classes} classes; allowed are 0 to {num_classes - 1}"
-        )
-
-
-def _contradicts(key: str, value: object, record: ModelRecord) -> bool:
-    """Whether the model would have come out with other images or another flow, had `key` been `value`."""
-    group, _, name = key.partition(".")
-    if group not in ("ingest", "model") or name not in record.parameters[group]:
-        return False
-    was = parse_parameters(record.parameters)
-    then = parse_parameters({**record.parameters, group: {**record.parameters[group], name: value}})
-    return any(
-        of(then) != of(was)
-        for of in (
-            lambda parameters: parameters.image_spec,
-            lambda parameters: parameters.image_set,
-            lambda parameters: parameters.model.model_dump(include=set(record.flow)),
-            lambda parameters: parameters.num_classes,
-        )
-    )
-
-
-def _leaves(nested: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
-    for name, value in nested.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value

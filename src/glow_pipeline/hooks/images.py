@@ -26,16 +26,22 @@ class ImagesHook:
 
     @hook_impl
     def after_catalog_created(self, catalog: DataCatalog, parameters: dict[str, Any]) -> None:
+        checked = Parameters.model_validate(parameters["parameters"])
+        if checked.stored_model is not None:
+            cast(GlowModelDataset, catalog["glow_model"]).choose(checked.stored_model)
         try:
             stored = _stored_record(catalog)
         except GlowPipelineError:  # a damaged model: a run that needs it will say so
             stored = None
-        _fill(catalog, Parameters.model_validate(parameters["parameters"]), stored)
+        _fill(catalog, checked, stored)
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
         if "glow_model" not in pipeline.inputs():
             _fill(catalog, Parameters.model_validate(catalog.load("parameters")), None)
+        both = {"train_images", "test_images"} <= pipeline.all_outputs()
+        for name in ("train_images", "test_images"):
+            cast(ImageTableDataset, catalog[name]).lists_both_splits = both
 
 
 def _stored_record(catalog: DataCatalog) -> ModelRecord | None:
@@ -45,7 +51,7 @@ def _stored_record(catalog: DataCatalog) -> ModelRecord | None:
 
 def _fill(catalog: DataCatalog, parameters: Parameters, stored: ModelRecord | None) -> None:
     spec = parameters.image_spec if stored is None else stored.image_spec
-    image_set = parameters.image_set if stored is None else stored.train_table.image_set
+    image_set = parameters.image_set if stored is None else _where_they_are_now(stored, parameters)
     catalog.save("image_spec", spec)
     catalog.save("image_set", image_set)
     catalog.save("out_image_set", _split_alike(parameters.out_image_set, image_set))
@@ -53,8 +59,22 @@ def _fill(catalog: DataCatalog, parameters: Parameters, stored: ModelRecord | No
         cast(ImageTableDataset, catalog[name]).identify(spec)
 
 
+def _where_they_are_now(stored: ModelRecord, parameters: Parameters) -> ImageSet:
+    """Return the images of a stored model, in the folders that the parameters name, if they name any."""
+    image_set = stored.train_table.image_set
+    if not image_set.is_folder:
+        return image_set
+    now = parameters.image_set
+    image_set = image_set.model_copy(update={"class_names": tuple(stored.train_table.class_names)})
+    if now.path is not None:
+        image_set = image_set.model_copy(update={"path": now.path})
+    if now.eval_path is not None:  # all of them are for testing, whatever the share was
+        image_set = image_set.model_copy(update={"eval_path": now.eval_path, "eval_percentage": None, "seed": None})
+    return image_set
+
+
 def _split_alike(out: ImageSet, inside: ImageSet) -> ImageSet:
-    """Outliers from the very folder that was trained on: no image of it that training saw is a test image."""
+    """Return outliers from the very folder that was trained on, split as it was: none that training saw is tested."""
     if (out.source, out.path, out.eval_path) != (inside.source, inside.path, inside.eval_path):
         return out
     return inside.model_copy(update={"classes": out.classes})

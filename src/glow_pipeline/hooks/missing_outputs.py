@@ -7,6 +7,8 @@ from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 from kedro.runner import SequentialRunner
 
+NAMED_AT_MOST = 5
+
 logger = logging.getLogger(__name__)
 
 
@@ -25,9 +27,12 @@ def report_skipped(run_params: dict[str, Any], pipeline: Pipeline, catalog: Data
     """Log the nodes that `--only-missing-outputs` leaves out: it asks for no parameter, only whether a file exists."""
     run = {node.name for node in nodes_to_run(run_params, pipeline, catalog).nodes}
     skipped = [node.name for node in pipeline.nodes if node.name not in run]
-    if skipped:
-        logger.warning(
-            "--only-missing-outputs: not run, since some version of what they make exists, perhaps of other "
-            "parameters: %s",
-            ", ".join(skipped),
-        )
+    if not skipped:
+        return
+    named = "all nodes" if not run else ", ".join(skipped[:NAMED_AT_MOST])
+    more = f" and {len(skipped) - NAMED_AT_MOST} more" if run and len(skipped) > NAMED_AT_MOST else ""
+    logger.warning(
+        "--only-missing-outputs: not run, as some version of their outputs exists, perhaps of other parameters: %s%s",
+        named,
+        more,
+    )

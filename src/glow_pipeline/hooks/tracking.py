@@ -17,9 +17,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from glow_pipeline.datasets.glow_model import GlowModelDataset
 from glow_pipeline.garbage import no_garbage_here
 from glow_pipeline.hooks.artifacts import artifact_files
+from glow_pipeline.hooks.logged_parameters import StoredModel, logged_parameters, model_name
 from glow_pipeline.hooks.new_database import make_database
 from glow_pipeline.hooks.provenance import provenance_of, user
 from glow_pipeline.hooks.resumption import describe_again
+from glow_pipeline.hooks.stored_model import version_of
 from glow_pipeline.hooks.termination import ExitOnSignals
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.mlflow_runs import (
@@ -174,7 +176,7 @@ class TrackingHook:
         # MLflow's own atexit would call an interrupted run FINISHED; this one, registered later, comes first.
         atexit.register(self._end, "KILLED")
         with mlflow_may_fail("the run's parameters"):
-            params = _flatten(parameters.model_dump())
+            params = logged_parameters(parameters, self._stored(pipeline))
             mlflow.log_params(params if old is None else describe_again(client, old, params, tags))
 
     def _old_run(self, client: "MlflowClient", experiment_id: str) -> "Run | None":
@@ -219,12 +221,19 @@ class TrackingHook:
         data = MetaDataset(source, name=f"{record.name} {record.split} {record.spec.key}", digest=digest)  # type: ignore[abstract]
         mlflow.log_input(data, context=name)
 
+    def _stored(self, pipeline: Pipeline) -> StoredModel | None:
+        """The stored model that the run uses, if it uses one."""
+        if "glow_model" not in pipeline.inputs():
+            return None
+        dataset = cast(GlowModelDataset, self._catalog["glow_model"])
+        return StoredModel(version_of(dataset), dataset.record())
+
     def _register_model(self, model: TrainedGlow) -> None:
         import mlflow
 
-        path = self._model_path()
+        path = cast(GlowModelDataset, self._catalog["glow_model"]).load_path
         logged = mlflow.create_external_model(
-            name=_model_name(model, path.parent.name),
+            name=model_name(model.record),
             source_run_id=self._run_id,
             params={name: str(value) for name, value in model.record.flow.items()},
             tags={"path": str(path.relative_to(self._project)), "images": model.record.image_spec.key},
@@ -232,14 +241,11 @@ class TrackingHook:
         mlflow.set_active_model(model_id=logged.model_id)
         mlflow.log_text(model.record.model_dump_json(indent=2), "model/record.json")
 
-    def _model_path(self) -> Path:
-        return cast(GlowModelDataset, self._catalog["glow_model"]).load_path
-
     def _link_model(self, model: TrainedGlow) -> None:
         """Let this run's metrics count for the model that it uses."""
         import mlflow
 
-        name = _model_name(model, self._model_path().parent.name)
+        name = model_name(model.record)
         found = mlflow.search_logged_models(filter_string=f"name='{name}'", output_format="list", max_results=1)
         mlflow.set_tag("model", name)
         if found:
@@ -274,14 +280,3 @@ def _tags(pipelines: str, parameters: Parameters, provenance: Provenance) -> dic
 def _absolute_uri(uri: str, project: Path) -> str:
     """sqlite:///name.db is meant from the project's root, wherever the command is typed."""
     return f"{SQLITE}{project / uri.removeprefix(SQLITE)}" if uri.startswith(SQLITE) else uri
-
-
-def _flatten(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in nested.items():
-        flat |= _flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return flat
-
-
-def _model_name(model: TrainedGlow, version: str) -> str:
-    return f"glow-{model.record.dataset}-{version.replace('.', '-').replace(':', '-')}"

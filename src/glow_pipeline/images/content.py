@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 GOLDEN = 0x9E3779B97F4A7C15  # 2**64 divided by the golden ratio
-CHUNK_VALUES = 2**22  # hashed at once; each takes eight bytes
+CHUNK_VALUES = 2**19  # hashed at once; each takes eight bytes
 
 
 def content_hash(images: Tensor) -> Tensor:

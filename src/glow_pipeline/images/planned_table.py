@@ -5,23 +5,38 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from tqdm import tqdm
 
 from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.files import link_or_copy
+from glow_pipeline.images.classes import choose
 from glow_pipeline.images.content import content_hash
 from glow_pipeline.images.image_set import ImageSet
 from glow_pipeline.images.preparation import prepare
 from glow_pipeline.images.registry import source_of
 from glow_pipeline.images.source import ArraySplit, EncodedSplit, Split
 from glow_pipeline.images.spec import ImageSpec
-from glow_pipeline.images.table import CONTENT, IMAGES, LABELS, NAMES, RECORD, OnUnreadable, TableOrigin, TableRecord
+from glow_pipeline.images.table import (
+    CONTENT,
+    IMAGES,
+    LABELS,
+    NAMES,
+    RECORD,
+    ImageTable,
+    OnUnreadable,
+    TableOrigin,
+    TableRecord,
+)
 from glow_pipeline.images.workers import Prepared, decode_and_prepare
 
 # A folder in which nothing can be read is told after so many files, not after all of them.
@@ -33,26 +48,37 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PlannedTable:
-    """A table that can be written, or left unwritten when one of the same origin is there already."""
+    """A table that can be written, or left unwritten when one of the same origin is there already.
+
+    Attributes:
+        passed_over: files in the source's folder that are no images, by suffix or kind -> how many.
+        other_split: the plan of the folder's other split, whose unreadable files can be listed with those of this one.
+    """
 
     origin: TableOrigin
     num_classes: int
     open: Callable[[], ArraySplit | EncodedSplit]
     num_workers: int | None = 0
+    passed_over: dict[str, int] = field(default_factory=dict)
+    other_split: Callable[[], "PlannedTable"] | None = None
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path, both_splits: bool = False) -> None:
         """Decode, prepare and write chunk by chunk, so that memory does not grow with the number of images.
+
+        Args:
+            folder: of the table; is made.
+            both_splits: list unreadable files of the other split too, where there are some in this one.
 
         Raises:
             GlowPipelineError: no image is of the wanted classes, files are unreadable, or the disk is full.
         """
         opened = self.open()
-        rows = self._wanted(opened.labels)
+        rows = self._wanted(opened)
         self._check_space(folder, len(rows))
         folder.mkdir()
         try:
             kept, hashes, unreadable = self._write_images(folder, opened, rows)
-            self._check_unreadable(len(kept), unreadable)
+            self._check_unreadable(len(kept), unreadable, both_splits)
             _write_array(folder / LABELS, opened.labels[kept])
             _write_array(folder / CONTENT, hashes)
             if isinstance(opened, EncodedSplit):
@@ -62,10 +88,12 @@ class PlannedTable:
                 **{name: getattr(self.origin, name) for name in TableOrigin.model_fields},
                 count=len(kept),
                 num_classes=max(self._known_classes(opened), int(opened.labels.max()) + 1),
+                class_names=_class_names(opened),
                 own_validation=int((kept >= len(opened.labels) - opened.own_validation).sum()),
                 unreadable=unreadable,
+                passed_over=self.passed_over,
             )
-            (folder / RECORD).write_text(record.model_dump_json(indent=2), encoding="utf-8")
+            _write_record(folder, record)
         except OSError as problem:
             if problem.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise GlowPipelineError(
@@ -73,23 +101,71 @@ class PlannedTable:
                 ) from None
             raise
 
+    def draw(self, n: int, generator: torch.Generator, seen: NDArray[np.int64] | None = None) -> tuple[Tensor, Tensor]:
+        """Read some images at random, without writing a table.
+
+        Args:
+            n: images; there are fewer where the split has fewer.
+            seen: content hashes of images that are left out.
+
+        Returns:
+            Images uint8 (n, C, H, W) below 2**n_bits and labels int64 (n,), in the order in which they were drawn.
+        """
+        opened = self.open()
+        rows = self._wanted(opened)
+        order = rows[torch.randperm(len(rows), generator=generator).numpy()]
+        images = torch.empty(0, *self.origin.spec.shape, dtype=torch.uint8)
+        labels = torch.empty(0, dtype=torch.int64)
+        for start in range(0, len(order), n):
+            block = order[start : start + n]
+            chunks = list(self._prepared(opened, np.sort(block)))
+            found = {int(row): image for chunk in chunks for row, image in zip(chunk.rows, chunk.images, strict=True)}
+            kept = [row for row in block.tolist() if row in found]
+            if not kept:
+                continue
+            drawn = torch.stack([found[row] for row in kept])
+            unseen = np.full(len(kept), True) if seen is None else ~np.isin(content_hash(drawn).numpy(), seen)
+            images = torch.cat([images, drawn[unseen]])[:n]
+            labels = torch.cat([labels, torch.from_numpy(opened.labels[np.array(kept)[unseen]])])[:n]
+            if len(images) == n:
+                break
+        return images, labels
+
+    def link(self, existing: ImageTable, folder: Path) -> None:
+        """Give the files of a table of the same origin a second name; its folder of images may have moved since."""
+        folder.mkdir()
+        fields = {name: getattr(self.origin, name) for name in TableOrigin.model_fields}
+        record = existing.record.model_copy(update={**fields, "passed_over": self.passed_over})
+        same = record == existing.record
+        for file in existing.folder.iterdir():
+            if same or file.name != RECORD:
+                link_or_copy(file, folder / file.name)
+        if not same:
+            _write_record(folder, record)
+
     @property
     def _title(self) -> str:
         return f"{self.origin.name} {self.origin.split}"
 
     def _known_classes(self, opened: ArraySplit | EncodedSplit) -> int:
-        counted = opened.num_classes if isinstance(opened, EncodedSplit) else None
-        return self.num_classes if counted is None else counted
+        return len(_class_names(opened)) or self.num_classes
 
-    def _wanted(self, labels: NDArray[np.int64]) -> NDArray[np.int64]:
-        classes = self.origin.image_set.classes
-        rows = np.arange(len(labels)) if classes is None else np.flatnonzero(np.isin(labels, classes))
+    def _wanted(self, opened: ArraySplit | EncodedSplit) -> NDArray[np.int64]:
+        labels, names = opened.labels, _class_names(opened)
         if not len(labels):
             raise GlowPipelineError(f"{self._title}: there is no image in its files; fetch them again")
-        if classes is not None and not len(rows):
-            there = ", ".join(str(k) for k in np.unique(labels)[:30])
+        choice = self.origin.image_set.classes
+        if choice is None:
+            return np.arange(len(labels))
+        try:
+            classes = choose(choice, names) if names else choice
+        except GlowPipelineError as error:
+            raise GlowPipelineError(f"{self._title}: {error}") from None
+        rows = np.flatnonzero(np.isin(labels, classes))
+        if not len(rows):
+            there = ", ".join(names[k] if names else str(k) for k in np.unique(labels)[:30])
             raise GlowPipelineError(
-                f"{self._title}: no image is of class {', '.join(map(str, classes))}; its images are of {there}"
+                f"{self._title}: no image is of class {', '.join(map(str, choice))}; its images are of {there}"
             )
         return rows
 
@@ -119,8 +195,7 @@ class PlannedTable:
                 file.write(chunk.images.contiguous().numpy().data)
                 kept.append(chunk.rows)
                 hashes.append(content_hash(chunk.images).numpy())
-                for name, reason in chunk.unreadable.items():
-                    log.warning("%s: unreadable: %s", name, reason)
+                _log_unreadable(chunk.unreadable)
                 unreadable |= chunk.unreadable
                 if self.origin.on_unreadable == "stop" and len(unreadable) >= UNREADABLE_AT_MOST:
                     break
@@ -151,15 +226,55 @@ class PlannedTable:
                 f"{self._title}: {len(opened.labels)} labels but {start} images; fetch its files again"
             )
 
-    def _check_unreadable(self, n_readable: int, unreadable: dict[str, str]) -> None:
+    def _check_unreadable(self, n_readable: int, unreadable: dict[str, str], both_splits: bool) -> None:
         skip = self.origin.on_unreadable == "skip"
         if not unreadable or (skip and n_readable):
             return
+        so_far = len(unreadable) >= UNREADABLE_AT_MOST and not skip
+        title = self._title
+        if both_splits and self.other_split is not None and not skip and not so_far:
+            unreadable = unreadable | self._unreadable_elsewhere(self.other_split())
+            title = self.origin.name
         named = ", ".join(f"{name} ({reason})" for name, reason in list(unreadable.items())[:NAMED_AT_MOST])
         more = f" and {len(unreadable) - NAMED_AT_MOST} more, listed above" if len(unreadable) > NAMED_AT_MOST else ""
-        advice = "none is left; give others" if skip else "mend or remove them, or set ingest.on_unreadable=skip"
-        so_far = " so far" if len(unreadable) >= UNREADABLE_AT_MOST and not skip else ""
-        raise GlowPipelineError(f"{self._title}: {len(unreadable)} unreadable files{so_far}: {named}{more}; {advice}")
+        advice = "none is left; give others" if skip else "replace or remove them, or set ingest.on_unreadable=skip"
+        raise GlowPipelineError(
+            f"{title}: {len(unreadable)} unreadable files{' so far' if so_far else ''}: {named}{more}; {advice}"
+        )
+
+    def _unreadable_elsewhere(self, plan: "PlannedTable") -> dict[str, str]:
+        path, eval_path = self.origin.image_set.path, self.origin.image_set.eval_path
+        folder = path if plan.origin.split == "train" else eval_path
+        below = f"{folder.name}/" if folder is not None and eval_path is not None else ""
+        return {below + name: reason for name, reason in plan.unreadable().items()}
+
+    def unreadable(self) -> dict[str, str]:
+        """Decode all images and keep none: the files that cannot be read, with the reason, which is logged as well."""
+        opened = self.open()
+        rows = self._wanted(opened)
+        found: dict[str, str] = {}
+        with tqdm(total=len(rows), desc=f"read {self._title}", unit="img", delay=2) as bar:
+            for chunk in self._prepared(opened, rows):
+                _log_unreadable(chunk.unreadable)
+                found |= chunk.unreadable
+                bar.update(len(chunk.rows) + len(chunk.unreadable))
+                if len(found) >= UNREADABLE_AT_MOST:
+                    break
+        return found
+
+
+def _log_unreadable(unreadable: dict[str, str]) -> None:
+    for name, reason in unreadable.items():
+        log.warning("%s: unreadable: %s", name, reason)
+
+
+def _class_names(opened: ArraySplit | EncodedSplit) -> list[str]:
+    """Names of the classes by number; empty where the source has none."""
+    return list(opened.class_names or ()) if isinstance(opened, EncodedSplit) else []
+
+
+def _write_record(folder: Path, record: TableRecord) -> None:
+    (folder / RECORD).write_text(record.model_dump_json(indent=2), encoding="utf-8")
 
 
 def _joined(parts: list[NDArray[np.int64]]) -> NDArray[np.int64]:
@@ -193,9 +308,17 @@ def plan_table(
         image_set=image_set,
         split=split,
         spec=spec,
-        source_files={file.path.name: file.sha256 for file in files},
+        # A folder's set keeps its name when its folder gets another one.
+        source_files={image_set.name or file.path.name: file.sha256 for file in files},
         on_unreadable=on_unreadable,
         made_with={"table_format": "3", "torch": version("torch"), "pillow": version("pillow")},
     )
     paths = [file.path for file in files]
-    return PlannedTable(origin, source.num_classes, lambda: source.open(paths, split), num_workers)
+    other_split = None
+    if image_set.is_folder and image_set.class_names is None:  # a stored model needs no folder to train on
+        other: Split = "test" if split == "train" else "train"
+        other_split = partial(plan_table, image_set, other, spec, raw, on_unreadable, num_workers)
+    passed_over = dict(source.passed_over(split))
+    return PlannedTable(
+        origin, source.num_classes, lambda: source.open(paths, split), num_workers, passed_over, other_split
+    )

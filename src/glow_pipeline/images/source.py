@@ -1,6 +1,6 @@
 """What the pipeline has to know of a set of images before it reads one, and how it reads them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
@@ -56,13 +56,13 @@ class EncodedSplit:
     """A split whose images are files of their own, on disk or in an archive; as `ArraySplit` otherwise.
 
     Attributes:
-        num_classes: where the source does not know it before.
+        class_names: where the source does not know them before; labels are their positions.
     """
 
     labels: NDArray[np.int64]
     reader: Reader
     own_validation: int = 0
-    num_classes: int | None = None
+    class_names: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,7 @@ class Source:
         files: (raw data folder, split) -> the split's files, fetched if need be, with their verified checksums.
         open: (those files, split) -> labels, and a way to read the images; decodes none yet.
         lies_at: (raw data folder, split) -> where those files are looked for, if they are looked for there.
+        passed_over: split -> files that were found to be no images by `files`, by suffix or kind -> how many.
         manual: how to get the files when they cannot be downloaded; empty where they can.
         mirrors: whether a mirror image could be one of the set; not so for digits and text.
     """
@@ -97,6 +98,7 @@ class Source:
     files: Callable[[Path, Split], list[SourceFile]]
     open: Callable[[Sequence[Path], Split], ArraySplit | EncodedSplit]
     lies_at: Callable[[Path, Split], list[Path]] = lambda _raw, _split: []
+    passed_over: Callable[[Split], Mapping[str, int]] = lambda _split: {}
     manual: str = ""
     mirrors: bool = True
 

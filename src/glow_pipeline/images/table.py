@@ -15,6 +15,8 @@ from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.images.image_set import ImageSet
 from glow_pipeline.images.source import Split
 from glow_pipeline.images.spec import ImageSpec
+from glow_pipeline.images.split_by_content import drawn_by_content
+from glow_pipeline.randomness import generator
 
 IMAGES, LABELS, CONTENT, NAMES, RECORD = "images.npy", "labels.npy", "content.npy", "names.json", "record.json"
 OnUnreadable = Literal["stop", "skip"]
@@ -37,6 +39,21 @@ class TableOrigin(BaseModel):
         """Of the images: `mnist`, `pneumoniamnist_class_0`, ..."""
         return self.image_set.key
 
+    def makes_the_same(self, other: "TableOrigin") -> bool:
+        """Whether tables of both hold the same bytes; where a folder is and what it is called do not matter."""
+        return self._anywhere == other._anywhere
+
+    @property
+    def _anywhere(self) -> dict[str, object]:
+        fields: dict[str, object] = {name: getattr(self, name) for name in TableOrigin.model_fields}
+        if self.image_set.is_folder:
+            # That a folder has one for testing follows from its `eval_percentage`.
+            fields["image_set"] = self.image_set.model_copy(
+                update={"path": None, "eval_path": None, "name": None, "class_names": None}
+            )
+            fields["source_files"] = list(self.source_files.values())
+        return fields
+
 
 class TableRecord(TableOrigin):
     """What a table holds."""
@@ -44,7 +61,9 @@ class TableRecord(TableOrigin):
     count: int
     num_classes: int  # of the source, whichever of them are here
     own_validation: int = 0  # images at the end that the source itself sets apart for validation
+    class_names: list[str] = []  # of a folder, by number; "" for images directly in it
     unreadable: dict[str, str] = {}  # files that were left out -> why
+    passed_over: dict[str, int] = {}  # other files of the folder, by suffix or kind -> how many
 
     @property
     def origin(self) -> TableOrigin:
@@ -118,13 +137,14 @@ class ImageTable:
         return {"folder": self.folder, "record": self.record, "rows": self.rows}
 
 
-def split_validation(table: ImageTable, percentage: float, generator: torch.Generator) -> tuple[ImageTable, ImageTable]:
+def split_validation(table: ImageTable, percentage: float, seed: int) -> tuple[ImageTable, ImageTable]:
     """A training table -> images to fit and images to validate on; both keep the table's order.
 
-    The source's own validation split where it has one, else a share drawn at random.
+    The source's own validation split where it has one. Of a folder about a share, drawn by the images' contents and the
+    seed, so that an image stays where it is when others come. Else a share drawn at random.
 
     Raises:
-        GlowPipelineError: there are not two images.
+        GlowPipelineError: there are not two (different) images.
     """
     if len(table) < 2:
         raise GlowPipelineError(
@@ -134,6 +154,49 @@ def split_validation(table: ImageTable, percentage: float, generator: torch.Gene
     if 0 < n_own < len(table):
         boundary = len(table) - n_own
         return table.subset(np.arange(boundary)), table.subset(np.arange(boundary, len(table)))
+    if table.record.image_set.is_folder:
+        validates = drawn_by_content(table.content_hashes, percentage, seed, "validation")
+        if validates.all() or not validates.any():
+            raise GlowPipelineError(
+                f"{table.record.name}: its {len(table)} images are copies of one, to train on and to validate with; "
+                f"give it two different ones at least"
+            )
+        return table.subset(np.flatnonzero(~validates)), table.subset(np.flatnonzero(validates))
     n_val = min(max(1, round(len(table) * percentage / 100)), len(table) - 1)
-    order = torch.randperm(len(table), generator=generator).numpy()
+    order = torch.randperm(len(table), generator=generator(seed, "validation")).numpy()
     return table.subset(np.sort(order[n_val:])), table.subset(np.sort(order[:n_val]))
+
+
+class ExactCopies(BaseModel):
+    """How many images are exact copies of another, after preparation."""
+
+    model_config = ConfigDict(frozen=True)
+
+    train_copies: int  # of another training image, the first of each not counted
+    val_copies_of_fit: int
+    test_copies_of_train: int
+
+
+def count_copies(fit: ImageTable, val: ImageTable, test: ImageTable) -> ExactCopies:
+    """Count the exact copies within and across the parts of a data set; reads no pixel."""
+    trained_on = np.concatenate([fit.content_hashes, val.content_hashes])
+    return ExactCopies(
+        train_copies=len(trained_on) - len(np.unique(trained_on)),
+        val_copies_of_fit=int(np.isin(val.content_hashes, fit.content_hashes).sum()),
+        test_copies_of_train=int(np.isin(test.content_hashes, trained_on).sum()),
+    )
+
+
+def unseen(test: ImageTable, train: ImageTable) -> ImageTable:
+    """Return the test images that are no exact copies of training images.
+
+    Raises:
+        GlowPipelineError: none is left.
+    """
+    left = test.without(train.content_hashes)
+    if not len(left):
+        raise GlowPipelineError(
+            f"{test.record.name}: each of its {len(test)} test images is an exact copy of a training image; give other "
+            f"test images"
+        )
+    return left

@@ -24,6 +24,9 @@ class Parameters(Group):
 
     dataset: str = Field("digits", description="in-distribution images: trained on, and what outliers are told from")
     out_dataset: str = Field("textures", description="out-of-distribution images")
+    stored_model: str | None = Field(
+        None, min_length=1, description="the model to sample from or score with: a version, or a file; null: the newest"
+    )
     seed: int = Field(0, ge=0, description="of every random draw")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="auto: cuda, else mps, else cpu")
     ingest: IngestParameters = IngestParameters()
@@ -44,7 +47,7 @@ class Parameters(Group):
     def image_set(self) -> ImageSet:
         """The images that `dataset` stands for."""
         if self.dataset == FOLDER.name:
-            return self._folder(self.ingest.path, self.ingest.eval_path, self.ingest.classes)
+            return self._folder(self.ingest.path, self.ingest.eval_path, self.ingest.classes, self.ingest.name)
         return ImageSet.of(self.dataset, self.ingest.classes)
 
     @property
@@ -53,11 +56,14 @@ class Parameters(Group):
         if self.out_dataset != FOLDER.name:
             return ImageSet.of(self.out_dataset, self.ood.out_classes)
         if self.ood.out_path is None:
-            return self._folder(self.ingest.path, self.ingest.eval_path, self.ood.out_classes)
-        return self._folder(self.ood.out_path, self.ood.out_path, self.ood.out_classes)
+            return self._folder(self.ingest.path, self.ingest.eval_path, self.ood.out_classes, self.ingest.name)
+        out = self._folder(self.ood.out_path, self.ood.out_path, self.ood.out_classes)
+        return out.distinct_from(self.image_set)
 
-    def _folder(self, path: str | None, eval_path: str | None, classes: list[int] | None) -> ImageSet:
-        return ImageSet.of_folder(path or "", eval_path, self.ingest.eval_percentage, self.seed, classes)
+    def _folder(
+        self, path: str | None, eval_path: str | None, classes: list[int | str] | None, name: str | None = None
+    ) -> ImageSet:
+        return ImageSet.of_folder(path, eval_path, self.ingest.eval_percentage, self.seed, classes, name)
 
     @property
     def image_spec(self) -> ImageSpec:

@@ -22,19 +22,26 @@ class Group(BaseModel):
 
 
 def _classes(value: object) -> object:
-    """`3`, `0-4`, `0-4+7` or a list -> list of classes. (Kedro splits what is typed at commas, lists too.)"""
+    """`3`, `0-4`, `0-4+7`, `cats+dogs` or a list -> list of what is between the `+`, numbers as numbers.
+
+    Kedro splits what is typed at commas, lists too.
+    """
     if isinstance(value, int) and not isinstance(value, bool):
         value = [value]
-    if isinstance(value, str) and re.fullmatch(r"\d+(-\d+)?(\+\d+(-\d+)?)*", value):
-        runs = [[int(end) for end in run.split("-")] for run in value.split("+")]
-        if all(run[0] <= run[-1] for run in runs):
-            return [k for run in runs for k in range(run[0], run[-1] + 1)]
-    if value is None or (isinstance(value, list) and value and all(isinstance(k, int) and k >= 0 for k in value)):
+    if isinstance(value, str) and all(part.strip() for part in value.split("+")):
+        return [int(part) if re.fullmatch("[0-9]{1,9}", part) else part for part in value.split("+")]
+    if value is None or (isinstance(value, list) and value and all(_is_class(part) for part in value)):
         return value
-    raise PydanticCustomError("classes", "Input should be a class, a range, or several: 3, 0-4, 0-4+7")
+    raise PydanticCustomError("classes", "Input should be a class, a range, or several: 3, 0-4, 0-4+7, cats+dogs")
 
 
-Classes = Annotated[list[int] | None, BeforeValidator(_classes)]
+def _is_class(part: object) -> bool:
+    if isinstance(part, str):
+        return bool(part.strip())
+    return isinstance(part, int) and not isinstance(part, bool) and part >= 0
+
+
+Classes = Annotated[list[int | str] | None, BeforeValidator(_classes)]
 
 
 def _interval(value: float | str) -> float | str:
@@ -48,14 +55,19 @@ def _interval(value: float | str) -> float | str:
 class IngestParameters(Group):
     """Which images, and how they are prepared."""
 
-    classes: Classes = Field(None, description="images of these classes alone: 3, 0-4, 0-4+7; null: all")
+    classes: Classes = Field(
+        None, description="images of these classes alone: 3, 0-4, 0-4+7, of a folder names too: cats+dogs; null: all"
+    )
     path: str | None = Field(None, description="of dataset=folder: where the images are")
     eval_path: str | None = Field(None, description="of dataset=folder: where the images for testing are, if elsewhere")
     eval_percentage: float = Field(
         10.0,
         gt=0,
         lt=100,
-        description="of dataset=folder without eval_path: percent that are for testing, drawn by seed",
+        description="of dataset=folder without eval_path: percent that are for testing, drawn by seed and content",
+    )
+    name: str | None = Field(
+        None, description="of dataset=folder: what results and models are called; null: as the folder is"
     )
 
     size: int | list[int] | None = Field(None, description="side, or [height, width], in pixels; null: the source's")
@@ -74,6 +86,13 @@ class IngestParameters(Group):
         description="files that cannot be read: stop lists them and ends the run, skip lists and leaves them out",
     )
     num_workers: int | None = Field(None, ge=0, description="processes that decode; null: one for each core")
+
+    @field_validator("name")
+    @classmethod
+    def _visible(cls, name: str | None) -> str | None:
+        if name is not None and not name.strip():
+            raise PydanticCustomError("name", "Input should be a name, or null for the folder's own")
+        return name
 
     @field_validator("size", mode="before")
     @classmethod

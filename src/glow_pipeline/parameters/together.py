@@ -1,6 +1,7 @@
 """What is wrong with parameters that are each right."""
 
 from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.images.classes import numbers
 from glow_pipeline.images.registry import FOLDER, SOURCES
 from glow_pipeline.parameters.all import Parameters
 
@@ -14,12 +15,16 @@ def check_together(parameters: Parameters) -> None:
     spec, model, source = parameters.image_spec, parameters.model, SOURCES[parameters.dataset]
     both = (parameters.dataset, parameters.out_dataset)
     if parameters.ingest.path is None and FOLDER.name in both:
-        if parameters.dataset == FOLDER.name:
-            raise GlowPipelineError("ingest.path=null: dataset=folder needs a folder of images; set ingest.path")
-        if parameters.ood.out_path is None:
+        if parameters.dataset == FOLDER.name and parameters.ingest.name is None:
+            raise GlowPipelineError(
+                "ingest.path=null: dataset=folder needs a folder of images; set ingest.path, or to use a stored model "
+                "that needs none, ingest.name"
+            )
+        if parameters.out_dataset == FOLDER.name and parameters.ood.out_path is None:
             raise GlowPipelineError("ood.out_path=null: out_dataset=folder needs a folder of images; set ood.out_path")
     for key, path, said, of in (
         ("ingest.path", parameters.ingest.path, "dataset=folder or out_dataset=folder", FOLDER.name in both),
+        ("ingest.name", parameters.ingest.name, "dataset=folder or out_dataset=folder", FOLDER.name in both),
         ("ingest.eval_path", parameters.ingest.eval_path, "dataset=folder", parameters.dataset == FOLDER.name),
         ("ood.out_path", parameters.ood.out_path, "out_dataset=folder", parameters.out_dataset == FOLDER.name),
     ):
@@ -30,8 +35,14 @@ def check_together(parameters: Parameters) -> None:
         ("ood.out_classes", parameters.ood.out_classes, parameters.out_dataset),
     ):
         known = SOURCES[name].num_classes
-        if classes is not None and name != FOLDER.name and max(classes) >= known:
-            raise GlowPipelineError(f"{key}={classes}: {name} has the classes 0 to {known - 1}")
+        if classes is None or name == FOLDER.name:
+            continue
+        chosen = numbers(classes)
+        if chosen is None or max(chosen) >= known:
+            typed = "+".join(map(str, classes))
+            raise GlowPipelineError(
+                f"{key}={typed}: {name} has the classes 0 to {known - 1}; give one, a range, or several: 3, 0-4, 0-4+7"
+            )
     if parameters.train.flip and not source.mirrors:
         raise GlowPipelineError(
             f"train.flip=True: a mirror image of {source.name} ({source.title}) is none of them; set train.flip=false"

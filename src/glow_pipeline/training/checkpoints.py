@@ -20,7 +20,7 @@ from torch import Tensor
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.files import rename_whole, sha256, written_whole
 
-HEADER_KEY, FORMAT_KEY = "glow_pipeline_checkpoint", "glow_pipeline_format"
+HEADER_KEY = "glow_pipeline_checkpoint"
 FORMAT = 2  # 1, without a number: until November 2026
 NAME = re.compile(r"step_(\d{9})\.([0-9a-f]{16})\.safetensors")
 
@@ -54,7 +54,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
     unnamed = folder / UNNAMED
     with written_whole(unnamed) as temporary:
-        save_file(tensors, temporary, metadata={HEADER_KEY: json.dumps(checkpoint.facts), FORMAT_KEY: str(FORMAT)})
+        save_file(tensors, temporary, metadata={HEADER_KEY: json.dumps({"format": FORMAT, **checkpoint.facts})})
     path = folder / f"step_{checkpoint.step:09d}.{sha256(unnamed)[:16]}.safetensors"
     rename_whole(unnamed, path)
     return path
@@ -79,9 +79,8 @@ def read_checkpoint(path: Path, *, with_tensors: bool = True, check: bool = True
                 f"{path}: damaged, its SHA-256 is not the one in its name; use the checkpoint before it"
             )
         with safe_open(path, framework="pt") as file:
-            header = file.metadata()
-            facts = json.loads(header[HEADER_KEY])
-            _check_format(path, int(header.get(FORMAT_KEY, "1")), facts)
+            facts = json.loads(file.metadata()[HEADER_KEY])
+            _check_format(path, facts.pop("format", 1), facts)
             tensors = {key: file.get_tensor(key) for key in file.keys()} if with_tensors else {}  # noqa: SIM118
     except OSError as error:
         raise GlowPipelineError(f"{path}: cannot be read ({error.strerror}); use the checkpoint before it") from None

@@ -1,6 +1,6 @@
 """A trained flow in a file: safetensors, with everything that is known of the model in the header.
 
-The header also has the number of the file's format. A file of an earlier format is brought to the present one when it
+The record has the number of the file's format. A file of an earlier format is brought to the present one when it
 is read; one that cannot be is refused with the commit that reads it.
 """
 
@@ -19,11 +19,12 @@ from safetensors.torch import save
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.files import written_whole
 from glow_pipeline.flow import Glow
+from glow_pipeline.images.image_set import ImageSet
 from glow_pipeline.images.spec import ImageSpec
 from glow_pipeline.images.table import TableRecord
 from glow_pipeline.training.state import Weights
 
-HEADER_KEY, FORMAT_KEY = "glow_pipeline", "glow_pipeline_format"
+HEADER_KEY = "glow_pipeline"
 FORMAT = 2  # 1, without a number: until November 2026
 TRAINED_ON = "record.trained_on"  # tensor beside the weights
 
@@ -93,7 +94,8 @@ def write_model(path: Path, record: ModelRecord, weights: Weights, trained_on: N
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     if trained_on is not None:
         tensors[TRAINED_ON] = torch.from_numpy(trained_on)
-    content = save(tensors, metadata={HEADER_KEY: record.model_dump_json(), FORMAT_KEY: str(FORMAT)})
+    header = json.dumps({"format": FORMAT, **record.model_dump(mode="json")})
+    content = save(tensors, metadata={HEADER_KEY: header})
     with written_whole(path) as temporary:
         temporary.write_bytes(content)
 
@@ -117,31 +119,28 @@ def read_record(path: Path) -> ModelRecord:
         raise GlowPipelineError(
             f"{path}: a safetensors file without a glow_pipeline record; use a model of this project"
         )
-    written_in = int(header.get(FORMAT_KEY, "1"))
-    if written_in > FORMAT:
-        raise GlowPipelineError(
-            f"{path}: a model of format {written_in}, and this version of glow_pipeline reads 1 to {FORMAT}; update it"
-        )
     try:
-        return _record(header[HEADER_KEY], written_in)
-    except (ValidationError, json.JSONDecodeError, TypeError) as invalid:
+        record = json.loads(header[HEADER_KEY])
+        written_in = record.get("format", 1)
+        if written_in > FORMAT:
+            raise GlowPipelineError(
+                f"{path}: a model of format {written_in}, and this version of glow_pipeline reads 1 to {FORMAT}; "
+                f"update it"
+            )
+        if written_in == 1:
+            record = _from_format_1(record)
+        return ModelRecord.model_validate_json(json.dumps(record))
+    except (ValidationError, json.JSONDecodeError, AttributeError, KeyError, TypeError) as invalid:
         problem = invalid.errors()[0]["loc"] if isinstance(invalid, ValidationError) else invalid
         raise GlowPipelineError(
             f"{path}: its record cannot be read ({problem}); {_where_it_can(header[HEADER_KEY])}"
         ) from None
 
 
-def _record(text: str, written_in: int) -> ModelRecord:
-    """The record in the present format."""
-    record = json.loads(text)
-    if written_in == 1:
-        record = _from_format_1(record)
-    return ModelRecord.model_validate_json(json.dumps(record))
-
-
 def _from_format_1(record: Any) -> Any:
-    """Format 2 added what the model was trained and tested on, which stays unknown of an earlier one."""
-    return record
+    """Name a folder's model as folders are named now; what it was trained and tested on stays unknown."""
+    image_set = ImageSet.model_validate(record["train_table"]["image_set"])
+    return {**record, "dataset": image_set.key} if image_set.is_folder else record
 
 
 def _where_it_can(record: str) -> str:

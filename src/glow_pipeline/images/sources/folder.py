@@ -1,39 +1,44 @@
 """A user's own images, in a folder: flat, or with a folder for each class, as torchvision's ImageFolder has them.
 
-Images directly in the folder make it flat: one class, 0, and whatever lies further down belongs to it. Otherwise the
-folders in it, sorted by name, are the classes 0, 1, ..., each with all that lies below. Links are followed. Classes in
-`ingest.eval_path` have the numbers that their names have in `ingest.path`.
-Files are images by their endings; others are passed over.
+Images directly in the folder make it flat: one class, without a name, and all images further down belong to it.
+Otherwise the folders in it are the classes, each with all images below it, ordered by name, numbers as numbers. Links
+are followed. Classes in `ingest.eval_path` have the numbers that their names have in `ingest.path`.
+
+Without `ingest.eval_path` a file is for testing by its content and the seed alone.
 """
 
 import hashlib
+import logging
 import os
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.files import sha256
 from glow_pipeline.images.archives import FilesOnDisk, Names, printable
+from glow_pipeline.images.classes import choose, natural, shortened
+from glow_pipeline.images.image_files import Identity, ImageFiles, identity, reported, suffixes
 from glow_pipeline.images.image_set import ImageSet
 from glow_pipeline.images.source import EncodedSplit, Source, SourceFile, Split
+from glow_pipeline.images.split_by_content import drawn_by_content
 from glow_pipeline.images.workers import usable_cores
-from glow_pipeline.randomness import generator
 
 BLOCK = 4096
-ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-NO_IMAGE = f"no image in it; images are files that end in {', '.join(ENDINGS)}"
+DIGEST = 32  # bytes of SHA-256
+
+log = logging.getLogger(__name__)
 
 
 def folder_source(image_set: ImageSet) -> Source:
     """The source that such a set of images is read from."""
+    folder = _Folder(image_set)
     return Source(
         name="folder",
         title="your own images",
@@ -44,9 +49,58 @@ def folder_source(image_set: ImageSet) -> Source:
         num_classes=1,
         licence="yours",
         counts=(0, 0, 0),
-        files=partial(_files, image_set),
-        open=partial(_open, image_set),
+        files=folder.files,
+        open=folder.open,
+        passed_over=folder.passed_over,
     )
+
+
+@dataclass(frozen=True)
+class _Listing:
+    """The images of a folder.
+
+    Attributes:
+        digests: SHA-256 of each file, uint8 (n, 32); of its error where it cannot be read.
+    """
+
+    names: Names
+    labels: NDArray[np.int64]
+    class_names: list[str]
+    passed_over: dict[str, int]
+    digests: NDArray[np.uint8]
+
+
+class _Folder:
+    """Reads a set of images from its folders; each file is checksummed once for the two steps that need it."""
+
+    def __init__(self, image_set: ImageSet) -> None:
+        self._set = image_set
+        self._listings: dict[Split, _Listing] = {}
+
+    def files(self, _raw: Path, split: Split) -> list[SourceFile]:
+        """The folder, with one checksum of its images' names and contents, and of its classes' names."""
+        folder = _folder_of(self._set, split)
+        listing = _listed(self._set, split)
+        complete = hashlib.sha256(b"\0".join(map(os.fsencode, listing.class_names)))
+        for index in range(len(listing.names)):
+            complete.update(listing.digests[index].tobytes() + os.fsencode(listing.names[index]) + b"\0")
+        self._listings[split] = listing
+        return [SourceFile(folder, complete.hexdigest())]
+
+    def passed_over(self, split: Split) -> dict[str, int]:
+        return self._listings[split].passed_over if split in self._listings else {}
+
+    def open(self, files: Sequence[Path], split: Split) -> EncodedSplit:
+        listing = self._listings.pop(split, None) or _listed(self._set, split)
+        names, labels = listing.names, listing.labels
+        if self._set.eval_percentage is not None:
+            rows = _drawn(listing, self._set, split)
+            names, labels = Names([names[row] for row in rows]), labels[rows]
+        return EncodedSplit(
+            labels,
+            FilesOnDisk(files[0], names),
+            class_names=[printable(name) for name in listing.class_names],
+        )
 
 
 def check_folder(path: Path, parameter: str) -> None:
@@ -57,133 +111,149 @@ def check_folder(path: Path, parameter: str) -> None:
         raise GlowPipelineError(f"{parameter}={printable(str(path))}: its name is not UTF-8; rename it") from None
     if not path.is_dir():
         raise GlowPipelineError(f"{parameter}={path}: no such folder; give a folder of images")
-    if next(_images_below(path, ""), None) is None:
-        raise GlowPipelineError(f"{parameter}={path}: {NO_IMAGE}")
+    images = ImageFiles()
+    if next(images.below(path), None) is None:
+        raise GlowPipelineError(f"{parameter}={path}: {_no_image(images)}")
+
+
+def check_apart(image_set: ImageSet) -> None:
+    """Raise a GlowPipelineError when each image for training would be one for testing."""
+    path, eval_path = image_set.path, image_set.eval_path
+    if path is None or eval_path is None:
+        return
+    if path.resolve().is_relative_to(eval_path.resolve()):
+        relation = "is" if path.resolve() == eval_path.resolve() else "contains"
+        raise GlowPipelineError(
+            f"ingest.eval_path={eval_path}: {relation} ingest.path={path}, so that every image would be for testing; "
+            f"give a folder beside it, or null to have ingest.eval_percentage of the images for testing"
+        )
+    if next(ImageFiles(_outside(image_set, "train")).below(path), None) is None:
+        raise GlowPipelineError(
+            f"ingest.eval_path={eval_path}: all images of ingest.path={path} are in it, and none is left to train on; "
+            f"give other folders"
+        )
+
+
+def with_class_names(image_set: ImageSet, parameter: str) -> ImageSet:
+    """Return a folder's set with its chosen classes named; other sets as they are.
+
+    Raises:
+        GlowPipelineError: a chosen class is not there; `parameter` is what chose it.
+    """
+    if not image_set.is_folder or image_set.classes is None:
+        return image_set
+    names = [printable(name) for name in _class_names(image_set, "test")]
+    typed = "+".join(map(str, image_set.classes))
+    try:
+        chosen = [names[k] for k in choose(image_set.classes, names)]
+    except GlowPipelineError as error:
+        raise GlowPipelineError(f"{parameter}={typed}: {error}") from None
+    if typed != "+".join(chosen):
+        log.info("%s=%s: these are the folders %s of %s", parameter, typed, shortened(chosen), image_set.path)
+    return image_set.model_copy(update={"classes": tuple(chosen)})
 
 
 def _folder_of(image_set: ImageSet, split: Split) -> Path:
     path = image_set.path if split == "train" or image_set.eval_path is None else image_set.eval_path
     if path is None:
         raise GlowPipelineError("ingest.path=None: dataset=folder needs the folder of your images; set ingest.path")
+    if not path.is_dir():
+        raise GlowPipelineError(f"{path}: no such folder; give a folder of images")
     return path
 
 
-def _files(image_set: ImageSet, _raw: Path, split: Split) -> list[SourceFile]:
-    """The folder, with one checksum of its images' names and contents, and of its classes' names."""
-    folder, class_names = _folder_of(image_set, split), _classes_of(image_set, split)
-    names, _ = _listed(folder, class_names)
+def _outside(image_set: ImageSet, split: Split) -> frozenset[Identity]:
+    """Folders whose images are not of this split: those of images for testing, which may be inside `ingest.path`."""
+    test = image_set.eval_path
+    if split == "test" or test is None or not test.is_dir():
+        return frozenset()
+    return frozenset(identity(parent) for parent, _, _ in os.walk(test))
+
+
+def _classes_in(folder: Path, outside: frozenset[Identity]) -> list[str]:
+    """Folders in it that have images, in order; [""] where images are directly in it: it is flat."""
+    images = ImageFiles(outside)
+    directly, folders = images.directly_in(folder)
+    if next(directly, None) is not None:
+        return [""]
+    folders.sort(key=natural)
+    return [name for name in folders if next(images.below(folder / name, folder), None) is not None]
+
+
+def _class_names(image_set: ImageSet, split: Split) -> list[str]:
+    """Class k is the k-th of these; classes that only a folder of test images has come after those for training."""
+    own = _classes_in(_folder_of(image_set, split), _outside(image_set, split))
+    if image_set.class_names is not None:
+        trained = list(image_set.class_names)
+    elif split == "train" or image_set.eval_path is None or image_set.eval_path == image_set.path:
+        return own
+    else:
+        trained = _classes_in(_folder_of(image_set, "train"), _outside(image_set, "train"))
+    return trained + [name for name in own if name not in trained]
+
+
+def _listed(image_set: ImageSet, split: Split) -> _Listing:
+    """All images of a split's folder, by name relative to it, with their classes and checksums.
+
+    Raises:
+        GlowPipelineError: there is none, or a folder cannot be looked into.
+    """
+    folder, outside = _folder_of(image_set, split), _outside(image_set, split)
+    class_names = _class_names(image_set, split)
+    images, names, labels = ImageFiles(outside), Names(), array("q")
+    directly, folders = images.directly_in(folder)
+    if next(directly, None) is not None:
+        images, found = ImageFiles(outside), [("", "")]
+    else:
+        found = [(name, f"{name}{os.sep}") for name in sorted(folders, key=natural)]
+    for class_name, prefix in found:
+        label = class_names.index(class_name) if class_name in class_names else -1  # no image is in it
+        for name in images.below(folder / class_name, *([folder] if class_name else [])):
+            names.append(prefix + name)
+            labels.append(label)
+    if not len(names):
+        raise GlowPipelineError(f"{folder}: {_no_image(images)}")
+    if images.passed_over and (split == "train" or image_set.eval_path is not None):
+        log.info("%s: left out, as it is no image that can be read: %s", folder, reported(images.passed_over))
+    return _Listing(names, np.array(labels), class_names, dict(images.passed_over), _digests(folder, names))
+
+
+def _no_image(images: ImageFiles) -> str:
+    there = f" (there are {reported(images.passed_over)})" if images.passed_over else ""
+    return f"no image in it{there}; convert what shows one to PNG: images are files that end in {', '.join(suffixes())}"
+
+
+def _digests(folder: Path, names: Names) -> NDArray[np.uint8]:
+    """SHA-256 of each file (n, 32)."""
 
     def of(index: int) -> bytes:
-        path = folder / names[index]
         try:
-            return f"{sha256(path)} ".encode() + os.fsencode(names[index])
+            return bytes.fromhex(sha256(folder / names[index]))
         except OSError as problem:  # decoding will name it
-            return f"unreadable {problem.errno} ".encode() + os.fsencode(names[index])
+            return hashlib.sha256(f"unreadable {problem.errno}".encode()).digest()
 
-    whole = hashlib.sha256(b"\0".join(map(os.fsencode, class_names)))
+    digests = np.empty((len(names), DIGEST), dtype=np.uint8)
     with (
         ThreadPoolExecutor(usable_cores()) as threads,
         tqdm(total=len(names), desc=f"check {folder.name}", unit="file", delay=2) as bar,
     ):
         # A pool takes all its tasks at once, and there may be millions.
         for start in range(0, len(names), BLOCK):
-            for line in threads.map(of, range(start, min(start + BLOCK, len(names)))):
-                whole.update(line + b"\0")
+            block = range(start, min(start + BLOCK, len(names)))
+            for index, digest in zip(block, threads.map(of, block), strict=True):
+                digests[index] = np.frombuffer(digest, np.uint8)
                 bar.update()
-    return [SourceFile(folder, whole.hexdigest())]
+    return digests
 
 
-def _open(image_set: ImageSet, files: Sequence[Path], split: Split) -> EncodedSplit:
-    folder, class_names = files[0], _classes_of(image_set, split)
-    names, labels = _listed(folder, class_names)
-    if image_set.eval_percentage is not None:
-        if len(names) < 2:
-            raise GlowPipelineError(
-                f"ingest.path={folder}: 1 image cannot be split into training and test images; give ingest.eval_path, "
-                f"or more images"
-            )
-        rows = _drawn(len(names), image_set.eval_percentage, image_set.seed or 0, split)
-        names, labels = Names([names[row] for row in rows]), labels[rows]
-    return EncodedSplit(labels, FilesOnDisk(folder, names), num_classes=max(1, len(class_names)))
-
-
-def _drawn(count: int, percentage: float, seed: int, split: Split) -> NDArray[np.int64]:
-    """Rows of a split; which images are for testing does not depend on the classes that are asked for."""
-    n_test = min(max(1, round(count * percentage / 100)), count - 1)
-    order = torch.randperm(count, generator=generator(seed, "evaluation split")).numpy()
-    return np.sort(order[:n_test] if split == "test" else order[n_test:])
-
-
-def _class_names(folder: Path) -> list[str]:
-    """The folders in it that have images, by name; none where images lie directly in it: it is flat."""
-    if not folder.is_dir():
-        raise GlowPipelineError(f"{folder}: no such folder; give a folder of images")
-    _, folders, files = next(os.walk(folder, onerror=_refuse))
-    if any(_is_image(name) for name in files):
-        return []
-    inside = sorted(name for name in folders if not name.startswith("."))
-    return [name for name in inside if next(_images_below(folder / name, "", folder), None) is not None]
-
-
-def _classes_of(image_set: ImageSet, split: Split) -> list[str]:
-    """Class k is the k-th of these; a folder of test images has the numbers of the one with training images."""
-    own = _class_names(_folder_of(image_set, split))
-    if split == "train" or image_set.eval_path is None or not own:
-        return own
-    trained = _class_names(_folder_of(image_set, "train"))
-    return trained + [name for name in own if name not in trained]
-
-
-def _listed(folder: Path, class_names: list[str]) -> tuple[Names, NDArray[np.int64]]:
-    """All images of a folder, by name relative to it, with their classes.
-
-    Raises:
-        GlowPipelineError: there is none, or a folder cannot be looked into.
-    """
-    names, labels = Names(), []
-    for label, class_name in enumerate(class_names or [""]):
-        if class_name and not (folder / class_name).is_dir():
-            continue
-        prefix, above = (f"{class_name}{os.sep}", [folder]) if class_name else ("", [])
-        for name in _images_below(folder / class_name, prefix, *above):
-            names.append(name)
-            labels.append(label)
-    if not len(names):
-        raise GlowPipelineError(f"{folder}: {NO_IMAGE}")
-    return names, np.array(labels, dtype=np.int64)
-
-
-def _images_below(folder: Path, prefix: str, *above: Path) -> Iterator[str]:
-    """Names of the images in and below a folder, each after `prefix`, in a fixed order.
-
-    Link loops end: no folder is entered twice, nor one of those `above`.
-    """
-    seen = {_identity(path) for path in above}
-    for parent, folders, files in os.walk(folder, followlinks=True, onerror=_refuse):
-        here = _identity(parent)
-        if here in seen:
-            folders.clear()
-            continue
-        seen.add(here)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        inside = os.path.relpath(parent, folder)
-        for name in sorted(files):
-            if _is_image(name):
-                yield prefix + (name if inside == "." else os.path.join(inside, name))  # noqa: PTH118
-
-
-def _identity(folder: str | Path) -> tuple[int, int]:
-    """The same for all links to a folder."""
-    status = os.stat(folder)  # noqa: PTH116  # os.walk gives str, and there may be many
-    return status.st_dev, status.st_ino
-
-
-def _refuse(problem: OSError) -> NoReturn:
-    """A folder that is left out without a word would give the classes after it other numbers."""
-    raise GlowPipelineError(
-        f"{printable(str(problem.filename))}: {problem.strerror}; make it readable, or move it elsewhere"
-    )
-
-
-def _is_image(name: str) -> bool:
-    return name.lower().endswith(ENDINGS) and not name.startswith(".")
+def _drawn(listing: _Listing, image_set: ImageSet, split: Split) -> NDArray[np.int64]:
+    """Rows of a split, drawn by the files' contents; which are for testing does not depend on the chosen classes."""
+    hashes = np.ascontiguousarray(listing.digests[:, :8]).view(np.int64)[:, 0]
+    for_test = drawn_by_content(hashes, image_set.eval_percentage or 0.0, image_set.seed or 0, "evaluation split")
+    if for_test.all() or not for_test.any():
+        found = f"{len(for_test)} image" if len(for_test) == 1 else f"{len(for_test)} copies of one image"
+        raise GlowPipelineError(
+            f"ingest.path={image_set.path}: {found} cannot be split into training and test images; give "
+            f"ingest.eval_path, or more images"
+        )
+    return np.flatnonzero(for_test if split == "test" else ~for_test)

@@ -1,5 +1,7 @@
 """From a trained model and two sets of images to scores, metrics and figures."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -13,24 +15,49 @@ from glow_pipeline.parameters import OodParameters
 from glow_pipeline.plots.curves import roc_figure
 from glow_pipeline.plots.histograms import score_histogram
 from glow_pipeline.training.stored import TrainedGlow
+from glow_pipeline.training.unseen import check_same_images, unseen_by
+
+UNREADABLE = "unreadable"  # column: why a file has no score
+
+
+def select_in_images(
+    glow_model: TrainedGlow, test_images: ImageTable, parameters: dict[str, Any]
+) -> tuple[ImageTable, int]:
+    """Return the test images that the model was not trained on, and how many are copies of training images."""
+    chosen = parameters["stored_model"] is not None
+    check_same_images(glow_model.record, test_images, chosen=chosen)
+    return unseen_by(glow_model, test_images)
+
+
+def select_out_images(glow_model: TrainedGlow, out_images: ImageTable) -> tuple[ImageTable, int]:
+    """Return the outliers that the model was not trained on, and how many are copies of training images."""
+    return unseen_by(glow_model, out_images)
 
 
 def score_images(
     glow_model: TrainedGlow, images: ImageTable, ood: OodParameters, seed: int, device: str
 ) -> pd.DataFrame:
-    """One row an image: its set, its file if it has one of its own, its label, its nll in bits per dimension."""
+    """One row an image: its set, its file if it has one of its own, its label, its nll in bits per dimension.
+
+    Files that could not be read follow, without a score and with the reason.
+    """
     resolved = use_device(device)
     scores = nll(glow_model.flow.to(resolved), Batches(images, ood.batch_size, resolved), seed)
-    return pd.DataFrame(
+    record = images.record
+    scored = pd.DataFrame(
         {
-            "source": images.record.name,
-            "split": images.record.split,
-            "index": np.arange(len(images)),
+            "source": record.name,
+            "split": record.split,
+            "index": pd.array(np.arange(len(images)), dtype="Int64"),
             "file": images.names,
-            "label": images.labels.numpy(),
+            "label": pd.array(images.labels.numpy(), dtype="Int64"),
             "nll_bits_per_dim": scores.numpy(),
+            UNREADABLE: None,
         }
     )
+    unreadable = {"file": list(record.unreadable), UNREADABLE: list(record.unreadable.values())}
+    left_out = pd.DataFrame(unreadable).assign(source=record.name, split=record.split)
+    return pd.concat([scored, left_out], ignore_index=True) if record.unreadable else scored
 
 
 def gather_scores(in_scores: pd.DataFrame, out_scores: pd.DataFrame) -> pd.DataFrame:
@@ -38,18 +65,30 @@ def gather_scores(in_scores: pd.DataFrame, out_scores: pd.DataFrame) -> pd.DataF
     return pd.concat([in_scores.assign(is_out=False), out_scores.assign(is_out=True)], ignore_index=True)
 
 
+def _scored(ood_scores: pd.DataFrame) -> pd.DataFrame:
+    return ood_scores[ood_scores[UNREADABLE].isna()]
+
+
 def measure_detection(
-    ood_scores: pd.DataFrame, glow_model: TrainedGlow, out_images: ImageTable, device: str
+    ood_scores: pd.DataFrame,
+    glow_model: TrainedGlow,
+    out_images: ImageTable,
+    in_copies: int,
+    out_copies: int,
+    device: str,
 ) -> dict[str, object]:
     """AUROC, AUPR and FPR at 95% TPR of the likelihood, with what was compared."""
-    is_out = ood_scores["is_out"].to_numpy(dtype=bool)
-    nll_values = ood_scores["nll_bits_per_dim"].to_numpy()
+    scored = _scored(ood_scores)
+    is_out = scored["is_out"].to_numpy(dtype=bool)
+    nll_values = scored["nll_bits_per_dim"].to_numpy()
     return {
         **detection_metrics(is_out, nll_values),
         "in_bits_per_dim": float(nll_values[~is_out].mean()),
         "out_bits_per_dim": float(nll_values[is_out].mean()),
         "n_in": int((~is_out).sum()),
         "n_out": int(is_out.sum()),
+        "in_copies_of_train": in_copies,
+        "out_copies_of_train": out_copies,
         "in_dataset": glow_model.record.dataset,
         "out_dataset": out_images.record.name,
         # Both sets came to this shape by images.preparation.prepare.
@@ -61,11 +100,10 @@ def measure_detection(
 
 def plot_detection(ood_scores: pd.DataFrame, ood_metrics: dict[str, float]) -> tuple[Figure, Figure]:
     """Histogram of the scores, and the ROC curve."""
-    by_set = {
-        str(source): rows["nll_bits_per_dim"].to_numpy() for source, rows in ood_scores.groupby("source", sort=False)
-    }
+    scored = _scored(ood_scores)
+    by_set = {str(source): rows["nll_bits_per_dim"].to_numpy() for source, rows in scored.groupby("source", sort=False)}
     title = " vs ".join(by_set)
-    fpr, tpr = roc_points(ood_scores["is_out"].to_numpy(dtype=bool), ood_scores["nll_bits_per_dim"].to_numpy())
+    fpr, tpr = roc_points(scored["is_out"].to_numpy(dtype=bool), scored["nll_bits_per_dim"].to_numpy())
     return (
         score_histogram(by_set, "negative log-likelihood, bits per dimension", title),
         roc_figure(fpr, tpr, ood_metrics["auroc"], title),

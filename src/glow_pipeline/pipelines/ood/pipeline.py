@@ -2,7 +2,14 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from glow_pipeline.pipelines.ood.nodes import gather_scores, measure_detection, plot_detection, score_images
+from glow_pipeline.pipelines.ood.nodes import (
+    gather_scores,
+    measure_detection,
+    plot_detection,
+    score_images,
+    select_in_images,
+    select_out_images,
+)
 
 SETTINGS = ["params:ood", "params:seed", "params:device"]
 
@@ -11,10 +18,16 @@ def create_pipeline() -> Pipeline:
     """Scoring alone; the registry puts the ingest of both test sets before it."""
     return Pipeline(
         [
-            Node(score_images, ["glow_model", "test_images", *SETTINGS], "in_scores", name="score_in"),
-            Node(score_images, ["glow_model", "out_images", *SETTINGS], "out_scores", name="score_out"),
+            Node(select_in_images, ["glow_model", "test_images", "parameters"], ["in_images", "in_copies"]),
+            Node(select_out_images, ["glow_model", "out_images"], ["unseen_out_images", "out_copies"]),
+            Node(score_images, ["glow_model", "in_images", *SETTINGS], "in_scores", name="score_in"),
+            Node(score_images, ["glow_model", "unseen_out_images", *SETTINGS], "out_scores", name="score_out"),
             Node(gather_scores, ["in_scores", "out_scores"], "ood_scores"),
-            Node(measure_detection, ["ood_scores", "glow_model", "out_images", "params:device"], "ood_metrics"),
+            Node(
+                measure_detection,
+                ["ood_scores", "glow_model", "out_images", "in_copies", "out_copies", "params:device"],
+                "ood_metrics",
+            ),
             Node(plot_detection, ["ood_scores", "ood_metrics"], ["ood_histogram", "ood_roc"]),
         ],
         namespace="ood",

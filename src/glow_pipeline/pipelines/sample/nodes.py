@@ -1,26 +1,53 @@
 """From a trained model to pictures."""
 
+from pathlib import Path
+
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from glow_pipeline.device import use_device
+from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.flow import Glow
-from glow_pipeline.images.table import ImageTable
-from glow_pipeline.parameters import SampleParameters
+from glow_pipeline.images.image_set import ImageSet
+from glow_pipeline.images.planned_table import plan_table
+from glow_pipeline.images.spec import ImageSpec
+from glow_pipeline.parameters import IngestParameters, SampleParameters
 from glow_pipeline.plots.grids import frame, labelled_grid, square_grid
 from glow_pipeline.plots.movie import Movie
 from glow_pipeline.randomness import generator
-from glow_pipeline.sampling import draw, interpolate, there_and_back, vary_temperature
+from glow_pipeline.sampling import Endpoints, draw, interpolate, there_and_back, vary_temperature
 from glow_pipeline.training.stored import TrainedGlow
 
 STILL_ROWS, STILL_COLUMNS = 6, 9
 
 
+def draw_endpoints(
+    glow_model: TrainedGlow,
+    image_set: ImageSet,
+    image_spec: ImageSpec,
+    raw_folder: Path,
+    ingest: IngestParameters,
+    sample: SampleParameters,
+    seed: int,
+) -> Endpoints:
+    """Draw the test images between which `sample.mode=interpolate` moves; other modes need none, and read none."""
+    if sample.mode != "interpolate":
+        return Endpoints.none(image_spec.shape)
+    plan = plan_table(image_set, "test", image_spec, raw_folder, ingest.on_unreadable, num_workers=0)
+    images, labels = plan.draw(max(2, sample.n // 2 * 2), generator(seed, "pairs"), glow_model.trained_on)
+    if len(images) < 2:
+        raise GlowPipelineError(
+            f"sample.mode=interpolate: {image_set.key} has {len(images)} test images that the model was not trained "
+            f"on, and needs two; give more images, or choose another mode"
+        )
+    return Endpoints.pairs(images, labels)
+
+
 def sample_images(
-    glow_model: TrainedGlow, test_images: ImageTable, sample: SampleParameters, seed: int, device: str
+    glow_model: TrainedGlow, endpoints: Endpoints, sample: SampleParameters, seed: int, device: str
 ) -> Figure | Movie:
-    """The picture that `sample.mode` asks for."""
+    """Return the picture that `sample.mode` asks for."""
     flow = glow_model.flow.to(use_device(device))
     match sample.mode:
         case "normal":
@@ -28,7 +55,7 @@ def sample_images(
         case "vtemp":
             return _vtemp(flow, glow_model.record.dataset, sample, seed)
         case "interpolate":
-            return _interpolate(flow, test_images, sample, seed)
+            return _interpolate(flow, endpoints, glow_model.record.dataset, sample, seed)
 
 
 def _normal(flow: Glow, name: str, sample: SampleParameters, seed: int) -> Figure:
@@ -62,13 +89,10 @@ def _vtemp(flow: Glow, name: str, sample: SampleParameters, seed: int) -> Movie:
     return Movie(still, [frame(step) for step in there_and_back(images)])
 
 
-def _interpolate(flow: Glow, test_images: ImageTable, sample: SampleParameters, seed: int) -> Movie:
+def _interpolate(flow: Glow, endpoints: Endpoints, name: str, sample: SampleParameters, seed: int) -> Movie:
     device = next(flow.parameters()).device
-    n_pairs = max(1, min(sample.n, len(test_images)) // 2)
-    chosen = torch.randperm(len(test_images), generator=generator(seed, "pairs")).numpy()[: 2 * n_pairs]
-    images, labels = (tensor.to(device) for tensor in test_images[chosen])
-    start, end = images[:n_pairs], images[n_pairs:]
-    classes = (labels[:n_pairs], labels[n_pairs:]) if flow.y_condition else (None, None)
+    start, end, y_start, y_end = (tensor.to(device) for tensor in endpoints)
+    classes = (y_start, y_end) if flow.y_condition else (None, None)
     noise = torch.rand(start.shape, generator=generator(seed, "interpolate", 0, device), device=device)
     moving = interpolate(flow, start, end, sample.frames, noise, *classes)
     steps = [_shown(flow, step) for step in moving.images]
@@ -77,10 +101,10 @@ def _interpolate(flow: Glow, test_images: ImageTable, sample: SampleParameters, 
     still = labelled_grid(
         [
             torch.stack([first[row], *[steps[i][row] for i in shown], last[row]])
-            for row in range(min(STILL_ROWS, n_pairs))
+            for row in range(min(STILL_ROWS, len(start)))
         ],
         column_labels=["real", *[f"{moving.steps[i]:.2f}" for i in shown], "real"],
-        title=f"Glow on {test_images.record.name}: between real test images",
+        title=f"Glow on {name}: between real test images",
     )
     return Movie(still, [frame(step) for step in there_and_back(steps)])
 

@@ -2,18 +2,27 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from glow_pipeline.pipelines.sample.nodes import sample_images
+from glow_pipeline.pipelines.sample.nodes import draw_endpoints, sample_images
+
+IMAGES = ["image_set", "image_spec", "raw_folder", "params:ingest"]
 
 
 def create_pipeline() -> Pipeline:
-    """Sampling alone; the registry puts the ingest of the test images before it."""
+    """Return the whole of sampling: it needs no image table, and most modes no image."""
     return Pipeline(
         [
             Node(
+                draw_endpoints,
+                ["glow_model", *IMAGES, "params:sample", "params:seed"],
+                "endpoints",
+                name="draw_endpoints",
+            ),
+            Node(
                 sample_images,
-                ["glow_model", "test_images", "params:sample", "params:seed", "params:device"],
+                ["glow_model", "endpoints", "params:sample", "params:seed", "params:device"],
                 "samples",
-            )
+                name="sample_images",
+            ),
         ],
         namespace="sample",
         prefix_datasets_with_namespace=False,

@@ -1,5 +1,6 @@
 """From image tables to a trained model."""
 
+import logging
 from typing import Any
 
 import torch
@@ -8,10 +9,9 @@ from matplotlib.figure import Figure
 from glow_pipeline.device import use_device
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.flow import Dequantization, Glow
-from glow_pipeline.images import table
 from glow_pipeline.images.image_set import ImageSet
 from glow_pipeline.images.loader import Batches
-from glow_pipeline.images.table import ImageTable
+from glow_pipeline.images.table import ImageTable, count_copies, split_validation, unseen
 from glow_pipeline.job import EVALUATION_BATCH, Job, run, untrained_flow
 from glow_pipeline.mlflow_runs import current_run
 from glow_pipeline.parameters import IngestParameters, Parameters, TrainParameters
@@ -25,10 +25,30 @@ from glow_pipeline.training.stored import Provenance, TrainedGlow
 
 _LESS_STEEP = "lower train.lr or set train.max_grad_norm"
 
+log = logging.getLogger(__name__)
 
-def split_validation(train_images: ImageTable, ingest: IngestParameters, seed: int) -> tuple[ImageTable, ImageTable]:
-    """Images to fit and images to validate on, drawn by seed; two views of one table."""
-    return table.split_validation(train_images, ingest.val_percentage, generator(seed, "validation"))
+
+def split_images(
+    train_images: ImageTable, test_images: ImageTable, ingest: IngestParameters, seed: int
+) -> tuple[ImageTable, ImageTable, ImageTable, dict[str, int]]:
+    """Images to fit, to validate on and to test with, as views of the tables; and how many are exact copies.
+
+    Of a folder no test image is a copy of a training image. The test images of published sets stay as they are, so
+    that figures are comparable.
+    """
+    fit, val = split_validation(train_images, ingest.val_percentage, seed)
+    copies = count_copies(fit, val, test_images)
+    own_folder = test_images.record.image_set.is_folder
+    tested = unseen(test_images, train_images) if own_folder else test_images
+    found = {
+        "training images repeat others": copies.train_copies,
+        "validation images are also trained on": copies.val_copies_of_fit,
+        f"test images are also training images{' and left out' if own_folder else ''}": copies.test_copies_of_train,
+    }
+    if any(found.values()):
+        listed = ", ".join(f"{count:,} {what}" for what, count in found.items() if count)
+        log.info("Exact copies in %s: %s.", train_images.record.name, listed)
+    return fit, val, tested, copies.model_dump()
 
 
 def dequantize(train_images: ImageTable) -> tuple[Dequantization, Figure]:
@@ -85,7 +105,8 @@ def _why_it_failed(history: History, train: TrainParameters) -> str:
 
 def evaluate_glow(
     glow_model: TrainedGlow,
-    test_images: ImageTable,
+    unseen_test_images: ImageTable,
+    exact_copies: dict[str, int],
     train_history: History,
     train: TrainParameters,
     seed: int,
@@ -104,13 +125,15 @@ def evaluate_glow(
         )
     resolved = use_device(device)
     flow = glow_model.flow.to(resolved)
-    batches = Batches(test_images, EVALUATION_BATCH, resolved)
+    batches = Batches(unseen_test_images, EVALUATION_BATCH, resolved)
     metrics: dict[str, object] = {
         "test_bits_per_dim": mean_bits_per_dim(flow, batches, seed),
         "best_val_bits_per_dim": record.val_bits_per_dim,
         "best_epoch": record.best_epoch,
         "epochs": record.epochs,
         "steps": record.steps,
+        "n_test": len(unseen_test_images),
+        **exact_copies,
         "images": record.image_spec.key,
         "device": record.device,
     }

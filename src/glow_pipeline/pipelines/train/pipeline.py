@@ -7,15 +7,21 @@ from glow_pipeline.pipelines.train.nodes import (
     dequantize,
     evaluate_glow,
     plot_training,
-    split_validation,
+    split_images,
     train_glow,
 )
 
 
 def create_split_pipeline() -> Pipeline:
-    """The split into images to fit and to validate on, which searching needs as well."""
+    """The split into images to fit, to validate on and to test with, which searching needs as well."""
     return Pipeline(
-        [Node(split_validation, ["train_images", "params:ingest", "params:seed"], ["fit_images", "val_images"])],
+        [
+            Node(
+                split_images,
+                ["train_images", "test_images", "params:ingest", "params:seed"],
+                ["fit_images", "val_images", "unseen_test_images", "exact_copies"],
+            )
+        ],
         namespace="train",
         prefix_datasets_with_namespace=False,
     )
@@ -34,7 +40,15 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 evaluate_glow,
-                ["glow_model", "test_images", "train_history", "params:train", "params:seed", "params:device"],
+                [
+                    "glow_model",
+                    "unseen_test_images",
+                    "exact_copies",
+                    "train_history",
+                    "params:train",
+                    "params:seed",
+                    "params:device",
+                ],
                 "train_metrics",
             ),
             Node(plot_training, ["train_history", "image_set"], "training_curves"),

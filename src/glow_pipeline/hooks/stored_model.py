@@ -1,0 +1,158 @@
+"""The stored model that a run uses: that there is one, that it is the one meant, and what is said of it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from glow_pipeline.datasets.glow_model import GlowModelDataset
+from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.images.image_set import ImageSet
+from glow_pipeline.parameters import Parameters, parse_parameters
+from glow_pipeline.training.stored import ModelRecord, read_record
+
+NAMED_AT_MOST = 5
+COMPARED_AT_MOST = 200  # versions whose headers are read in search of a better one
+# Where a folder's images are now is no part of what the model is.
+PLACES = ("ingest.path", "ingest.eval_path", "ingest.name", "ingest.num_workers")
+
+
+def check_stored_model(dataset: GlowModelDataset, parameters: Parameters, run_params: dict[str, Any]) -> None:
+    """Check that the model exists, is of the dataset that is meant, and that no typed parameter contradicts it.
+
+    Raises:
+        GlowPipelineError: the first thing that is wrong.
+    """
+    versions = run_params["load_versions"] or {}
+    if parameters.stored_model is not None and "glow_model" in versions:
+        raise GlowPipelineError(
+            f"stored_model={parameters.stored_model}: --load-versions names glow_model:{versions['glow_model']} too; "
+            f"leave one of them out"
+        )
+    if not dataset.exists():
+        raise GlowPipelineError(_absent(dataset, parameters, run_params["env"]))
+    record = dataset.record()
+    if record.dataset != parameters.image_set.key:
+        raise GlowPipelineError(
+            f"{dataset.load_path}: a model of {record.dataset}, and this command is about {parameters.image_set.key}; "
+            f"add {as_typed(record.train_table.image_set)} to --params, or choose a model of {parameters.image_set.key}"
+        )
+    for key, value in _leaves(run_params["runtime_params"]):
+        if _contradicts(key, value, record):
+            group, _, name = key.partition(".")
+            raise GlowPipelineError(
+                f"{key}={value}: the stored model {dataset.load_path.parent.name} was trained with "
+                f"{key}={record.parameters[group][name]} (images {record.image_spec.key}); leave {key} out, or "
+                f"train anew with it"
+            )
+    check_class(parameters, record.flow["y_condition"], record.num_classes)
+
+
+def check_class(parameters: Parameters, y_condition: bool, num_classes: int) -> None:
+    """Check `sample.y` against the classes that a model knows.
+
+    Raises:
+        GlowPipelineError: the model does not know that class.
+    """
+    y = parameters.sample.y
+    if y is not None and not y_condition:
+        raise GlowPipelineError(f"sample.y={y}: the model knows no classes; train it with model.y_condition=true")
+    if y is not None and y >= num_classes:
+        raise GlowPipelineError(
+            f"sample.y={y}: the model has {num_classes} classes; allowed are 0 to {num_classes - 1}"
+        )
+
+
+def describe_model(dataset: GlowModelDataset) -> str:
+    """Say which model a run has used, whether it is the newest, and which of the same images is better."""
+    record = dataset.record()
+    facts = [record.dataset, f"epoch {record.best_epoch} of {record.epochs}"]
+    if record.val_bits_per_dim is not None:
+        facts.append(f"{record.val_bits_per_dim:.4f} bits/dim on validation images")
+    if record.diverged:
+        facts.append("its training diverged after that epoch")
+    line = f"Model {version_of(dataset)} ({dataset.why_this_one}): {', '.join(facts)}"
+    better = _better(dataset, record)
+    if better is None:
+        return line
+    return f"{line}\n  A better one of the same images: stored_model={better[0]}, {better[1]:.4f} bits/dim"
+
+
+def version_of(dataset: GlowModelDataset) -> str:
+    """Return the version that the model was saved as, wherever its file is now."""
+    return dataset.record().provenance.kedro_session or dataset.load_path.parent.name
+
+
+def as_typed(image_set: ImageSet) -> str:
+    """Return the `--params` that name these images."""
+    typed = f"dataset={image_set.source}"
+    if image_set.is_folder:
+        path = "" if image_set.path is None else f",ingest.path={image_set.path}"
+        typed += path if image_set.name is None else f",ingest.name={image_set.name}{path}"
+    if image_set.classes is not None:
+        typed += f",ingest.classes={'+'.join(map(str, image_set.classes))}"
+    return typed
+
+
+def _absent(dataset: GlowModelDataset, parameters: Parameters, env: str | None) -> str:
+    versions = dataset.list_versions(full_path=False) if dataset.filepath.is_dir() else []
+    if parameters.stored_model is not None and dataset.load_path.parent.name != parameters.stored_model:
+        return (
+            f"stored_model={parameters.stored_model}: no such file; give a version, or the path of a .safetensors model"
+        )
+    if versions:
+        newest = ", ".join(versions[:NAMED_AT_MOST]) + (", ..." if len(versions) > NAMED_AT_MOST else "")
+        return f"glow_model:{dataset.resolve_load_version()}: no such version; there are {newest}"
+    models = dataset.filepath.parents[1]
+    others = sorted(
+        {found.parents[2].name for found in models.glob(f"*/{dataset.filepath.name}/*/{dataset.filepath.name}")}
+    )
+    known = f" (there are models of {', '.join(others)})" if others else ""
+    return (
+        f"dataset={parameters.image_set.key}: no trained model of it yet{known}; first type `kedro run "
+        f"{'' if env is None else f'--env {env} '}--pipelines train --params {as_typed(parameters.image_set)}`"
+    )
+
+
+def _better(dataset: GlowModelDataset, record: ModelRecord) -> tuple[str, float] | None:
+    """Return the version with the lowest bits/dim of those that were trained and judged on the same images."""
+    best: tuple[str, float] | None = None
+    lowest = record.val_bits_per_dim
+    for path in dataset.list_versions()[:COMPARED_AT_MOST] if dataset.filepath.is_dir() else []:
+        try:
+            other = read_record(Path(path))
+        except GlowPipelineError:  # damaged; a run that wants it says so
+            continue
+        alike = (other.train_table.origin, other.parameters["seed"]) == (
+            record.train_table.origin,
+            record.parameters["seed"],
+        )
+        value = other.val_bits_per_dim
+        if alike and value is not None and (lowest is None or value < lowest):
+            lowest, best = value, (Path(path).parent.name, value)
+    return best
+
+
+def _contradicts(key: str, value: object, record: ModelRecord) -> bool:
+    """Return whether the model would have come out with other images or another flow, had `key` been `value`."""
+    group, _, name = key.partition(".")
+    if key in PLACES or group not in ("ingest", "model") or name not in record.parameters[group]:
+        return False
+    before = parse_parameters(record.parameters)
+    then = parse_parameters({**record.parameters, group: {**record.parameters[group], name: value}})
+    return any(
+        part(then) != part(before)
+        for part in (
+            lambda parameters: parameters.image_spec,
+            lambda parameters: parameters.image_set,
+            lambda parameters: parameters.model.model_dump(include=set(record.flow)),
+            lambda parameters: parameters.num_classes,
+        )
+    )
+
+
+def _leaves(nested: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
+    for name, value in nested.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

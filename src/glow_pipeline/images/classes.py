@@ -1,0 +1,122 @@
+"""Classes as a user chooses them: by number, by range, or, of a folder, by name."""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from hashlib import sha256
+
+from glow_pipeline.errors import GlowPipelineError
+
+NAMED_AT_MOST = 10
+KEY_LENGTH = 40  # characters
+KEY_BYTES = 80
+
+Choice = tuple[int | str, ...]
+"""Numbers, ranges (`0-4`) and names, as they were typed."""
+
+
+def natural(name: str) -> tuple[list[tuple[int, str]], str]:
+    """Sort key by which numbers in names count as numbers: `2` before `10`."""
+    parts = [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"([0-9]+)", name)]
+    return parts, name
+
+
+def numbers(choice: Iterable[int | str]) -> tuple[int, ...] | None:
+    """The chosen numbers in order, each once; None where a part is neither a number nor a range."""
+    found: set[int] = set()
+    for part in choice:
+        run = _range(part)
+        if run is None:
+            return None
+        found.update(run)
+    return tuple(sorted(found))
+
+
+def choose(choice: Choice, class_names: Sequence[str]) -> list[int]:
+    """Positions of the chosen classes among those of a folder, in order.
+
+    A part of the choice is the class of that name. Otherwise a number, or each of a range, is the class that is named
+    by that number; if no class is named by a number it is the class at that position.
+
+    Raises:
+        GlowPipelineError: a part is no class.
+    """
+    places = {name: place for place, name in enumerate(class_names)}
+    complete = "+".join(map(str, choice))  # a folder may be called `cats+dogs`
+    if complete in places:
+        return [places[complete]]
+    by_number = {int(name): place for name, place in places.items() if re.fullmatch("[0-9]+", name)}
+    by_number = by_number or dict(enumerate(range(len(class_names))))
+    chosen: set[int] = set()
+    for part in choice:
+        found = (
+            [places[str(part)]] if str(part) in places else [by_number[k] for k in _range(part) or () if k in by_number]
+        )
+        if not found:
+            near = get_close_matches(str(part), class_names, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}?" if near else f"there are {shortened(class_names)}"
+            raise GlowPipelineError(f"no class is called {part}; {hint}")
+        chosen.update(found)
+    return sorted(chosen)
+
+
+def shortened(names: Sequence[str], at_most: int = NAMED_AT_MOST) -> str:
+    """`cats, dogs, ...`"""
+    more = f", ... ({len(names)} in all)" if len(names) > at_most else ""
+    return ", ".join(names[:at_most]) + more
+
+
+def key_of(choice: Choice) -> str:
+    """A part of a folder's name by which choices differ: `0-2_7`, `cats__dogs`."""
+    chosen = numbers(choice)
+    if chosen is not None:
+        text = _ranges(chosen)
+        return text if len(text) <= KEY_LENGTH else short_hash(text)
+    joined = "__".join(map(str, choice))  # not `_`: there may be a class `cats_dogs`
+    key = sanitised(joined)
+    exact = key == joined and joined.count("__") == len(choice) - 1 and "___" not in joined
+    return key if exact else f"{key}_{short_hash('+'.join(map(str, choice)))}"
+
+
+def sanitised(name: str) -> str:
+    """The name as a part of a file's name: letters and digits of any script, `-` and `_`; short, never empty.
+
+    One form for names that look the same (Unicode's NFC). A hash stands for a name without letters and digits, and ends
+    one that was cut.
+    """
+    normal = unicodedata.normalize("NFC", name)
+    kept = "".join(c if c.isalnum() or c in "-_" or unicodedata.category(c)[0] == "M" else " " for c in normal)
+    text = "_".join(kept.split())
+    if not any(c.isalnum() for c in text):
+        return short_hash(name)
+    if len(text) <= KEY_LENGTH and len(text.encode()) <= KEY_BYTES:
+        return text
+    while len(text) > KEY_LENGTH or len(text.encode()) > KEY_BYTES:
+        text = text[:-1]
+    return f"{text}_{short_hash(name)}"
+
+
+def short_hash(text: str) -> str:
+    """Eight hex digits that stand for a text."""
+    return sha256(text.encode(errors="surrogateescape")).hexdigest()[:8]
+
+
+def _range(part: int | str) -> range | None:
+    """`3` and `0-4` as ranges of numbers."""
+    match = re.fullmatch(r"([0-9]{1,9})(?:-([0-9]{1,9}))?", str(part))
+    if match is None:
+        return None
+    first, last = int(match[1]), int(match[2] or match[1])
+    return range(first, last + 1) if first <= last else None
+
+
+def _ranges(classes: Sequence[int]) -> str:
+    """(0, 1, 2, 7) -> `0-2_7`"""
+    runs: list[list[int]] = []
+    for k in classes:
+        if runs and k == runs[-1][-1] + 1:
+            runs[-1].append(k)
+        else:
+            runs.append([k])
+    return "_".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)

@@ -1,0 +1,163 @@
+"""Which files below a folder are images, and what is passed over."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Literal, NoReturn
+
+from PIL import Image
+
+from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.images.archives import printable
+from glow_pipeline.images.decoding import FORMATS
+
+# What network storage, macOS and Windows put beside a user's files: thumbnails, deleted files, snapshots.
+SYSTEM_FOLDERS = frozenset(
+    {
+        "#recycle",
+        "#snapshot",
+        "$recycle.bin",
+        "@eadir",
+        "@recycle",
+        "@recently-snapshot",
+        "@tmp",
+        "__macosx",
+        "lost+found",
+        "system volume information",
+    }
+)
+# Kinds whose first bytes no other kind of file has. Camera raw files begin as TIFF does, and hold a thumbnail; text may
+# begin as BMP and PPM do, HEIC as AVIF.
+KNOWN_BY_CONTENT = ("GIF", "JPEG", "JPEG2000", "PNG", "WEBP")
+FIRST_BYTES = 32
+LONGEST_SUFFIX = 12
+COUNTED_AT_MOST = 8
+
+Identity = tuple[int, int]
+
+
+@cache
+def suffixes() -> tuple[str, ...]:
+    """Suffixes, in lower case, of files that are taken for images whatever they contain."""
+    return tuple(sorted(suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS))
+
+
+class ImageFiles:
+    """Finds the images in folders, and counts what else is there.
+
+    Files are images by their suffix, whatever they contain, or by their first bytes. Links are followed.
+
+    Args:
+        outside: folders, by identity, that are not entered.
+
+    Attributes:
+        passed_over: number of files and folders that were passed over, by suffix or kind.
+    """
+
+    def __init__(self, outside: frozenset[Identity] = frozenset()) -> None:
+        self._outside = outside
+        self.passed_over: Counter[str] = Counter()
+
+    def directly_in(self, folder: Path) -> tuple[Iterator[str], list[str]]:
+        """Names of the images in a folder, in order, and of the folders in it.
+
+        Raises:
+            GlowPipelineError: the folder cannot be looked into.
+        """
+        files, folders = [], []
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        self.passed_over["hidden"] += 1
+                        continue
+                    match _kind(entry):
+                        case "file":
+                            files.append(entry.name)
+                        case "folder" if entry.name.lower() not in SYSTEM_FOLDERS:
+                            folders.append(entry.name)
+                        case "folder":
+                            self.passed_over[f"{printable(entry.name)}/"] += 1
+                        case "special":
+                            self.passed_over["special"] += 1
+        except OSError as problem:
+            _refuse(problem)
+        return (name for name in sorted(files) if self._is_image(folder, name)), sorted(folders)
+
+    def below(self, folder: Path, *above: Path) -> Iterator[str]:
+        """Names of the images in and below a folder, relative to it, in a fixed order.
+
+        Link loops end: no folder is entered twice, nor one of those `above`.
+        """
+        seen = {*self._outside, *(identity(path) for path in above)}
+        waiting = [""]
+        while waiting:
+            prefix = waiting.pop()
+            here = folder / prefix
+            known = identity(here)
+            if known in seen:
+                continue
+            seen.add(known)
+            files, folders = self.directly_in(here)
+            for name in files:
+                yield prefix + name
+            waiting += [f"{prefix}{name}{os.sep}" for name in reversed(folders)]
+
+    def _is_image(self, folder: Path, name: str) -> bool:
+        suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122  # many, and pathlib is slow
+        path = os.path.join(folder, name)  # noqa: PTH118
+        if suffix in suffixes() or _begins_as_an_image(path):
+            return True
+        shown = printable(suffix)
+        self.passed_over[shown if 1 < len(shown) <= LONGEST_SUFFIX else "other"] += 1
+        return False
+
+
+def reported(passed_over: Mapping[str, int]) -> str:
+    """`10 .dcm, 3 .txt, 1 @eaDir/`; empty where nothing was passed over."""
+    most = sorted(passed_over.items(), key=lambda item: (-item[1], item[0]))
+    rest = sum(count for _, count in most[COUNTED_AT_MOST:])
+    return ", ".join([f"{n:,} {kind}" for kind, n in most[:COUNTED_AT_MOST]] + ([f"{rest:,} others"] if rest else []))
+
+
+def identity(folder: str | Path) -> Identity:
+    """Device and inode: the same for all links to a folder.
+
+    Raises:
+        GlowPipelineError: the folder cannot be looked at.
+    """
+    try:
+        status = os.stat(folder)  # noqa: PTH116
+    except OSError as problem:
+        _refuse(problem)
+    return status.st_dev, status.st_ino
+
+
+def _kind(entry: os.DirEntry[str]) -> Literal["file", "folder", "special"]:
+    """What an entry is, behind its links; a link to nothing is a file, and pipes, sockets and devices are special."""
+    try:
+        if entry.is_dir():
+            return "folder"
+        return "file" if entry.is_file() or not os.path.exists(entry) else "special"  # noqa: PTH110
+    except OSError:  # a link to itself
+        return "file"
+
+
+def _begins_as_an_image(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123
+            first = file.read(FIRST_BYTES)
+    except OSError:
+        return False
+    suffixes()  # has Pillow register its kinds
+    accepts = [Image.OPEN[kind][1] for kind in KNOWN_BY_CONTENT if kind in FORMATS and kind in Image.OPEN]
+    return any(accept is not None and accept(first) is True for accept in accepts)
+
+
+def _refuse(problem: OSError) -> NoReturn:
+    """A folder that is left out without a word would give the classes after it other numbers."""
+    raise GlowPipelineError(
+        f"{printable(str(problem.filename))}: {problem.strerror}; make it readable, or move it elsewhere"
+    ) from None

@@ -1,0 +1,30 @@
+"""What a table holds, in a line for a person."""
+
+import numpy as np
+
+from glow_pipeline.images.classes import NAMED_AT_MOST, shortened
+from glow_pipeline.images.image_files import reported
+from glow_pipeline.images.table import ImageTable
+
+FILES_AT_MOST = 3
+
+
+def summary(table: ImageTable) -> str:
+    """`30 images: 10 cats, 20 dogs; left out: 10 .dcm; 1 unreadable: 003.png (empty file)`"""
+    record = table.record
+    parts = [f"{len(table):,} image{'' if len(table) == 1 else 's'}{_classes(table)}"]
+    if record.passed_over:
+        parts.append(f"left out: {reported(record.passed_over)}")
+    if record.unreadable:
+        named = [f"{name} ({reason})" for name, reason in list(record.unreadable.items())[:FILES_AT_MOST]]
+        more = ", ..." if len(record.unreadable) > FILES_AT_MOST else ""
+        parts.append(f"{len(record.unreadable):,} unreadable: {', '.join(named)}{more}")
+    return "; ".join(parts)
+
+
+def _classes(table: ImageTable) -> str:
+    """Number of images of each class that is here; empty of a table with one class, or with classes without names."""
+    names = table.record.class_names
+    counts = np.bincount(table.labels.numpy(), minlength=len(names))
+    found = [f"{count:,} {name or 'in no class'}" for name, count in zip(names, counts, strict=False) if count]
+    return "" if names in ([], [""]) else f": {shortened(found, NAMED_AT_MOST)}"
