@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
+from kedro.framework.project import settings
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
@@ -51,7 +52,7 @@ def session(project: Path, env: str | None = None, **runtime_params: Any) -> Ite
     before = Path.cwd()
     os.chdir(project)
     try:
-        with KedroSession.create(project, env=env, runtime_params=runtime_params) as created:
+        with settings.SESSION_CLASS.create(project, env=env, runtime_params=runtime_params) as created:
             yield cast(KedroSession, created)
     finally:
         os.chdir(before)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import mlflow
 import pytest
+from mlflow.entities import Experiment
 
 from glow_pipeline.hooks.new_database import make_database
 from glow_pipeline.metric_logger import MetricLogger
@@ -38,24 +39,26 @@ def test_an_address_that_does_not_answer_is_known_in_15_seconds(monkeypatch: pyt
     assert tries * mlflow.environment_variables.MLFLOW_HTTP_REQUEST_TIMEOUT.get() < 15
 
 
-def test_of_two_commands_that_make_the_experiment_at_once_neither_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class EarlierLook(mlflow.MlflowClient):
+    """A client whose first look for an experiment is of a moment before another command made it."""
+
+    looked = False
+
+    def get_experiment_by_name(self, name: str) -> Experiment | None:
+        if not self.looked:
+            self.looked = True
+            return None
+        return super().get_experiment_by_name(name)
+
+
+def test_of_two_commands_that_make_the_experiment_at_once_neither_fails(tmp_path: Path) -> None:
     make_database(tmp_path / "mlflow.db")
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
-    try:
-        make_experiment("both", (tmp_path / "first").as_uri())
-        with monkeypatch.context() as earlier:  # the second looked before the first had made it
-            earlier.setattr(mlflow, "get_experiment_by_name", lambda name: None)
-            make_experiment("both", (tmp_path / "second").as_uri())
-        made = mlflow.get_experiment_by_name("both")
-        assert made is not None
-        assert made.artifact_location == (tmp_path / "first").as_uri()
-        with pytest.raises(mlflow.exceptions.MlflowException, match="name"):
-            make_experiment("", (tmp_path / "third").as_uri())
-    finally:
-        mlflow.set_tracking_uri(before)
+    address = f"sqlite:///{tmp_path}/mlflow.db"
+    make_experiment(mlflow.MlflowClient(address), "both", (tmp_path / "first").as_uri())
+    made = make_experiment(EarlierLook(address), "both", (tmp_path / "second").as_uri())
+    assert made.artifact_location == (tmp_path / "first").as_uri()
+    with pytest.raises(mlflow.exceptions.MlflowException, match="name"):
+        make_experiment(mlflow.MlflowClient(address), "", (tmp_path / "third").as_uri())
 
 
 @pytest.mark.slow

@@ -2,7 +2,9 @@
 
 import logging
 import os
+import re
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,10 +13,25 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import Experiment, Run
 
 LOGGER = logging.getLogger(__name__)
 NO_TAGS: Mapping[str, str] = MappingProxyType({})
+SET_BY_MLFLOW = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID")  # in the environment, by its module-level functions
+# What clients of artifact storages raise. None is a dependency; only one that is imported can have raised.
+STORAGE_FAILURES = (
+    ("boto3.exceptions", "Boto3Error"),
+    ("botocore.exceptions", "BotoCoreError"),
+    ("botocore.exceptions", "ClientError"),
+    ("google.api_core.exceptions", "GoogleAPIError"),
+    ("google.auth.exceptions", "GoogleAuthError"),
+    ("azure.core.exceptions", "AzureError"),
+)
+LOCAL_ARTIFACTS = re.compile(r"file:|(?![a-z][a-z0-9+.-]+:)", re.IGNORECASE)  # two letters or more: C:\ is a folder
+
+# MLflow's module-level functions take their address and experiment from variables of the whole process.
+_MODULE_LEVEL = threading.RLock()
+_THREAD = threading.local()  # `run`: its RunAddress
 
 
 @dataclass(frozen=True)
@@ -26,25 +43,105 @@ class RunAddress:
 
 
 def current_run() -> RunAddress | None:
-    """The run that is active in this thread."""
-    if "mlflow" not in sys.modules:  # then nobody has started one, and the import would take seconds
-        return None
+    """The run of this thread."""
+    return getattr(_THREAD, "run", None)
+
+
+def enter_run(run: RunAddress, experiment_id: str) -> None:
+    """Make it the run of this thread, for `current_run` and for MLflow's own functions in a user's nodes."""
     import mlflow
 
-    run = mlflow.active_run()
-    return None if run is None else RunAddress(mlflow.get_tracking_uri(), run.info.run_id)
+    with _mlflow_at(run.tracking_uri):
+        mlflow.set_experiment(experiment_id=experiment_id)
+        mlflow.start_run(run_id=run.run_id, nested=True)  # a notebook may have an active run of its own
+    _THREAD.run = run
 
 
-def make_experiment(name: str, artifacts: str) -> None:
-    """Have an experiment of this name, its artifacts at the address `artifacts`; one that is there stays as it is."""
+def leave_run(run: RunAddress, status: str) -> None:
+    """End a run as FINISHED, FAILED or KILLED; it need not be that of this thread, which may be the exiting one."""
     import mlflow
 
-    if mlflow.get_experiment_by_name(name) is None:
+    if current_run() == run:
+        _THREAD.run = None
+    with _mlflow_at(run.tracking_uri):
+        active = mlflow.active_run()
+        if active is not None and active.info.run_id == run.run_id:
+            mlflow.end_run(status)
+        else:
+            client_of(run).set_terminated(run.run_id, status)
+
+
+@contextmanager
+def _mlflow_at(tracking_uri: str) -> Iterator[None]:
+    """Have MLflow's module-level functions use this address, and no other thread call them meanwhile.
+
+    MLflow notes address and experiment in the environment, where the next run of this process would take them for the
+    user's choice.
+    """
+    import mlflow
+
+    with _MODULE_LEVEL:
+        before = {name: os.environ.get(name) for name in SET_BY_MLFLOW}
         try:
-            mlflow.create_experiment(name, artifact_location=artifacts)
-        except mlflow.exceptions.MlflowException as error:
+            mlflow.set_tracking_uri(tracking_uri)
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
+
+
+def make_experiment(client: "MlflowClient", name: str, artifacts: str | None) -> "Experiment":
+    """Return the experiment of this name; a new one keeps its artifacts at `artifacts`, or where its server does."""
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return client.get_experiment(client.create_experiment(name, artifact_location=artifacts))
+        except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":  # a command typed at the same moment was faster
                 raise
+            found = client.get_experiment_by_name(name)
+    if found is None or found.lifecycle_stage == "deleted":
+        raise MlflowException(f"experiment {name!r} is deleted: restore it, or choose another")
+    return found
+
+
+def check_artifacts(client: "MlflowClient", run: "Run") -> None:
+    """Ask the storage of the run's artifacts whether it answers, if it is not a local folder.
+
+    Raises:
+        MlflowException: it does not; the run has been ended as FAILED.
+    """
+    from mlflow.exceptions import MlflowException
+
+    if LOCAL_ARTIFACTS.match(run.info.artifact_uri):
+        return
+    try:
+        client.list_artifacts(run.info.run_id)
+    except mlflow_failures() as error:
+        client.set_terminated(run.info.run_id, "FAILED")
+        raise MlflowException(f"artifacts at {run.info.artifact_uri}: {first_line(error)}") from error
+
+
+def register_model(
+    run: RunAddress, experiment_id: str, name: str, params: Mapping[str, object], tags: Mapping[str, object]
+) -> str:
+    """Have MLflow know a model that it does not store, as one that `run` made; return its id."""
+    import mlflow
+
+    with _mlflow_at(run.tracking_uri):
+        logged = mlflow.create_external_model(
+            name=name,
+            source_run_id=run.run_id,
+            params={key: str(value) for key, value in params.items()},
+            tags={key: str(value) for key, value in tags.items()},
+            experiment_id=experiment_id,
+        )
+    return logged.model_id
 
 
 def start_child_run(
@@ -106,11 +203,12 @@ def mlflow_may_fail(what: str) -> Iterator[None]:
 
 
 def mlflow_failures() -> tuple[type[Exception], ...]:
-    """What MLflow raises where a server or a database fails it; those of requests are OSErrors."""
+    """What MLflow raises where a server, a database or an artifact storage fails it; those of requests are OSErrors."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError  # as it is, if the database cannot even be opened
 
-    return MlflowException, OSError, SQLAlchemyError
+    storages = [getattr(sys.modules[module], name) for module, name in STORAGE_FAILURES if module in sys.modules]
+    return MlflowException, OSError, SQLAlchemyError, ImportError, *storages
 
 
 def restrain_mlflow() -> None:
@@ -135,11 +233,16 @@ def refused(error: Exception) -> bool:
 
 
 def first_line(error: Exception) -> str:
-    """What went wrong, in one line; of a database's failure its own words, which others are wrapped around."""
+    """What went wrong, in one line without passwords; of a database's failure its own words, which others wrap."""
     cause: BaseException | None = error
     while cause is not None and not hasattr(cause, "orig"):
         cause = cause.__cause__
-    return (str(getattr(cause, "orig", error)).splitlines() or [type(error).__name__])[0]
+    return without_password((str(getattr(cause, "orig", error)).splitlines() or [type(error).__name__])[0])
+
+
+def without_password(text: str) -> str:
+    """Replace the password of each address in the text."""
+    return re.sub(r"(://[^/\s:@]*):[^/\s@]*@", r"\1:***@", text)
 
 
 def client_of(run: RunAddress) -> "MlflowClient":

@@ -1,4 +1,4 @@
-"""The name of each command's session, which is the version of all that it saves."""
+"""Each command's session: its name, which is the version of all that it saves, and its interruption."""
 
 import time
 from contextlib import suppress
@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
+from kedro.framework.session import KedroSession
 from kedro.framework.session.store import BaseSessionStore
 from kedro.io.core import generate_timestamp
+
+from glow_pipeline.hooks import PerRunHooks
 
 MILLISECOND = 0.001  # what Kedro's timestamps resolve
 PATIENCE = 2  # seconds
@@ -30,3 +33,19 @@ class OwnTimestamp(BaseSessionStore):
             kedros = generate_timestamp()
             time.sleep(2 * MILLISECOND)
         return kedros
+
+
+class InterruptibleSession(KedroSession):
+    """Kedro's session, which ends an interrupted run at once, in a notebook too.
+
+    Kedro tells hooks of an `Exception` that ends a run, but not of SIGTERM or Ctrl-C.
+    """
+
+    def run(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        try:
+            done: dict[str, Any] = super().run(*args, **kwargs)
+        finally:
+            for hook in self._hook_manager.get_plugins():
+                if isinstance(hook, PerRunHooks):
+                    hook.abandon()  # nothing is left to let go of if the run ended in another way
+        return done

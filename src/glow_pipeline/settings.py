@@ -1,5 +1,6 @@
 """Kedro's settings of this project: https://docs.kedro.org/en/stable/configure/configuration_basics/"""
 
+import threading
 import warnings
 from typing import Any
 
@@ -13,19 +14,21 @@ with no_garbage_here():  # torch and matplotlib come with these
         ClosingHook,
         EarlyChecksHook,
         ImagesHook,
+        PerRunHooks,
         SearchingHook,
         TrackingHook,
         TrainingHook,
     )
     from glow_pipeline.parameters import parse_parameters
-    from glow_pipeline.sessions import OwnTimestamp
+    from glow_pipeline.sessions import InterruptibleSession, OwnTimestamp
 
 # Since Kedro 1.7 `--pipeline train` works but warns; many have it in their fingers.
 warnings.filterwarnings("ignore", message="Option '--pipeline' is deprecated")
 
-# Kedro calls hooks in the reverse of this order, but the checks say `tryfirst` where they must be first.
-HOOKS = (ClosingHook(), TrackingHook(), SearchingHook(), TrainingHook(), ImagesHook(), EarlyChecksHook())
+# They are called in the reverse of this order, but the checks say `tryfirst` where they must be first.
+HOOKS = (PerRunHooks(ClosingHook, TrackingHook, SearchingHook, TrainingHook, ImagesHook, EarlyChecksHook),)
 
+SESSION_CLASS = InterruptibleSession
 SESSION_STORE_CLASS = OwnTimestamp
 
 
@@ -44,9 +47,14 @@ class ConfigLoader(OmegaConfigLoader):
                 "out": parameters.out_image_set.key,
                 "sample_mode": parameters.sample.mode,
             }
-            OmegaConf.register_new_resolver("run", run.__getitem__, replace=True)
+            _THREAD.run = run
         loaded: dict[str, Any] = super().__getitem__(key)
         return loaded
+
+
+# Resolvers are the whole process's, and other threads may be reading their catalogs at this moment.
+_THREAD = threading.local()
+OmegaConf.register_new_resolver("run", lambda name: _THREAD.run[name], replace=True)
 
 
 CONFIG_LOADER_CLASS = ConfigLoader

@@ -21,8 +21,7 @@ def tables(file: Path) -> list[list[str]]:
 
 def use(file: Path) -> None:
     """Ask MLflow something, so that it opens the database, or makes it by itself."""
-    mlflow.set_tracking_uri(f"sqlite:///{file}")
-    mlflow.create_experiment("used")
+    mlflow.MlflowClient(f"sqlite:///{file}").create_experiment("used")
 
 
 @pytest.fixture(scope="module")
@@ -55,17 +54,19 @@ def test_a_database_that_is_there_stays(tmp_path: Path) -> None:
 
 def test_a_database_that_another_run_made_meanwhile_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "mlflow.db"
-    monkeypatch.setattr(mlflow, "get_experiment_by_name", lambda name: file.write_text("made by another"))
+    monkeypatch.setattr(
+        mlflow.MlflowClient, "get_experiment_by_name", lambda client, name: file.write_text("made by another")
+    )
     make_database(file)
     assert file.read_text() == "made by another"
     assert list(tmp_path.iterdir()) == [file]
 
 
 def test_an_interruption_leaves_no_half_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(name: str) -> None:
+    def interrupted(client: mlflow.MlflowClient, name: str) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(mlflow, "get_experiment_by_name", interrupted)
+    monkeypatch.setattr(mlflow.MlflowClient, "get_experiment_by_name", interrupted)
     with pytest.raises(KeyboardInterrupt):
         make_database(tmp_path / "mlflow.db")
     assert list(tmp_path.iterdir()) == []

@@ -12,6 +12,7 @@ import click
 import pytest
 
 from glow_pipeline.hooks.tracking import TrackingHook
+from glow_pipeline.mlflow_runs import RunAddress
 from tests.mlflow_server import MlflowServer
 from tests.project import copy_project, run, versions
 
@@ -31,9 +32,9 @@ def test_a_run_survives_a_server_that_dies_in_its_middle(
     point_to(project, server.address)
     link = TrackingHook._link_model
 
-    def die_then_link(hook: TrackingHook, data: Any) -> None:
+    def die_then_link(hook: TrackingHook, address: RunAddress, data: Any) -> None:
         server.kill()
-        link(hook, data)
+        link(hook, address, data)
 
     monkeypatch.setattr(TrackingHook, "_link_model", die_then_link)
     try:

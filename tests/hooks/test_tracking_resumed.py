@@ -4,14 +4,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import pytest
 from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
 from mlflow.entities import Run
 
 from glow_pipeline.hooks.provenance import versions
-from tests.hooks.test_tracking import inputs_of, runs
+from tests.hooks.test_tracking import client_of, inputs_of, runs
 from tests.project import TINY, copy_project, session
 
 
@@ -21,7 +20,7 @@ class Resuming:
     def __init__(self, run_id: str | None) -> None:
         self._run_id = run_id
 
-    @hook_impl
+    @hook_impl(tryfirst=True)
     def before_pipeline_run(self, catalog: DataCatalog) -> None:
         self._catalog = catalog
         if self._run_id is not None:
@@ -49,7 +48,7 @@ def test_it_goes_on_in_the_old_run_and_tells_what_has_changed(tmp_path: Path) ->
     project = copy_project(tmp_path)
     resume(project, None, "train", **TINY)
     begun = the_run(project)
-    client = mlflow.MlflowClient()
+    client = client_of(project)
     client.set_terminated(begun.info.run_id, "FAILED")
     client.set_tag(begun.info.run_id, "error", "what ended it then")
     client.log_param(begun.info.run_id, "of.another.version", "1")
@@ -79,7 +78,7 @@ def test_figures_that_it_has_are_not_logged_again(tmp_path: Path) -> None:
     resume(project, None, "train", **TINY)
     run_id = the_run(project).info.run_id
     resume(project, run_id, "train", **TINY)
-    client = mlflow.MlflowClient()
+    client = client_of(project)
     steps = [past.step for past in client.get_metric_history(run_id, "test_bits_per_dim")]
     assert len(steps) == 1
     resume(project, run_id, "train", **{**TINY, "train": {"n_epochs": 2, "warmup": 0.0}})
@@ -89,7 +88,7 @@ def test_figures_that_it_has_are_not_logged_again(tmp_path: Path) -> None:
 def test_a_parameter_that_the_old_run_does_not_have_is_logged(tmp_path: Path) -> None:
     project = copy_project(tmp_path)
     resume(project, None)
-    client = mlflow.MlflowClient()
+    client = client_of(project)
     begun = the_run(project)
     bare = client.create_run(begun.info.experiment_id).info.run_id
     client.log_param(bare, "seed", "0")
@@ -104,7 +103,7 @@ def test_where_the_old_run_is_gone_a_new_one_is_begun(
     project = copy_project(tmp_path)
     resume(project, None)
     old = the_run(project).info.run_id
-    client = mlflow.MlflowClient()
+    client = client_of(project)
     if how == "deleted":
         client.delete_run(old)
     if how == "never there":

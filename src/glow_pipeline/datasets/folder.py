@@ -5,6 +5,8 @@ from typing import Any, NoReturn
 
 from kedro.io import AbstractDataset, DatasetError
 
+from glow_pipeline.datasets.places import local_path
+
 
 class FolderDataset(AbstractDataset[NoReturn, Path]):
     """Loads the path of a folder, absolute whatever the working directory is.
@@ -15,7 +17,7 @@ class FolderDataset(AbstractDataset[NoReturn, Path]):
     """
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath = Path(filepath)
+        self._filepath = Path(local_path(filepath))
         self.metadata = metadata
 
     def load(self) -> Path:

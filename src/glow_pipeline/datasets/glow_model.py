@@ -5,6 +5,7 @@ from typing import Any
 
 from kedro.io import Version
 
+from glow_pipeline.datasets.places import local_path
 from glow_pipeline.datasets.versioned import OwnVersionDataset
 from glow_pipeline.training.stored import ModelRecord, TrainedGlow, read_model, read_record, write_model
 
@@ -27,7 +28,7 @@ class GlowModelDataset(OwnVersionDataset[TrainedGlow, TrainedGlow]):
     ) -> None:
         self.metadata = metadata
         self._file: Path | None = None
-        super().__init__(PurePosixPath(filepath), version)
+        super().__init__(PurePosixPath(local_path(filepath)), version)
 
     @property
     def filepath(self) -> Path:

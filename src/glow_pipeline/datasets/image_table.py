@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 from kedro.io import DatasetError, Version
 from pydantic import ValidationError
 
+from glow_pipeline.datasets.places import local_path
 from glow_pipeline.datasets.versioned import OwnVersionDataset
 from glow_pipeline.files import written_whole
 from glow_pipeline.images.planned_table import PlannedTable
@@ -43,7 +44,7 @@ class ImageTableDataset(OwnVersionDataset[PlannedTable, ImageTable]):
         version: Version | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
-        self._base = PurePosixPath(filepath)
+        self._base = PurePosixPath(local_path(filepath))
         self._identified = False
         self.lists_both_splits = False
         self.metadata = metadata

@@ -1,24 +1,21 @@
 """Another dataset's file, written whole or not at all."""
 
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from kedro.io import AbstractDataset, Version
 
-from glow_pipeline.datasets.versioned import OwnVersionDataset
-from glow_pipeline.files import written_whole
+from glow_pipeline.datasets.stored_file import StoredFileDataset
 
 
-class WholeFileDataset(OwnVersionDataset[Any, Any]):
-    """Lets any single-file Kedro dataset write beside the final path, and then renames.
+class WholeFileDataset(StoredFileDataset[Any, Any]):
+    """Lets any single-file Kedro dataset write to a temporary local path, and then moves or uploads its file.
 
     kedro-datasets write in place: after a kill half a file would be the newest version.
 
     Args:
-        filepath: of the file.
-        dataset: the wrapped dataset's configuration, without filepath and versioned.
-        version: set by `versioned: true`.
-        metadata: for plugins.
+        filepath, version, credentials, fs_args, metadata: as of `StoredFileDataset`.
+        dataset: the wrapped dataset's configuration, without those.
     """
 
     def __init__(
@@ -27,24 +24,25 @@ class WholeFileDataset(OwnVersionDataset[Any, Any]):
         filepath: str,
         dataset: dict[str, Any],
         version: Version | None = None,
+        credentials: dict[str, Any] | None = None,
+        fs_args: dict[str, Any] | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
         self._config = dataset
-        self.metadata = metadata
-        super().__init__(PurePosixPath(filepath), version)
+        super().__init__(
+            filepath=filepath, version=version, credentials=credentials, fs_args=fs_args, metadata=metadata
+        )
 
     def load(self) -> Any:
-        return self._wrapped(Path(self._get_load_path())).load()
+        with self._reading(self._get_load_path()) as path:
+            return self._wrapped(path).load()
 
     def save(self, data: Any) -> None:
-        with written_whole(Path(self._get_save_path())) as temporary:
-            self._wrapped(temporary).save(data)
+        with self._writing(self._get_save_path()) as path:
+            self._wrapped(path).save(data)
 
     def _wrapped(self, path: Path) -> AbstractDataset[Any, Any]:
         return AbstractDataset.from_config(self._filepath.name, {**self._config, "filepath": str(path)})
 
-    def _exists(self) -> bool:
-        return Path(self._get_load_path()).is_file()
-
     def _describe(self) -> dict[str, Any]:
-        return {"filepath": self._filepath, "dataset": self._config, "version": self._version}
+        return {**super()._describe(), "dataset": self._config}

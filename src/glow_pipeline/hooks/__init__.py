@@ -3,8 +3,17 @@
 from glow_pipeline.hooks.closing import ClosingHook
 from glow_pipeline.hooks.early_checks import EarlyChecksHook
 from glow_pipeline.hooks.images import ImagesHook
+from glow_pipeline.hooks.per_run import PerRunHooks
 from glow_pipeline.hooks.searching import SearchingHook
 from glow_pipeline.hooks.tracking import TrackingHook
 from glow_pipeline.hooks.training import TrainingHook
 
-__all__ = ["ClosingHook", "EarlyChecksHook", "ImagesHook", "SearchingHook", "TrackingHook", "TrainingHook"]
+__all__ = [
+    "ClosingHook",
+    "EarlyChecksHook",
+    "ImagesHook",
+    "PerRunHooks",
+    "SearchingHook",
+    "TrackingHook",
+    "TrainingHook",
+]

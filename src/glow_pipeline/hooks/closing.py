@@ -12,7 +12,7 @@ from kedro.io import AbstractVersionedDataset, DataCatalog
 
 from glow_pipeline.datasets.glow_model import GlowModelDataset
 from glow_pipeline.datasets.image_table import ImageTableDataset
-from glow_pipeline.hooks.artifacts import artifact_files
+from glow_pipeline.hooks.artifacts import artifact_places
 from glow_pipeline.hooks.stored_model import describe_model
 from glow_pipeline.images.summary import summary
 from glow_pipeline.parameters import Parameters
@@ -65,7 +65,7 @@ class ClosingHook:
         for name in self._saved:
             dataset = catalog[name]
             if isinstance(dataset, AbstractVersionedDataset):
-                lines += [f"  {name:<19} {_short(path, self._project)}" for path in artifact_files(dataset)]
+                lines += [f"  {name:<19} {_short(place, self._project)}" for place in artifact_places(dataset)]
             if isinstance(dataset, ImageTableDataset):
                 lines.append(f"  {'':<19} {summary(dataset.load())}")
         lines += [
@@ -94,9 +94,10 @@ class ClosingHook:
         click.echo("\n".join(lines))
 
 
-def _short(path: Path, project: Path) -> str:
+def _short(place: Path | str, project: Path) -> str:
     """Relative to where the user is, if that is the project."""
-    return os.path.relpath(path, project) if path.is_relative_to(project) else str(path)
+    inside = isinstance(place, Path) and place.is_relative_to(project)
+    return os.path.relpath(place, project) if inside else str(place)
 
 
 def _of(metrics: dict[str, Any]) -> str:

@@ -14,7 +14,9 @@ from kedro.pipeline import Pipeline
 from glow_pipeline.datasets.glow_model import GlowModelDataset
 from glow_pipeline.device import resolve_device, resolve_precision
 from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.hooks.catalog_entries import check_entries
 from glow_pipeline.hooks.command_line import check_load_versions, check_typed
+from glow_pipeline.hooks.images import TABLES
 from glow_pipeline.hooks.missing_outputs import report_skipped
 from glow_pipeline.hooks.stored_model import check_class, check_stored_model
 from glow_pipeline.images.image_set import ImageSet
@@ -46,9 +48,17 @@ class EarlyChecksHook:
             raise click.ClickException(str(error)) from None
 
     @hook_impl(tryfirst=True)
+    def after_catalog_created(self, catalog: DataCatalog) -> None:
+        try:
+            check_entries(catalog, ["glow_model", *TABLES])  # which another hook will use
+        except GlowPipelineError as error:
+            raise click.ClickException(str(error)) from None
+
+    @hook_impl(tryfirst=True)
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
         parameters = Parameters.model_validate(catalog.load("parameters"))
         try:
+            check_entries(catalog, {*pipeline.datasets(), "raw_folder", "checkpoints"}, pipeline.all_outputs())
             check_load_versions(run_params["load_versions"], pipeline)
             report_skipped(run_params, pipeline, catalog)
             device = resolve_device(parameters.device)

@@ -19,14 +19,11 @@ def make_database(file: Path) -> None:
 
     address = f"file:{uuid.uuid4().hex}?mode=memory&cache=shared"
     temporary = file.with_name(f".{uuid.uuid4().hex[:8]}.{file.name}")
-    before = mlflow.get_tracking_uri()
     with suppress(OSError, sqlite3.Error), closing(sqlite3.connect(address, uri=True)) as memory:
-        mlflow.set_tracking_uri(f"sqlite:///{address}&uri=true")
-        mlflow.get_experiment_by_name("Default")  # any question makes the tables
+        mlflow.MlflowClient(f"sqlite:///{address}&uri=true").get_experiment_by_name("Default")  # makes the tables
         try:
             with closing(sqlite3.connect(temporary)) as disk:
                 memory.backup(disk)
             os.link(temporary, file)  # unlike a rename, it never replaces what another run has made meanwhile
         finally:
             temporary.unlink(missing_ok=True)
-    mlflow.set_tracking_uri(before)

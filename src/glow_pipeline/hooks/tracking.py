@@ -3,7 +3,9 @@
 import atexit
 import hashlib
 import logging
+import os
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,7 +14,6 @@ from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.io import AbstractVersionedDataset, DataCatalog
 from kedro.pipeline import Pipeline
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from glow_pipeline.datasets.glow_model import GlowModelDataset
 from glow_pipeline.garbage import no_garbage_here
@@ -23,13 +24,21 @@ from glow_pipeline.hooks.provenance import provenance_of, user
 from glow_pipeline.hooks.resumption import describe_again
 from glow_pipeline.hooks.stored_model import version_of
 from glow_pipeline.hooks.termination import ExitOnSignals
+from glow_pipeline.hooks.tracking_config import Destination, TrackingConfig, destination
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.mlflow_runs import (
+    LOCAL_ARTIFACTS,
+    RunAddress,
+    check_artifacts,
+    client_of,
+    enter_run,
     first_line,
+    leave_run,
     make_experiment,
     mlflow_failures,
     mlflow_may_fail,
     old_run,
+    register_model,
     restrain_mlflow,
 )
 from glow_pipeline.parameters import Parameters
@@ -38,23 +47,12 @@ from glow_pipeline.training.stored import Provenance, TrainedGlow
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import Experiment, Run
 
 LOGGER = logging.getLogger(__name__)
 TAGGED_VERSIONS = ("python", "glow_pipeline", "kedro", "mlflow", "numpy", "torch", "torchvision")
 RESUMED = "resumed_mlflow_run"  # catalog entry
-SQLITE = "sqlite:///"
-
-
-class TrackingConfig(BaseModel):
-    """conf/base/mlflow.yml."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    enabled: bool
-    tracking_uri: str
-    experiment: str
-    artifacts: str
+UNUSED = "MLFLOW_RUN_ID"  # variable of the environment
 
 
 class TrackingHook:
@@ -65,60 +63,59 @@ class TrackingHook:
     A resumed training goes on in the run that the catalog's `resumed_mlflow_run` names.
 
     Where MLflow cannot be reached, a run does not start; one that has started goes on, and says what is not recorded.
+    Everything is recorded by the run's address and id, since other threads of the process may have runs of their own.
     """
 
     def __init__(self) -> None:
-        self._run_id: str | None = None
+        self._run: RunAddress | None = None
+        self._model_id: str | None = None  # of the model that this run's figures are about
         self._signals = ExitOnSignals()
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        try:
-            self._config = TrackingConfig.model_validate(context.config_loader["mlflow"])
-        except ValidationError as invalid:
-            problem = invalid.errors()[0]
-            raise click.ClickException(f"mlflow.yml: {problem['loc'][0]}: {problem['msg']}") from None
+        self._config = TrackingConfig.of(context.config_loader["mlflow"])
         self._project = context.project_path
 
     @hook_impl(trylast=True)
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
-        self._end("KILLED")  # a run of this process that was interrupted and never ended
         self._signals.install()
         self._catalog = catalog
         provenance = provenance_of(run_params["run_id"], self._project)
         if self._config.enabled and not _only_helps(pipeline, catalog):
             self._start(run_params, pipeline, provenance)
-            provenance = provenance.model_copy(update={"mlflow_run_id": self._run_id})
+            provenance = provenance.model_copy(update={"mlflow_run_id": self._run.run_id if self._run else None})
         catalog.save("provenance", provenance)
 
     @hook_impl
     def after_dataset_loaded(self, dataset_name: str, data: Any) -> None:
-        if self._run_id is None or dataset_name in self._seen:
+        if self._run is None or dataset_name in self._seen:
             return
         self._seen.add(dataset_name)
         if isinstance(data, ImageTable | TrainedGlow):
             with mlflow_may_fail(f"that the run uses {dataset_name}"):
-                self._log_input(dataset_name, data) if isinstance(data, ImageTable) else self._link_model(data)
+                if isinstance(data, ImageTable):
+                    self._log_input(self._run, dataset_name, data)
+                else:
+                    self._link_model(self._run, data)
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
-        if self._run_id is None:
+        run = self._run
+        if run is None:
             return
-        import mlflow
-
         if isinstance(data, TrainedGlow):
             with mlflow_may_fail(dataset_name):
-                self._register_model(data)
+                self._register_model(run, data)
         dataset = self._catalog[dataset_name]
         folder = (getattr(dataset, "metadata", None) or {}).get("mlflow")
         if folder is None or not isinstance(dataset, AbstractVersionedDataset):
             return
-        with mlflow_may_fail(f"the file of {dataset_name}"):
-            for file in artifact_files(dataset):
-                mlflow.log_artifact(str(file), folder)
+        with mlflow_may_fail(f"the file of {dataset_name}"), artifact_files(dataset) as files:
+            for file in files:
+                client_of(run).log_artifact(run.run_id, str(file), folder)
         if folder == "metrics":
             with mlflow_may_fail(f"the figures of {dataset_name}"):
-                self._log_figures({k: v for k, v in data.items() if isinstance(v, int | float)})
+                self._log_figures(run, {k: v for k, v in data.items() if isinstance(v, int | float)})
 
     @hook_impl
     def after_pipeline_run(self) -> None:
@@ -126,17 +123,19 @@ class TrackingHook:
 
     @hook_impl(tryfirst=True)
     def on_pipeline_error(self, error: Exception) -> None:
-        if self._run_id is not None:
-            import mlflow
-
+        if self._run is not None:
             with mlflow_may_fail("the error that ends the run"):
-                mlflow.set_tag("error", f"{type(error).__name__}: {error}"[:500])
+                client_of(self._run).set_tag(self._run.run_id, "error", f"{type(error).__name__}: {error}"[:500])
         self._end("FAILED")
+
+    def abandon(self) -> None:
+        self._end("KILLED")
 
     @no_garbage_here()  # MLflow imports its server, pandas and SQLAlchemy
     def _start(self, run_params: dict[str, Any], pipeline: Pipeline, provenance: Provenance) -> None:
         restrain_mlflow()
         import mlflow
+        from mlflow.entities import Param
 
         parameters = Parameters.model_validate(self._catalog.load("parameters"))
         name = "+".join(sorted(run_params["pipeline_names"] or ["all"]))  # Kedro hands them over in no fixed order
@@ -145,39 +144,34 @@ class TrackingHook:
         if "out_images" in pipeline.all_outputs():
             tags["out_dataset"] = parameters.out_image_set.key
             name = f"{name} vs {parameters.out_image_set.key}"
+        place = destination(self._config, self._project, os.environ)
+        if UNUSED in os.environ:
+            LOGGER.info("MLflow: %s of the environment is not used: each command has a run of its own", UNUSED)
         try:
-            uri = _absolute_uri(self._config.tracking_uri, self._project)
-            if uri.startswith(SQLITE):
-                make_database(Path(uri.removeprefix(SQLITE)))
-            mlflow.set_tracking_uri(uri)
-            artifacts = (self._project / self._config.artifacts).as_uri()
-            make_experiment(self._config.experiment, artifacts)
-            found = mlflow.set_experiment(self._config.experiment)
-            experiment = found.experiment_id
-            client = mlflow.MlflowClient()
-            old = self._old_run(client, experiment)
+            if place.database is not None:
+                make_database(place.database)
+            client = mlflow.MlflowClient(place.tracking_uri)
+            experiment = make_experiment(client, place.experiment, place.artifacts)
+            old = self._old_run(client, experiment.experiment_id)
             # start_run itself would import IPython, a second, to find out whether this is a notebook.
-            run = old or client.create_run(experiment, run_name=name, tags=tags)
-            mlflow.start_run(run_id=run.info.run_id)
+            run = old or client.create_run(experiment.experiment_id, run_name=name, tags=tags)
+            check_artifacts(client, run)
+            address = RunAddress(place.tracking_uri, run.info.run_id)
+            enter_run(address, experiment.experiment_id)
         except mlflow_failures() as error:
-            self._signals.restore()
             raise click.ClickException(
-                f"mlflow.yml: tracking_uri={self._config.tracking_uri}: no run could be started there "
+                f"{place.shown}: no run could be started there "
                 f"({first_line(error)}); mend the address, or set enabled: false"
             ) from None
-        if found.artifact_location != artifacts:
-            LOGGER.warning(
-                "MLflow's experiment %s keeps its artifacts in %s, not in %s: the project was moved or copied. Those "
-                "of this run go there; for a place of their own, set another `experiment` in conf/local/mlflow.yml.",
-                *(found.name, found.artifact_location, artifacts),
-            )
-        self._run_id = run.info.run_id
+        _warn_of_other_artifacts(experiment, place, self._project)
+        self._run, self._experiment = address, experiment.experiment_id
         self._seen: set[str] = set()
         # MLflow's own atexit would call an interrupted run FINISHED; this one, registered later, comes first.
         atexit.register(self._end, "KILLED")
         with mlflow_may_fail("the run's parameters"):
             params = logged_parameters(parameters, self._stored(pipeline))
-            mlflow.log_params(params if old is None else describe_again(client, old, params, tags))
+            lacking = params if old is None else describe_again(client, old, params, tags)
+            client.log_batch(address.run_id, params=[Param(key, str(value)) for key, value in lacking.items()])
 
     def _old_run(self, client: "MlflowClient", experiment_id: str) -> "Run | None":
         """The run that a resumed training goes on in."""
@@ -191,35 +185,48 @@ class TrackingHook:
 
     def _end(self, status: str) -> None:
         self._signals.restore()
-        if self._run_id is not None:
-            import mlflow
-
-            self._run_id = None
+        if self._run is not None:
+            run, self._run = self._run, None
             atexit.unregister(self._end)
             with mlflow_may_fail(f"that the run is {status}"):
-                mlflow.end_run(status)
-            mlflow.clear_active_model()
+                leave_run(run, status)
 
-    def _log_figures(self, figures: dict[str, float]) -> None:
+    def _log_figures(self, run: RunAddress, figures: dict[str, float]) -> None:
         """Once: a command that goes on in an old run may have been cut off after this."""
-        import mlflow
+        from mlflow.entities import Metric
 
-        step, client = int(figures.get("steps", 0)), mlflow.MlflowClient()
-        assert self._run_id is not None
-        had = {k for k in figures if any(past.step == step for past in client.get_metric_history(self._run_id, k))}
-        mlflow.log_metrics({k: v for k, v in figures.items() if k not in had}, step=step)
+        step, client, now = int(figures.get("steps", 0)), client_of(run), int(1000 * time.time())
+        lacking = [
+            Metric(key, float(value), now, step, model_id=self._model_id, run_id=run.run_id)
+            for key, value in figures.items()
+            if all(past.step != step for past in client.get_metric_history(run.run_id, key))
+        ]
+        client.log_batch(run.run_id, metrics=lacking)
 
-    def _log_input(self, name: str, table: ImageTable) -> None:
-        import mlflow
+    def _log_input(self, run: RunAddress, name: str, table: ImageTable) -> None:
         from mlflow.data.meta_dataset import MetaDataset
         from mlflow.data.sources import LocalArtifactDatasetSource  # type: ignore[attr-defined]
+        from mlflow.entities import DatasetInput, InputTag
+        from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
         # The digest is the record's: it covers the source files' checksums, and reads no pixel.
         record = table.record
         digest = hashlib.sha256(record.model_dump_json().encode()).hexdigest()[:16]
         source = LocalArtifactDatasetSource(table.folder.as_uri())
         data = MetaDataset(source, name=f"{record.name} {record.split} {record.spec.key}", digest=digest)  # type: ignore[abstract]
-        mlflow.log_input(data, context=name)
+        read = DatasetInput(data._to_mlflow_entity(), [InputTag(MLFLOW_DATASET_CONTEXT, name)])
+        client_of(run).log_inputs(run.run_id, [read])
+
+    def _register_model(self, run: RunAddress, model: TrainedGlow) -> None:
+        path = cast(GlowModelDataset, self._catalog["glow_model"]).load_path
+        self._model_id = register_model(
+            run,
+            self._experiment,
+            model_name(model.record),
+            params=model.record.flow,
+            tags={"path": path.relative_to(self._project), "images": model.record.image_spec.key},
+        )
+        client_of(run).log_text(run.run_id, model.record.model_dump_json(indent=2), "model/record.json")
 
     def _stored(self, pipeline: Pipeline) -> StoredModel | None:
         """The stored model that the run uses, if it uses one."""
@@ -228,28 +235,38 @@ class TrackingHook:
         dataset = cast(GlowModelDataset, self._catalog["glow_model"])
         return StoredModel(version_of(dataset), dataset.record())
 
-    def _register_model(self, model: TrainedGlow) -> None:
-        import mlflow
-
-        path = cast(GlowModelDataset, self._catalog["glow_model"]).load_path
-        logged = mlflow.create_external_model(
-            name=model_name(model.record),
-            source_run_id=self._run_id,
-            params={name: str(value) for name, value in model.record.flow.items()},
-            tags={"path": str(path.relative_to(self._project)), "images": model.record.image_spec.key},
-        )
-        mlflow.set_active_model(model_id=logged.model_id)
-        mlflow.log_text(model.record.model_dump_json(indent=2), "model/record.json")
-
-    def _link_model(self, model: TrainedGlow) -> None:
+    def _link_model(self, run: RunAddress, model: TrainedGlow) -> None:
         """Let this run's metrics count for the model that it uses."""
-        import mlflow
-
-        name = model_name(model.record)
-        found = mlflow.search_logged_models(filter_string=f"name='{name}'", output_format="list", max_results=1)
-        mlflow.set_tag("model", name)
+        client, name = client_of(run), model_name(model.record)
+        client.set_tag(run.run_id, "model", name)
+        found = client.search_logged_models([self._experiment], filter_string=f"name='{name}'", max_results=1)
         if found:
-            mlflow.set_active_model(model_id=found[0].model_id)
+            self._model_id = found[0].model_id
+
+
+def _warn_of_other_artifacts(experiment: "Experiment", place: Destination, project: Path) -> None:
+    """Say where the run's artifacts go, if that is not the chosen place, or not what one would expect by default."""
+    if place.artifacts == experiment.artifact_location:
+        return
+    if place.artifacts is None:
+        if LOCAL_ARTIFACTS.match(experiment.artifact_location):
+            LOGGER.warning(
+                "%s: experiment %s keeps its artifacts in %s of whichever computer writes them; for a place of the "
+                "server's own, start it with --artifacts-destination and set another `experiment`.",
+                *(place.shown, experiment.name, experiment.artifact_location),
+            )
+    elif not place.artifacts_by_default:
+        LOGGER.warning(
+            "mlflow.yml: artifacts=%s: MLflow's experiment %s keeps its artifacts in %s, since it was created; for "
+            "another place, set another `experiment` in conf/local/mlflow.yml.",
+            *(place.artifacts, experiment.name, experiment.artifact_location),
+        )
+    elif place.database is not None and place.database.is_relative_to(project):  # else other projects share it
+        LOGGER.warning(
+            "MLflow's experiment %s keeps its artifacts in %s, not in %s: the project was moved or copied. Those "
+            "of this run go there; for a place of their own, set another `experiment` in conf/local/mlflow.yml.",
+            *(experiment.name, experiment.artifact_location, place.artifacts),
+        )
 
 
 def _only_helps(pipeline: Pipeline, catalog: DataCatalog) -> bool:
@@ -259,7 +276,7 @@ def _only_helps(pipeline: Pipeline, catalog: DataCatalog) -> bool:
     return cast(Training, catalog.load("training")).folder is None
 
 
-def _tags(pipelines: str, parameters: Parameters, provenance: Provenance) -> dict[str, Any]:
+def _tags(pipelines: str, parameters: Parameters, provenance: Provenance) -> dict[str, str]:
     """What is known, as tags."""
     tags = {
         "pipeline": pipelines,
@@ -274,9 +291,4 @@ def _tags(pipelines: str, parameters: Parameters, provenance: Provenance) -> dic
         "mlflow.source.git.commit": provenance.git_commit,
         **{f"version.{package}": provenance.versions.get(package) for package in TAGGED_VERSIONS},
     }
-    return {key: value for key, value in tags.items() if value is not None}
-
-
-def _absolute_uri(uri: str, project: Path) -> str:
-    """sqlite:///name.db is meant from the project's root, wherever the command is typed."""
-    return f"{SQLITE}{project / uri.removeprefix(SQLITE)}" if uri.startswith(SQLITE) else uri
+    return {key: str(value) for key, value in tags.items() if value is not None}  # a server takes nothing but text

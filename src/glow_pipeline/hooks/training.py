@@ -58,6 +58,9 @@ class TrainingHook:
     def on_pipeline_error(self) -> None:
         self._release()
 
+    def abandon(self) -> None:
+        self._release()
+
     def _release(self) -> None:
         if self._claimed is not None and self._claimed.folder is not None:
             self._claimed.folder.release()

@@ -10,7 +10,7 @@ FILES_AT_MOST = 3
 
 
 def summary(table: ImageTable) -> str:
-    """`30 images: 10 cats, 20 dogs; left out: 10 .dcm; 1 unreadable: 003.png (empty file)`"""
+    """`30 images: cats (10), dogs (20); left out: 10 .dcm; 1 unreadable: 003.png (empty file)`"""
     record = table.record
     parts = [f"{len(table):,} image{'' if len(table) == 1 else 's'}{_classes(table)}"]
     if record.passed_over:
@@ -26,5 +26,5 @@ def _classes(table: ImageTable) -> str:
     """Number of images of each class that is here; empty of a table with one class, or with classes without names."""
     names = table.record.class_names
     counts = np.bincount(table.labels.numpy(), minlength=len(names))
-    found = [f"{count:,} {name or 'in no class'}" for name, count in zip(names, counts, strict=False) if count]
+    found = [f"{name or 'no class'} ({count:,})" for name, count in zip(names, counts, strict=False) if count]
     return "" if names in ([], [""]) else f": {shortened(found, NAMED_AT_MOST)}"

@@ -378,7 +378,7 @@ def test_the_checksum_stays_with_what_does_not_matter(tmp_path: Path) -> None:
 def test_the_checksum_covers_more_files_than_are_read_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(tmp_path, *(f"{index}.png" for index in range(10)))
     in_one = checksum(tmp_path)
-    monkeypatch.setattr("glow_pipeline.images.sources.folder.BLOCK", 3)
+    monkeypatch.setattr("glow_pipeline.images.file_digests.BLOCK", 3)
     assert checksum(tmp_path) == in_one
     (tmp_path / "9.png").write_bytes(b"")
     assert checksum(tmp_path) != in_one
@@ -486,7 +486,7 @@ def test_files_are_read_once_for_their_checksum_and_their_split(
         read.append(path)
         return "00" * 32
 
-    monkeypatch.setattr("glow_pipeline.images.sources.folder.sha256", equal)
+    monkeypatch.setattr("glow_pipeline.images.file_digests.sha256", equal)
     with pytest.raises(GlowPipelineError, match="20 copies of one image cannot be split"):
         opened(image_set(tmp_path), "train")
     assert len(read) == 20

@@ -12,26 +12,20 @@ import logging
 import os
 from array import array
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.files import sha256
 from glow_pipeline.images.archives import FilesOnDisk, Names, printable
 from glow_pipeline.images.classes import choose, natural, shortened
+from glow_pipeline.images.file_digests import file_digests
 from glow_pipeline.images.image_files import Identity, ImageFiles, identity, reported, suffixes
 from glow_pipeline.images.image_set import ImageSet
 from glow_pipeline.images.source import EncodedSplit, Source, SourceFile, Split
 from glow_pipeline.images.split_by_content import drawn_by_content
-from glow_pipeline.images.workers import usable_cores
-
-BLOCK = 4096
-DIGEST = 32  # bytes of SHA-256
 
 log = logging.getLogger(__name__)
 
@@ -213,37 +207,15 @@ def _listed(image_set: ImageSet, split: Split) -> _Listing:
             labels.append(label)
     if not len(names):
         raise GlowPipelineError(f"{folder}: {_no_image(images)}")
+    digests = file_digests(folder, names, reuse=image_set.eval_path is None)
     if images.passed_over and (split == "train" or image_set.eval_path is not None):
-        log.info("%s: left out, as it is no image that can be read: %s", folder, reported(images.passed_over))
-    return _Listing(names, np.array(labels), class_names, dict(images.passed_over), _digests(folder, names))
+        log.info("%s: left out, no images that can be read: %s", folder, reported(images.passed_over))
+    return _Listing(names, np.array(labels), class_names, dict(images.passed_over), digests)
 
 
 def _no_image(images: ImageFiles) -> str:
     there = f" (there are {reported(images.passed_over)})" if images.passed_over else ""
     return f"no image in it{there}; convert what shows one to PNG: images are files that end in {', '.join(suffixes())}"
-
-
-def _digests(folder: Path, names: Names) -> NDArray[np.uint8]:
-    """SHA-256 of each file (n, 32)."""
-
-    def of(index: int) -> bytes:
-        try:
-            return bytes.fromhex(sha256(folder / names[index]))
-        except OSError as problem:  # decoding will name it
-            return hashlib.sha256(f"unreadable {problem.errno}".encode()).digest()
-
-    digests = np.empty((len(names), DIGEST), dtype=np.uint8)
-    with (
-        ThreadPoolExecutor(usable_cores()) as threads,
-        tqdm(total=len(names), desc=f"check {folder.name}", unit="file", delay=2) as bar,
-    ):
-        # A pool takes all its tasks at once, and there may be millions.
-        for start in range(0, len(names), BLOCK):
-            block = range(start, min(start + BLOCK, len(names)))
-            for index, digest in zip(block, threads.map(of, block), strict=True):
-                digests[index] = np.frombuffer(digest, np.uint8)
-                bar.update()
-    return digests
 
 
 def _drawn(listing: _Listing, image_set: ImageSet, split: Split) -> NDArray[np.int64]:

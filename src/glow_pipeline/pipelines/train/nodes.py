@@ -41,13 +41,13 @@ def split_images(
     own_folder = test_images.record.image_set.is_folder
     tested = unseen(test_images, train_images) if own_folder else test_images
     found = {
-        "training images repeat others": copies.train_copies,
-        "validation images are also trained on": copies.val_copies_of_fit,
-        f"test images are also training images{' and left out' if own_folder else ''}": copies.test_copies_of_train,
+        "training images that repeat another": copies.train_copies,
+        "validation images that are also trained on": copies.val_copies_of_fit,
+        f"test images that are training images{' (left out)' if own_folder else ''}": copies.test_copies_of_train,
     }
     if any(found.values()):
-        listed = ", ".join(f"{count:,} {what}" for what, count in found.items() if count)
-        log.info("Exact copies in %s: %s.", train_images.record.name, listed)
+        listed = ", ".join(f"{what}: {count:,}" for what, count in found.items() if count)
+        log.info("Exact copies in %s: %s", train_images.record.name, listed)
     return fit, val, tested, copies.model_dump()
 
 

@@ -1,0 +1,88 @@
+"""What the datasets of files at any place have in common."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
+
+import fsspec
+from kedro.io import Version
+
+from glow_pipeline.datasets.places import LOCAL, protocol_and_path
+from glow_pipeline.datasets.versioned import OwnVersionDataset
+from glow_pipeline.files import written_whole
+
+_Saved = TypeVar("_Saved")
+_Loaded = TypeVar("_Loaded")
+
+
+class StoredFileDataset(OwnVersionDataset[_Saved, _Loaded]):
+    """A file on a local disk or at an address of fsspec, which a reader sees complete or not at all.
+
+    A local file is written beside its place and renamed. A remote one is written to a temporary local file and
+    uploaded: object stores show an object when its upload is complete.
+
+    `_protocol` and `_fs` are named as in kedro-datasets, so that hooks can treat all datasets alike.
+
+    Args:
+        filepath: a path, or an address such as s3://bucket/folder/name.png.
+        version: set by `versioned: true`.
+        credentials: for the file system: https://docs.kedro.org/en/stable/configure/credentials/
+        fs_args: more arguments of the file system.
+        metadata: for plugins.
+
+    Raises:
+        GlowPipelineError: the address cannot be used.
+        ImportError: the package for that kind of address is not installed.
+    """
+
+    def __init__(
+        self,
+        *,
+        filepath: str,
+        version: Version | None = None,
+        credentials: dict[str, Any] | None = None,
+        fs_args: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        self._protocol, path = protocol_and_path(filepath)
+        self._fs = fsspec.filesystem(self._protocol, **(credentials or {}), **(fs_args or {}))
+        self.metadata = metadata
+        # Without functions Kedro looks on the local disk.
+        functions = () if self._protocol == LOCAL else (self._fs.exists, self._glob)
+        super().__init__(PurePosixPath(path), version, *functions)
+
+    @contextmanager
+    def _writing(self, path: PurePosixPath) -> Iterator[Path]:
+        """Yield a local path; what the block makes there becomes `path`."""
+        if self._protocol == LOCAL:
+            with written_whole(Path(path)) as temporary:
+                yield temporary
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            temporary = Path(folder) / path.name
+            yield temporary
+            self._fs.put_file(str(temporary), str(path))
+
+    @contextmanager
+    def _reading(self, path: PurePosixPath) -> Iterator[Path]:
+        """Yield a local path from which `path` can be read within the block."""
+        if self._protocol == LOCAL:
+            yield Path(path)
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            temporary = Path(folder) / path.name
+            self._fs.get_file(str(path), str(temporary))
+            yield temporary
+
+    def _glob(self, pattern: str) -> list[str]:
+        self._fs.invalidate_cache()  # another process may have saved a version
+        found: list[str] = self._fs.glob(pattern)
+        return found
+
+    def _exists(self) -> bool:
+        return bool(self._fs.isfile(str(self._get_load_path())))
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": self._filepath, "protocol": self._protocol, "version": self._version}

@@ -1,0 +1,30 @@
+"""Checks of the catalog's entries, which Kedro makes only when they are first used."""
+
+from collections.abc import Iterable
+
+from kedro.io import AbstractVersionedDataset, DataCatalog, DatasetError
+
+from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.hooks.artifacts import is_local
+
+
+def check_entries(catalog: DataCatalog, names: Iterable[str], written: Iterable[str] = ()) -> None:
+    """Make the entries of these names; of those that will be written, ask each remote storage whether it answers.
+
+    Raises:
+        GlowPipelineError: an entry cannot be made as catalog.yml says, or its storage does not answer.
+    """
+    for name in sorted(names):
+        try:
+            dataset = catalog.get(name)
+            if name in written and isinstance(dataset, AbstractVersionedDataset) and not is_local(dataset):
+                dataset.exists()
+        except DatasetError as error:
+            raise GlowPipelineError(f"catalog.yml: {name}: {_reason(error)}") from error
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of what Kedro's error was caused by."""
+    while isinstance(error, DatasetError) and error.__cause__ is not None:
+        error = error.__cause__
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

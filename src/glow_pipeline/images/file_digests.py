@@ -1,0 +1,76 @@
+"""SHA-256 of many files of a folder, which are read once where two splits need them."""
+
+import hashlib
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from glow_pipeline.files import sha256
+from glow_pipeline.images.archives import Names
+from glow_pipeline.images.workers import usable_cores
+
+BLOCK = 4096
+DIGEST = 32  # bytes
+# A file that was changed so shortly before it was read may change again without another time of change.
+RECENT = 2.0  # seconds
+
+# Of the last folder only: stamps (n,) and digests (n, 32), for the second of its two splits.
+_last: dict[Path, tuple[NDArray[np.int64], NDArray[np.uint8]]] = {}
+
+
+def file_digests(folder: Path, names: Names, *, reuse: bool = False) -> NDArray[np.uint8]:
+    """SHA-256 of each file, of the error's number where it cannot be read.
+
+    Args:
+        names: of the files, relative to the folder.
+        reuse: take the digests of the last call with this folder for files that were not changed since (by size, times
+            and inode); they are kept for one such call.
+
+    Returns:
+        uint8 (n, 32).
+    """
+    known = _last.pop(folder, None) if reuse else None
+    _last.clear()
+    if known is not None and len(known[0]) != len(names):
+        known = None
+    stamps, digests = np.zeros(len(names), dtype=np.int64), np.empty((len(names), DIGEST), dtype=np.uint8)
+
+    def fill(index: int) -> None:
+        path = folder / names[index]
+        stamps[index] = _stamp(path, names[index])
+        if known is not None and stamps[index] and known[0][index] == stamps[index]:
+            digests[index] = known[1][index]
+            return
+        try:
+            digest = bytes.fromhex(sha256(path))
+        except OSError as problem:  # decoding will name it
+            digest = hashlib.sha256(f"unreadable {problem.errno}".encode()).digest()
+        digests[index] = np.frombuffer(digest, np.uint8)
+
+    with (
+        ThreadPoolExecutor(usable_cores()) as threads,
+        tqdm(total=len(names), desc=f"check {folder.name}", unit="file", delay=2) as bar,
+    ):
+        # A pool takes all its tasks at once, and there may be millions.
+        for start in range(0, len(names), BLOCK):
+            for _ in threads.map(fill, range(start, min(start + BLOCK, len(names)))):
+                bar.update()
+    if reuse and known is None:
+        _last[folder] = stamps, digests
+    return digests
+
+
+def _stamp(path: Path, name: str) -> int:
+    """Differs when the file is another one or was changed; 0 where that cannot be known."""
+    try:
+        status = os.stat(path)  # noqa: PTH116
+    except OSError:
+        return 0
+    if max(status.st_mtime, status.st_ctime) > time.time() - RECENT:
+        return 0
+    return hash((name, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_dev, status.st_ino))
