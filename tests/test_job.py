@@ -52,6 +52,20 @@ def test_the_record_says_what_was_trained_on_what(table: ImageTable) -> None:
     assert (record.started_from, record.resumed_from) == (None, [])
 
 
+def test_a_model_of_fewer_classes_than_its_images_is_refused(table: ImageTable, tmp_path: Path) -> None:
+    parameters = Parameters.model_validate({"model": {**MODEL, "y_condition": True, "num_classes": 2}})
+    with pytest.raises(GlowPipelineError, match=r"^model\.num_classes=2: digits has 3 classes; use at least 3"):
+        untrained_flow(parameters, table.record.spec, 3)
+    assert untrained_flow(parameters, table.record.spec, 2).num_classes == 2
+    path = tmp_path / "model.safetensors"
+    conditioned = {"y_condition": True, "num_classes": 2}
+    write_model(path, model_record(**conditioned), jittered_glow(**conditioned).state_dict())
+    from_it = Parameters.model_validate({"model": {**MODEL, **conditioned}, "train": {"checkpoint": str(path)}})
+    with pytest.raises(GlowPipelineError, match=r"^train\.checkpoint=.*: a model of 2 classes, but the images have 3;"):
+        untrained_flow(from_it, table.record.spec, 3)
+    assert untrained_flow(from_it, table.record.spec, 2).num_classes == 2
+
+
 def test_a_training_may_begin_with_the_weights_of_a_model(table: ImageTable, tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     model = jittered_glow()
@@ -118,7 +132,7 @@ def test_what_else_changed_since_is_told(table: ImageTable, tmp_path: Path, capl
 
 def test_batches_too_small_to_be_shared_are_refused(table: ImageTable) -> None:
     given = job(table, batch_size=4, accumulate=5)
-    with pytest.raises(GlowPipelineError, match=r"^train\.batch_size=4: batches of 4 images cannot be shared by 1 "):
+    with pytest.raises(GlowPipelineError, match=r"^train\.batch_size=4: batches of 4 images cannot be taken in "):
         run(given, fresh(given))
 
 

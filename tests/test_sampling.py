@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,8 @@ MIDDLE_OF_THE_LEVEL = torch.full(START.shape, 0.5)
 
 
 def test_drawn_images_have_the_shape_and_levels_of_the_model() -> None:
-    images = draw(jittered_glow(), 30, 1.0, generator(0, "sample"))
+    images, broken = draw(jittered_glow(), 30, 1.0, generator(0, "sample"))
+    assert not broken.any()
     assert images.shape == (30, 1, 8, 8)
     assert images.dtype == torch.uint8
     assert images.max() <= 15
@@ -22,9 +25,9 @@ def test_drawn_images_have_the_shape_and_levels_of_the_model() -> None:
 
 def test_drawn_images_are_those_of_their_generator() -> None:
     model = jittered_glow()
-    first = draw(model, 5, 0.7, generator(0, "sample"))
-    assert torch.equal(draw(model, 5, 0.7, generator(0, "sample")), first)
-    assert not torch.equal(draw(model, 5, 0.7, generator(1, "sample")), first)
+    first = draw(model, 5, 0.7, generator(0, "sample")).images
+    assert torch.equal(draw(model, 5, 0.7, generator(0, "sample")).images, first)
+    assert not torch.equal(draw(model, 5, 0.7, generator(1, "sample")).images, first)
 
 
 def test_a_temperature_is_a_factor_on_the_latents() -> None:
@@ -33,15 +36,15 @@ def test_a_temperature_is_a_factor_on_the_latents() -> None:
     with torch.no_grad():
         x = model.inverse([0.3 * e for e in eps])
     expected = np.clip(np.floor((x.numpy() + 0.5) * 16), 0, 15)
-    assert np.array_equal(draw(model, 5, 0.3, generator(0, "sample")).numpy(), expected)
+    assert np.array_equal(draw(model, 5, 0.3, generator(0, "sample")).images.numpy(), expected)
 
 
 def test_drawn_images_are_of_the_classes_that_were_asked_for() -> None:
     model = jittered_glow(y_condition=True, num_classes=2)
     with torch.no_grad():
         model.get_parameter("top.class_gaussian.weight")[1, :8] += 3.0
-    one = draw(model, 3, 0.7, generator(0, "sample"), torch.tensor([0, 1, 0]))
-    zeros = draw(model, 3, 0.7, generator(0, "sample"), torch.tensor([0, 0, 0]))
+    one = draw(model, 3, 0.7, generator(0, "sample"), torch.tensor([0, 1, 0])).images
+    zeros = draw(model, 3, 0.7, generator(0, "sample"), torch.tensor([0, 0, 0])).images
     assert torch.equal(one[[0, 2]], zeros[[0, 2]])
     assert not torch.equal(one[1], zeros[1])
 
@@ -74,8 +77,22 @@ def test_at_temperature_0_all_latents_of_a_class_give_one_image() -> None:
 def test_the_same_latents_are_shown_at_each_temperature() -> None:
     model = jittered_glow()
     sequence = vary_temperature(model, 4, 3, generator(0, "sample"))
-    assert torch.equal(sequence.images[1], draw(model, 4, 1.0, generator(0, "sample")))
-    assert torch.equal(sequence.images[2], draw(model, 4, 2.0, generator(0, "sample")))
+    assert torch.equal(sequence.images[1], draw(model, 4, 1.0, generator(0, "sample")).images)
+    assert torch.equal(sequence.images[2], draw(model, 4, 2.0, generator(0, "sample")).images)
+
+
+def test_images_are_broken_from_the_overflow_of_their_inverse_on() -> None:
+    model = jittered_glow()
+    with torch.no_grad():
+        model.get_parameter("splits.0.network.log_scale").zero_()
+        model.get_parameter("splits.0.network.conv.bias")[-1] = 87.0  # exp of it is 6e37, and float32 ends at 3e38
+    sequence = vary_temperature(model, 4, 5, generator(0, "sample"))
+    first, *_, last = sequence.broken
+    assert not first.any()
+    assert last.any()
+    assert all((later | ~before).all() for before, later in itertools.pairwise(sequence.broken))
+    alone = draw(model, 4, 2.0, generator(0, "sample"))
+    assert torch.equal(alone.broken, last)
 
 
 # Interpolation --------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The one exception that a user is meant to read."""
+"""The exceptions that a user is meant to read."""
 
 
 class GlowPipelineError(Exception):
@@ -7,3 +7,7 @@ class GlowPipelineError(Exception):
     Its message is one line that names the key or file, the value, what is allowed, and what to do.
     The command line prints that line alone, without a traceback, and exits with a code other than 0.
     """
+
+
+class NotAllowedError(GlowPipelineError):
+    """Parameters of a search's trial that do not go together, found before its training starts; others may."""

@@ -10,7 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from glow_pipeline.device import describe_device, keeps_on_device, resolve_precision, threads_for, use_device
+from glow_pipeline.device import (
+    describe_device,
+    keeps_on_device,
+    resolve_device,
+    resolve_precision,
+    threads_for,
+    use_device,
+)
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.files import sha256
 from glow_pipeline.flow import Glow
@@ -20,8 +27,8 @@ from glow_pipeline.images.spec import ImageSpec
 from glow_pipeline.images.table import ImageTable, TableRecord
 from glow_pipeline.metric_logger import MetricLogger
 from glow_pipeline.mlflow_runs import RunAddress
-from glow_pipeline.parameters import ModelParameters, Parameters
-from glow_pipeline.plots.grids import square_grid
+from glow_pipeline.parameters import ModelParameters, Parameters, TrainParameters, check_num_classes
+from glow_pipeline.plots.grids import cross_out, square_grid
 from glow_pipeline.randomness import generator
 from glow_pipeline.resuming import Training, identity, shown
 from glow_pipeline.sampling import draw
@@ -81,11 +88,52 @@ def flow_arguments(model: ModelParameters, num_classes: int) -> dict[str, object
 
 
 def untrained_flow(parameters: Parameters, spec: ImageSpec, num_classes: int) -> Glow:
-    """A Glow for these images, of so many classes, with fresh weights or those of `train.checkpoint`."""
+    """Return a Glow for these images, of so many classes, with fresh weights or those of `train.checkpoint`.
+
+    Raises:
+        GlowPipelineError: it is class-conditioned, and does not know all of these classes.
+    """
     if parameters.train.checkpoint is not None:
-        return read_model(Path(parameters.train.checkpoint)).flow
+        flow = read_model(Path(parameters.train.checkpoint)).flow
+        if flow.y_condition:
+            check_knows_classes(parameters.train.checkpoint, flow.num_classes, num_classes)
+        return flow
+    check_num_classes(parameters, num_classes)
     arguments = flow_arguments(parameters.model, parameters.model.num_classes or num_classes)
     return build_flow(spec, arguments, generator(parameters.seed, "weights"))
+
+
+def check_knows_classes(checkpoint: str, known: int, there: int) -> None:
+    """Check that a class-conditioned `train.checkpoint` knows as many classes as the images have.
+
+    Raises:
+        GlowPipelineError: it does not.
+    """
+    if known < there:
+        raise GlowPipelineError(
+            f"train.checkpoint={checkpoint}: a model of {known} classes, but the images have {there}; choose another "
+            f"checkpoint, or start anew with train.checkpoint=null"
+        )
+
+
+def check_training(parameters: Parameters, n_images: int) -> None:
+    """Check all of a training in one process that can be known before it starts, its images and their number included.
+
+    Raises:
+        GlowPipelineError: what is wrong first.
+    """
+    settings = parameters.train
+    resolve_precision(settings.precision, resolve_device(parameters.device))
+    _check_batches(settings, min(settings.batch_size, n_images), 1)
+
+
+def _check_batches(settings: TrainParameters, batch_size: int, n_processes: int) -> None:
+    if batch_size < n_processes * settings.accumulate:
+        shared = f"shared by {n_processes} processes" if n_processes > 1 else "taken"
+        raise GlowPipelineError(
+            f"train.batch_size={settings.batch_size}: batches of {batch_size} images cannot be {shared} in "
+            f"{settings.accumulate} parts; lower train.devices or train.accumulate"
+        )
 
 
 def run(job: Job, flow: Glow, on_epoch: OnEpoch | None = None) -> tuple[TrainedGlow, History]:
@@ -142,11 +190,7 @@ def _train(
     flow.execution = Execution(settings.activations, resolve_precision(settings.precision, device))
     on_device = keeps_on_device(settings.data_on_device, len(job.fit_images) * flow.dimensions, device)
     batch_size = min(settings.batch_size, len(job.fit_images))
-    if batch_size < group.share.of * settings.accumulate:
-        raise GlowPipelineError(
-            f"train.batch_size={settings.batch_size}: batches of {batch_size} images cannot be shared by "
-            f"{group.share.of} processes in {settings.accumulate} parts; lower train.devices or train.accumulate"
-        )
+    _check_batches(settings, batch_size, group.share.of)
     start = _start(job, restarted) if group.leads else None
     facts = _facts(job, flow, describe_device(device, group.share.of), start)
     if start is not None:
@@ -168,7 +212,8 @@ def _train(
             epoch = len(history.epochs)
             y = torch.arange(16, device=device) % flow.num_classes if flow.y_condition else None
             samples = draw(flow, 16, parameters.sample.temperature, generator(seed, "progress", 0, device), y)
-            figure = square_grid(flow.dequantization.expand(samples).cpu(), f"epoch {epoch}")
+            tiles = cross_out(flow.dequantization.expand(samples.images).cpu(), samples.broken.cpu())
+            figure = square_grid(tiles, f"epoch {epoch}")
             metric_logger.log_figure(figure, f"progress/epoch_{epoch:04d}.png")
 
         with threads_for(batch_size * flow.image_shape[1] * flow.image_shape[2]):

@@ -16,7 +16,15 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from glow_pipeline.mlflow_runs import RunAddress, client_of, first_line, mlflow_failures, refused, restrain_mlflow
+from glow_pipeline.mlflow_runs import (
+    RunAddress,
+    client_of,
+    first_line,
+    metric_value,
+    mlflow_failures,
+    refused,
+    restrain_mlflow,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -178,7 +186,7 @@ class MetricLogger:
                 self._known.update((key, past.step) for past in client.get_metric_history(run_id, key))
                 self._asked.add(key)
         lacking = [
-            Metric(key, float(value), row.milliseconds, row.step)
+            Metric(key, metric_value(value), row.milliseconds, row.step)
             for key, value in row.metrics.items()
             if (key, row.step) not in self._known
         ]

@@ -1,6 +1,7 @@
 """Runs of MLflow: that of this command, those below it, and what to do where MLflow fails."""
 
 import logging
+import math
 import os
 import re
 import sys
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Experiment, Run
 
 LOGGER = logging.getLogger(__name__)
+TAG_LENGTH = 500
 NO_TAGS: Mapping[str, str] = MappingProxyType({})
 SET_BY_MLFLOW = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID")  # in the environment, by its module-level functions
 # What clients of artifact storages raise. None is a dependency; only one that is imported can have raised.
@@ -162,11 +164,19 @@ def start_child_run(
     return child
 
 
-def end_run(run: RunAddress | None, status: str) -> None:
+def end_run(run: RunAddress | None, status: str, tags: Mapping[str, str] = NO_TAGS) -> None:
     """End a run of any process as FINISHED, FAILED or KILLED."""
     if run is not None:
         with mlflow_may_fail(f"that run {run.run_id} is {status}"):
-            client_of(run).set_terminated(run.run_id, status)
+            client = client_of(run)
+            for key, value in tags.items():
+                client.set_tag(run.run_id, key, value[:TAG_LENGTH])
+            client.set_terminated(run.run_id, status)
+
+
+def metric_value(value: float) -> float:
+    """Return what MLflow is given for a metric: NaN where it is infinite, which its databases keep as 1.8e308."""
+    return float(value) if math.isfinite(value) else math.nan
 
 
 def old_run(client: "MlflowClient", run_id: str, experiment_id: str) -> "Run | None":

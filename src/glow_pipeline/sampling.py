@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, TypeVar
 
 import numpy as np
 import torch
@@ -12,6 +12,19 @@ from tqdm import tqdm
 from glow_pipeline.flow import Glow
 
 HIGHEST_TEMPERATURE = 2.0
+T = TypeVar("T")
+
+
+class Decoded(NamedTuple):
+    """Images that latents were decoded to.
+
+    Attributes:
+        images: uint8 (n, C, H, W) below 2**n_bits.
+        broken: bool (n,), whether the flow's inverse overflowed: such an image means nothing.
+    """
+
+    images: Tensor
+    broken: Tensor
 
 
 @dataclass(frozen=True)
@@ -20,11 +33,21 @@ class Movement:
 
     Attributes:
         steps: what the steps are called: the temperature, or the part of the way.
-        images: for each step uint8 (n, C, H, W) below 2**n_bits.
+        decoded: for each step.
     """
 
     steps: list[float]
-    images: list[Tensor]
+    decoded: list[Decoded]
+
+    @property
+    def images(self) -> list[Tensor]:
+        """For each step uint8 (n, C, H, W) below 2**n_bits."""
+        return [decoded.images for decoded in self.decoded]
+
+    @property
+    def broken(self) -> list[Tensor]:
+        """For each step bool (n,)."""
+        return [decoded.broken for decoded in self.decoded]
 
 
 class Endpoints(NamedTuple):
@@ -46,16 +69,23 @@ class Endpoints(NamedTuple):
         return cls.pairs(torch.empty(0, *shape, dtype=torch.uint8), torch.empty(0, dtype=torch.int64))
 
 
-def draw(model: Glow, n: int, temperature: float, generator: torch.Generator, y: Tensor | None = None) -> Tensor:
-    """n fresh images, uint8 (n, C, H, W) below 2**n_bits; y are their classes (n,), if the model is conditioned."""
-    return model.decode(model.draw_latents(n, generator), temperature, y)
+@torch.no_grad()
+def decode(model: Glow, eps: list[Tensor], temperature: float = 1.0, y: Tensor | None = None) -> Decoded:
+    """Latents times temperature to images, as `Glow.decode`, with which of them could not be computed."""
+    x = model.inverse([temperature * e for e in eps], y)
+    return Decoded(model.dequantization.inverse(x), ~x.isfinite().flatten(1).all(dim=1))
+
+
+def draw(model: Glow, n: int, temperature: float, generator: torch.Generator, y: Tensor | None = None) -> Decoded:
+    """Draw n fresh images; y are their classes (n,), if the model is conditioned."""
+    return decode(model, model.draw_latents(n, generator), temperature, y)
 
 
 def vary_temperature(model: Glow, n: int, frames: int, generator: torch.Generator, y: Tensor | None = None) -> Movement:
     """The same n latents at `frames` temperatures from 0 to 2."""
     eps = model.draw_latents(n, generator)
     temperatures = np.linspace(0, HIGHEST_TEMPERATURE, frames).tolist()
-    return Movement(temperatures, [model.decode(eps, t, y) for t in _watched(model, temperatures)])
+    return Movement(temperatures, [decode(model, eps, t, y) for t in _watched(model, temperatures)])
 
 
 @torch.no_grad()
@@ -81,7 +111,8 @@ def interpolate(
     eps_end, _ = model(model.dequantization.forward(end, noise)[0], y_end)
     parts = np.linspace(0, 1, frames).tolist()
     images = [
-        model.decode(
+        decode(
+            model,
             [(1 - part) * a + part * b for a, b in zip(eps_start, eps_end, strict=True)],
             y=y_start if part < 0.5 else y_end,
         )
@@ -90,7 +121,7 @@ def interpolate(
     return Movement(parts, images)
 
 
-def there_and_back(images: list[Tensor]) -> list[Tensor]:
+def there_and_back(images: list[T]) -> list[T]:
     """A sequence that ends where it began, each turning point once."""
     return images + images[-2:0:-1]
 

@@ -3,10 +3,8 @@
 import json
 from pathlib import Path
 
-import nbformat
 import pandas as pd
 import pytest
-from nbclient import NotebookClient
 from PIL import Image
 
 from tests.project import TINY, TINY_TYPED, copy_project, files_below, kedro, run, versions
@@ -89,15 +87,6 @@ def test_a_wrong_parameter_ends_with_one_line_and_leaves_nothing(tmp_path: Path,
     assert done.stdout.strip() == ""
     assert files_below(fresh / "data") == before
     assert not (fresh / "mlflow.db").exists()
-
-
-def test_the_notebook_runs_top_to_bottom(project: Path) -> None:
-    notebook = nbformat.read(project / "notebooks" / "look_at_a_model.ipynb", as_version=4)
-    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(project / "notebooks")}}).execute()
-    pictures = [
-        output for cell in notebook.cells for output in cell.get("outputs", []) if "image/png" in output.get("data", {})
-    ]
-    assert len(pictures) == 6
 
 
 def test_kedro_viz_exports_every_pipeline_with_pictures(project: Path) -> None:

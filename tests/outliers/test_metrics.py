@@ -1,4 +1,5 @@
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -6,7 +7,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from glow_pipeline.outliers.metrics import detection_metrics
+from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.outliers.metrics import detection_metrics, finite_mean, roc_points
 
 Labels = NDArray[np.bool_]
 Scores = NDArray[np.float64]
@@ -39,10 +41,14 @@ def fpr_by_brute_force(is_out: Labels, score: Scores) -> float:
     return float(min(rates))
 
 
-@given(st.lists(st.tuples(st.booleans(), st.integers(-4, 4)), min_size=2, max_size=60))
-def test_metrics_are_those_of_their_definitions_with_ties(rows: list[tuple[bool, int]]) -> None:
+# Ties, numbers so large or so near that a shift or a scale would join them, and infinities.
+scores = st.integers(-4, 4).map(float) | st.sampled_from([math.inf, -math.inf, 1e20, 1.7e308, -1.7e308, 5e-324, 1e-300])
+
+
+@given(st.lists(st.tuples(st.booleans(), scores), min_size=2, max_size=60))
+def test_metrics_are_those_of_their_definitions(rows: list[tuple[bool, float]]) -> None:
     is_out = np.array([out for out, _ in rows])
-    score = np.array([float(value) for _, value in rows])
+    score = np.array([value for _, value in rows])
     assume(is_out.any() and not is_out.all())
     assert detection_metrics(is_out, score) == pytest.approx(
         {
@@ -52,6 +58,33 @@ def test_metrics_are_those_of_their_definitions_with_ties(rows: list[tuple[bool,
             "fpr_at_95_tpr": fpr_by_brute_force(is_out, score),
         }
     )
+
+
+@pytest.mark.parametrize(
+    ("scores", "auroc"),
+    [
+        ([0.0, 1e20, math.inf, 5.0], 0.75),
+        ([0.0, 1.0, -math.inf, 2.0], 0.5),
+        ([0.0, 1.0, math.nan, 2.0], 1.0),
+        ([0.0, math.inf, math.nan, 2.0], (1 + 0.5 + 1 + 0) / 4),
+    ],
+)
+def test_scores_that_are_not_finite_have_a_rank(scores: list[float], auroc: float) -> None:
+    is_out = np.array([False, False, True, True])
+    assert detection_metrics(is_out, np.array(scores))["auroc"] == auroc
+    fpr, tpr = roc_points(is_out, np.array(scores))
+    assert np.trapezoid(tpr, fpr) == pytest.approx(auroc)
+
+
+@pytest.mark.parametrize("is_out", [True, False])
+def test_one_kind_of_images_alone_is_refused(is_out: bool) -> None:
+    with pytest.raises(GlowPipelineError, match=r"^[03] in-distribution images and [03] outliers: "):
+        detection_metrics(np.array([is_out] * 3), np.arange(3.0))
+
+
+def test_the_finite_mean_leaves_out_and_counts_the_others() -> None:
+    assert finite_mean(np.array([1.0, math.inf, 3.0, math.nan, -math.inf])) == (2.0, 3)
+    assert finite_mean(np.array([math.inf])) == (None, 1)
 
 
 @pytest.mark.parametrize("n_out", [1, 19, 20, 21, 40, 57, 60])

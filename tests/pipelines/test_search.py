@@ -175,8 +175,47 @@ def test_a_trial_that_does_not_fit_or_diverges_does_not_end_the_search(
     rates = {"low": None, "high": None, "log": None, "choices": [1e-3, 1e12]}  # null: not those of conf/base
     ranges = {**RANGES, "train.lr": rates, "train.max_skipped_steps": {"choices": [1]}}
     found = search(copy_project(tmp_path), 6, ranges=ranges)
-    assert found["val_bits_per_dim"][0] == float("inf")
+    first = [found[column][0] for column in ("state", "val_bits_per_dim", "error")]
+    assert first == ["diverged", float("inf"), nodes.TOO_LARGE]
     later = found[1:]
-    diverged = later[later["val_bits_per_dim"] == float("inf")]
-    assert (later["state"].isin(["complete", "pruned"])).all()
+    diverged = later[later["state"] == "diverged"]
+    assert (later["state"].isin(["complete", "pruned", "diverged"])).all()
     assert set(diverged["train.lr"]) == {1e12}
+    assert (diverged["val_bits_per_dim"] == float("inf")).all()
+    with sqlite3.connect(tmp_path / "mlflow.db") as database:
+        states = database.execute(
+            "select value from tags join runs using (run_uuid) where key='state' and status='FINISHED' order by name"
+        ).fetchall()
+    assert [state for (state,) in states] == found["state"].tolist()
+
+
+def test_values_that_do_not_go_together_fail_their_trial_alone(tmp_path: Path) -> None:
+    ranges = {
+        **dict.fromkeys(("train.lr", "model.K", "model.hidden_channels")),
+        "model.flow_coupling": {"choices": ["affine", "additive"]},
+        "model.scale_floor": {"low": 0.0, "high": 0.5},
+        "train.batch_size": {"choices": [16, 128]},
+        "train.accumulate": {"choices": [1, 32]},
+    }
+    project = copy_project(tmp_path)
+    found = search(project, 3, ranges=ranges, pruner="none")
+    assert (found["state"] == "complete").sum() == 3
+    failed = found[found["state"] == "fail"]
+    floors = failed[failed["model.flow_coupling"] == "additive"]
+    parts = failed[failed["model.flow_coupling"] == "affine"]
+    assert floors["error"].str.contains("an additive coupling has no scale").all()
+    assert parts["error"].str.contains("batches of 16 images cannot be taken in 32 parts").all()
+    assert len(floors)
+    assert len(parts)
+    assert len(floors) + len(parts) == len(found) - 3
+    with sqlite3.connect(project / "mlflow.db") as database:
+        runs = database.execute(
+            "select name, status, value from runs left join tags on tags.run_uuid = runs.run_uuid and key='error' "
+            "where name like 'trial %'"
+        ).fetchall()
+    columns = (found[column].tolist() for column in ("number", "state", "error"))
+    expected = {
+        (f"trial {number}", *(("FAILED", error) if state == "fail" else ("FINISHED", None)))
+        for number, state, error in zip(*columns, strict=True)
+    }
+    assert set(runs) == expected

@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.axes import Axes
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from glow_pipeline.plots.grids import frame, labelled_grid, square_grid
+from glow_pipeline.plots.grids import cross_out, frame, labelled_grid, square_grid
 from tests.conftest import random_images
 
 
@@ -113,3 +114,14 @@ def test_the_lines_of_a_frame_are_grey() -> None:
 
 def test_frames_of_a_movie_have_one_shape() -> None:
     assert len({frame(random_images(5, seed=seed)).shape for seed in range(3)}) == 1
+
+
+def test_crossed_out_images_are_seen_and_the_others_are_as_they_were() -> None:
+    for channels, size in ((1, (8, 8)), (3, (4, 6)), (1, (2, 2)), (1, (64, 32))):
+        images = random_images(3, channels, size)
+        crossed = cross_out(images, torch.tensor([False, True, False]))
+        assert crossed.shape == (3, 3, *size)
+        assert crossed.dtype == torch.uint8
+        assert torch.equal(crossed[[0, 2]], images[[0, 2]].expand(-1, 3, -1, -1))
+        red, green, blue = crossed[1].int()
+        assert ((red > green + 100) & (red > blue + 100)).any()

@@ -71,3 +71,22 @@ def test_names_and_numbers_are_told() -> None:
     assert legend is not None
     assert [text.get_text() for text in legend.get_texts()] == ["digits (2)", "textures (1)"]
     assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_title()) == ("bits", "density", "a vs b")
+
+
+def test_scores_that_are_not_finite_are_counted_in_the_legend() -> None:
+    figure = draw(a=[1.0, 2.0, 3.0, np.inf, np.nan], b=[2.0, -np.inf], c=[1.0])
+    (axes,) = figure.axes
+    legend = axes.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["a (5, 2 not finite)", "b (2, 1 not finite)", "c (1)"]
+    for (_, widths, heights), in_ends in zip(bars(figure), ((0.2, 0.6), (0.5, 0.0), (1.0, 0.0)), strict=True):
+        parts = widths * heights
+        assert parts.sum() == pytest.approx(1)
+        assert (parts[0], parts[-1]) == pytest.approx(in_ends)
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, 1e20, -1e20, 1e300])
+def test_extreme_scores_can_be_drawn(value: float) -> None:
+    ((_, widths, heights),) = bars(draw(a=[value] * 3))
+    assert np.count_nonzero(heights) == 1
+    assert (widths * heights).sum() == pytest.approx(1)

@@ -13,7 +13,7 @@ def lines(figure: Figure) -> dict[str, list[list[float]]]:
 
 
 def test_the_history_shows_what_became_of_each_trial_and_the_best_so_far() -> None:
-    states = ["complete", "fail", "complete", "pruned", "complete", "complete", "running"]
+    states = ["complete", "fail", "diverged", "pruned", "complete", "complete", "running"]
     drawn = lines(search_history(states, [3.0, math.nan, math.inf, 4.0, 2.0, 2.5, math.nan], "a title"))
     assert drawn["complete"] == [[0, 3.0], [4, 2.0], [5, 2.5]]
     assert drawn["pruned"] == [[3, 4.0]]
@@ -29,6 +29,6 @@ def test_the_axes_are_named() -> None:
 
 
 def test_a_search_of_which_all_diverged_is_drawn() -> None:
-    drawn = lines(search_history(["complete"] * 2, [math.inf] * 2, ""))
+    drawn = lines(search_history(["diverged"] * 2, [math.inf] * 2, ""))
     assert drawn["complete"] == drawn["best so far"] == []
     assert len(drawn["diverged"]) == 2

@@ -11,7 +11,7 @@ from typing import Any
 import optuna
 import pytest
 
-from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.errors import GlowPipelineError, NotAllowedError
 from glow_pipeline.parameters import Parameters, parse_parameters
 from glow_pipeline.search import study as study_module
 from glow_pipeline.search.study import OnEpoch, check_images, first_try, mlflow_run_of, open_study, run_trials
@@ -114,6 +114,44 @@ def test_an_error_ends_the_search_and_its_trial_is_not_repeated(tmp_path: Path) 
     run_trials(study, parameters, bits_of)
     assert states(study) == ["FAIL", "COMPLETE", "COMPLETE"]
     assert study.trials[0].params != study.trials[1].params
+    assert study.trials[0].user_attrs[study_module.ERROR] == "no disk"
+
+
+def test_values_that_do_not_go_together_fail_their_trial_and_are_not_counted(tmp_path: Path) -> None:
+    coupling = {"choices": ["affine", "additive"]}
+    parameters = searching(
+        4, {**RANGES, "model.flow_coupling": coupling, "model.scale_floor": {"low": 0.0, "high": 0.5}}
+    )
+    study = opened(tmp_path, parameters)
+    seen: list[tuple[int, str]] = []
+    run_trials(study, parameters, bits_of, lambda trial, reason: seen.append((trial.number, reason)))
+    failed = [trial for trial in study.trials if trial.params["model.flow_coupling"] == "additive"]
+    assert failed
+    assert states(study).count("COMPLETE") == 4
+    assert [trial.number for trial in failed] == [n for n, state in enumerate(states(study)) if state == "FAIL"]
+    assert seen == [(trial.number, trial.user_attrs[study_module.ERROR]) for trial in failed]
+    assert all("an additive coupling has no scale" in reason for _, reason in seen)
+
+
+@pytest.mark.parametrize("n_trials", [1, 25])
+def test_a_search_without_allowed_values_ends(tmp_path: Path, n_trials: int) -> None:
+    parameters = searching(n_trials)
+    study = opened(tmp_path, parameters)
+
+    def impossible(trial: object, parameters: Parameters, on_epoch: OnEpoch) -> float:
+        raise NotAllowedError("a: does not go with b")
+
+    with pytest.raises(GlowPipelineError) as raised:
+        run_trials(study, parameters, impossible)
+    n = max(n_trials, study_module.NOT_ALLOWED_IN_A_ROW)
+    assert str(raised.value) == (
+        f"search.ranges: the values of {n} trials in a row do not go together (the last ones: a: does not go with b); "
+        f"narrow these ranges"
+    )
+    assert states(study) == ["FAIL"] * n
+    assert len({str(trial.params) for trial in study.trials}) > 1
+    run_trials(study, parameters, bits_of)
+    assert states(study).count("COMPLETE") == n_trials
 
 
 # Interrupted and killed -----------------------------------------------------------------------

@@ -98,6 +98,21 @@ def test_labelled_asks_for_the_density_given_the_class(table: ImageTable) -> Non
     assert scores(model, table, 11).numpy() == pytest.approx(mixture)
 
 
+@pytest.mark.parametrize("num_classes", [2, 1])
+def test_images_of_unknown_classes_are_scored_without_their_class(table: ImageTable, num_classes: int) -> None:
+    model = jittered_glow(y_condition=True, num_classes=num_classes)
+    known = table.labels < num_classes
+    batch, labels = IMAGES >> 4, table.labels
+    noise = torch.rand(batch.shape, generator=generator(0, "score", 0))
+    with torch.no_grad():
+        given = model.log_prob(batch[known], noise[known], labels[known])
+        without = model.log_prob(batch, noise)[~known]
+    for batch_size in (1, 4, 11):
+        got = scores(model, table, batch_size, labelled=True)
+        torch.testing.assert_close(got[known], given)
+        torch.testing.assert_close(got[~known], without)
+
+
 def test_mean_bits_per_dim_is_the_mean_over_images_not_over_batches(table: ImageTable) -> None:
     model = jittered_glow()
     nats = scores(model, table).numpy().astype(np.float64)

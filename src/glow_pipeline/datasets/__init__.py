@@ -4,6 +4,7 @@ from glow_pipeline.datasets.folder import FolderDataset
 from glow_pipeline.datasets.glow_model import GlowModelDataset
 from glow_pipeline.datasets.image_table import ImageTableDataset
 from glow_pipeline.datasets.picture import PictureDataset
+from glow_pipeline.datasets.strict_json import StrictJSONDataset
 from glow_pipeline.datasets.whole_file import WholeFileDataset
 
 __all__ = [
@@ -11,5 +12,6 @@ __all__ = [
     "GlowModelDataset",
     "ImageTableDataset",
     "PictureDataset",
+    "StrictJSONDataset",
     "WholeFileDataset",
 ]

@@ -80,6 +80,7 @@ class ClosingHook:
             for key, meaning in COPIES.items()
             if metrics.get(key)
         ]
+        lines += [line for metrics in self._metrics for line in _not_finite(metrics)]
         if any(metrics.get("auroc", 1.0) < 0.5 for metrics in self._metrics):
             lines.append(
                 "  An AUROC below 0.5 is the likelihood's known failure: README, What to expect of the likelihood."
@@ -103,3 +104,13 @@ def _short(place: Path | str, project: Path) -> str:
 def _of(metrics: dict[str, Any]) -> str:
     pair = f"{metrics['in_dataset']} vs {metrics['out_dataset']}, " if "out_dataset" in metrics else ""
     return f" ({pair}{metrics['images']})"
+
+
+def _not_finite(metrics: dict[str, Any]) -> list[str]:
+    """Return a line for each set with scores that are not finite."""
+    return [
+        f"  {count} of {metrics[f'n_{side}']} images of {metrics[f'{side}_dataset']} have a score that is not finite "
+        f"(the flow overflows on them); they count as the most outlying."
+        for side in ("in", "out")
+        if (count := metrics.get(f"n_not_finite_{side}", 0))
+    ]

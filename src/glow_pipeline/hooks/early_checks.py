@@ -22,8 +22,9 @@ from glow_pipeline.hooks.stored_model import check_class, check_stored_model
 from glow_pipeline.images.image_set import ImageSet
 from glow_pipeline.images.registry import FOLDER, source_of
 from glow_pipeline.images.source import Split
-from glow_pipeline.images.sources.folder import check_apart, check_folder, with_class_names
-from glow_pipeline.parameters import Parameters, parse_parameters
+from glow_pipeline.images.sources.folder import check_apart, check_folder, n_classes, with_class_names
+from glow_pipeline.job import check_knows_classes
+from glow_pipeline.parameters import Parameters, check_num_classes, parse_parameters
 from glow_pipeline.resuming import check_resume
 from glow_pipeline.search.space import extremes
 from glow_pipeline.training.machines import machine_rank, meeting_point, n_processes
@@ -62,7 +63,8 @@ class EarlyChecksHook:
             check_load_versions(run_params["load_versions"], pipeline)
             report_skipped(run_params, pipeline, catalog)
             device = resolve_device(parameters.device)
-            for training in _trainings(parameters, pipeline):
+            trainings = list(_trainings(parameters, pipeline))
+            for training in trainings:
                 resolve_precision(training.train.precision, device)
                 _check_processes(training, device)
                 if training.train.checkpoint is not None:
@@ -80,12 +82,15 @@ class EarlyChecksHook:
                 _check_within_reach(image_set, splits, raw, "ingest.path", "ingest.eval_path")
                 if "train" in splits:
                     check_apart(image_set)
+                    for training in trainings:
+                        _check_folder_classes(training)
                 image_set = with_class_names(image_set, "ingest.classes")
             if "out_images" in pipeline.all_outputs():
                 _check_within_reach(parameters.out_image_set, ["test"], raw, "ood.out_path", "ood.out_path")
                 _check_two_datasets(parameters, image_set)
             if "samples" in pipeline.all_outputs() and "glow_model" not in pipeline.inputs():
-                check_class(parameters, parameters.model.y_condition, parameters.num_classes)
+                num_classes = parameters.model.num_classes or _num_classes(parameters)
+                check_class(parameters, parameters.model.y_condition, num_classes)
         except GlowPipelineError as error:
             raise click.ClickException(str(error)) from None
 
@@ -193,3 +198,20 @@ def _check_checkpoint(path: Path, parameters: Parameters) -> None:
             raise GlowPipelineError(
                 f"model.{name}={wanted[name]}: train.checkpoint={path} has {value}; set model.{name}={value}"
             )
+
+
+def _check_folder_classes(parameters: Parameters) -> None:
+    """The model of this training knows all classes of the folder; those of other sources are known without a look."""
+    if parameters.dataset != FOLDER.name:
+        return
+    there = _num_classes(parameters)
+    check_num_classes(parameters, there)
+    if parameters.train.checkpoint is not None and parameters.model.y_condition:
+        known = read_record(Path(parameters.train.checkpoint)).num_classes
+        check_knows_classes(parameters.train.checkpoint, known, there)
+
+
+def _num_classes(parameters: Parameters) -> int:
+    """How many classes the images of `dataset` have."""
+    folder = parameters.dataset == FOLDER.name
+    return n_classes(parameters.image_set) if folder else source_of(parameters.image_set).num_classes

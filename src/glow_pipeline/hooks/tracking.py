@@ -35,6 +35,7 @@ from glow_pipeline.mlflow_runs import (
     first_line,
     leave_run,
     make_experiment,
+    metric_value,
     mlflow_failures,
     mlflow_may_fail,
     old_run,
@@ -197,7 +198,7 @@ class TrackingHook:
 
         step, client, now = int(figures.get("steps", 0)), client_of(run), int(1000 * time.time())
         lacking = [
-            Metric(key, float(value), now, step, model_id=self._model_id, run_id=run.run_id)
+            Metric(key, metric_value(value), now, step, model_id=self._model_id, run_id=run.run_id)
             for key, value in figures.items()
             if all(past.step != step for past in client.get_metric_history(run.run_id, key))
         ]

@@ -101,18 +101,28 @@ class PlannedTable:
                 ) from None
             raise
 
-    def draw(self, n: int, generator: torch.Generator, seen: NDArray[np.int64] | None = None) -> tuple[Tensor, Tensor]:
+    def draw(
+        self,
+        n: int,
+        generator: torch.Generator,
+        *,
+        seen: NDArray[np.int64] | None = None,
+        num_classes: int | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """Read some images at random, without writing a table.
 
         Args:
             n: images; there are fewer where the split has fewer.
             seen: content hashes of images that are left out.
+            num_classes: leave out images of classes from this number on.
 
         Returns:
             Images uint8 (n, C, H, W) below 2**n_bits and labels int64 (n,), in the order in which they were drawn.
         """
         opened = self.open()
         rows = self._wanted(opened)
+        if num_classes is not None:
+            rows = rows[opened.labels[rows] < num_classes]
         order = rows[torch.randperm(len(rows), generator=generator).numpy()]
         images = torch.empty(0, *self.origin.spec.shape, dtype=torch.uint8)
         labels = torch.empty(0, dtype=torch.int64)

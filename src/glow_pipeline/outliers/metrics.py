@@ -3,9 +3,13 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from glow_pipeline.errors import GlowPipelineError
+
 
 def detection_metrics(is_out: NDArray[np.bool_], score: NDArray[np.floating]) -> dict[str, float]:
-    """AUROC, AUPR both ways round, and the false positive rate at 95% true positives.
+    """Return AUROC, AUPR both ways round, and the false positive rate at 95% true positives.
+
+    Only the order of the scores counts. Infinity is the highest and -infinity the lowest; NaN is as high as infinity.
 
     Args:
         is_out: (n,), true for the images that do not belong.
@@ -15,15 +19,23 @@ def detection_metrics(is_out: NDArray[np.bool_], score: NDArray[np.floating]) ->
         auroc; aupr_out, the average precision of finding outliers; aupr_in, of finding the images that
         belong by the negated score; fpr_at_95_tpr, the share of belonging images that are flagged
         when 95% of the outliers are.
+
+    Raises:
+        GlowPipelineError: all images are of one kind.
     """
     from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve  # takes seconds to import
 
-    score = _finite(score)
-    fpr, tpr, _ = roc_curve(is_out, score, drop_intermediate=False)
+    if is_out.all() or not is_out.any():
+        raise GlowPipelineError(
+            f"{np.sum(~is_out)} in-distribution images and {np.sum(is_out)} outliers: detection cannot be measured "
+            f"without at least one of each"
+        )
+    rank = _ranks(score)
+    fpr, tpr, _ = roc_curve(is_out, rank, drop_intermediate=False)
     return {
-        "auroc": float(roc_auc_score(is_out, score)),
-        "aupr_out": float(average_precision_score(is_out, score)),
-        "aupr_in": float(average_precision_score(~is_out, -score)),
+        "auroc": float(roc_auc_score(is_out, rank)),
+        "aupr_out": float(average_precision_score(is_out, rank)),
+        "aupr_in": float(average_precision_score(~is_out, -rank)),
         "fpr_at_95_tpr": float(fpr[np.argmax(tpr >= 0.95)]),
     }
 
@@ -31,14 +43,19 @@ def detection_metrics(is_out: NDArray[np.bool_], score: NDArray[np.floating]) ->
 def roc_points(
     is_out: NDArray[np.bool_], score: NDArray[np.floating]
 ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """False and true positive rates of all thresholds, each (n_thresholds,), for a curve."""
+    """Return false and true positive rates of all thresholds, each (n_thresholds,), for a curve."""
     from sklearn.metrics import roc_curve
 
-    fpr, tpr, _ = roc_curve(is_out, _finite(score))
+    fpr, tpr, _ = roc_curve(is_out, _ranks(score))
     return fpr, tpr
 
 
-def _finite(score: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Infinity in the place just above all finite scores: only the order counts, and scikit-learn refuses infinity."""
-    highest = np.max(score, where=np.isfinite(score), initial=0.0)
-    return np.where(np.isposinf(score), highest + 1, score)
+def finite_mean(score: NDArray[np.floating]) -> tuple[float | None, int]:
+    """Return the mean of the finite scores, None if there is none, and the number of the others."""
+    finite = score[np.isfinite(score)]
+    return float(finite.mean()) if len(finite) else None, len(score) - len(finite)
+
+
+def _ranks(score: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return each score's place among the different scores, from 0: scikit-learn refuses infinity."""
+    return np.unique(np.where(np.isnan(score), np.inf, score), return_inverse=True)[1].astype(np.float64)

@@ -22,4 +22,4 @@ def nll(model: Glow, batches: Batches, seed: int) -> Tensor:
     """
     name = batches.table.record.name
     log_prob = torch.cat(list(log_probs(model, batches, seed, description=f"score {name}")))
-    return model.bits_per_dim(log_prob.double()).nan_to_num(nan=torch.inf, posinf=torch.inf)
+    return model.bits_per_dim(log_prob.double()).nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=-torch.inf)

@@ -14,6 +14,7 @@ from glow_pipeline.parameters.groups import (
 )
 from glow_pipeline.parameters.ranges import Range, SearchParameters
 from glow_pipeline.parameters.reading import known_names, nearest, parse_parameters, with_values
+from glow_pipeline.parameters.together import check_num_classes
 
 __all__ = [
     "IngestParameters",
@@ -24,6 +25,7 @@ __all__ = [
     "SampleParameters",
     "SearchParameters",
     "TrainParameters",
+    "check_num_classes",
     "known_names",
     "nearest",
     "parse_parameters",

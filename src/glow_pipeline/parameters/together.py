@@ -64,8 +64,21 @@ def check_together(parameters: Parameters) -> None:
             f"model.scale_floor={model.scale_floor}: an additive coupling has no scale; "
             f"set model.scale_floor=0, or model.flow_coupling=affine"
         )
-    if model.y_condition and parameters.num_classes < source.num_classes:
+    check_num_classes(parameters, source.num_classes)
+
+
+def check_num_classes(parameters: Parameters, there: int) -> None:
+    """Check that a class-conditioned model knows all classes of its images.
+
+    Args:
+        there: how many classes the images have; of a folder it takes a look to know.
+
+    Raises:
+        GlowPipelineError: it does not.
+    """
+    model = parameters.model
+    if model.y_condition and model.num_classes is not None and model.num_classes < there:
         raise GlowPipelineError(
-            f"model.num_classes={model.num_classes}: {source.name} has {source.num_classes} classes; "
-            f"use at least {source.num_classes}, or null"
+            f"model.num_classes={model.num_classes}: {parameters.dataset} has {there} classes; "
+            f"use at least {there}, or null"
         )

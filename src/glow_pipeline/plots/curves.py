@@ -7,6 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from glow_pipeline.plots.axes import set_title, single_axes
+
 
 def training_curves(epochs: Sequence[dict[str, float]], title: str) -> Figure:
     """Bits per dimension on training and validation images after each epoch.
@@ -14,8 +16,7 @@ def training_curves(epochs: Sequence[dict[str, float]], title: str) -> Figure:
     Args:
         epochs: rows with epoch, train_bits_per_dim and val_bits_per_dim.
     """
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = single_axes(6, 4)
     epoch = [row["epoch"] for row in epochs]
     for split in ("train", "val"):
         axes.plot(
@@ -25,17 +26,18 @@ def training_curves(epochs: Sequence[dict[str, float]], title: str) -> Figure:
     if finite:
         best = min(finite, key=lambda row: row["val_bits_per_dim"])
         axes.axvline(best["epoch"], color="grey", linestyle=":", label=f"best: epoch {best['epoch']:.0f}")
-    axes.set(xlabel="epoch", ylabel="bits per dimension", title=title)
+    axes.set(xlabel="epoch", ylabel="bits per dimension")
+    set_title(axes, title)
     axes.legend()
     return figure
 
 
 def roc_figure(fpr: ArrayLike, tpr: ArrayLike, auroc: float, title: str) -> Figure:
     """Share of outliers found against share of belonging images flagged."""
-    figure = Figure(figsize=(4.5, 4.5), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = single_axes(4.5, 4.5)
     axes.plot(np.asarray(fpr), np.asarray(tpr), label=f"AUROC {auroc:.4f}")
     axes.plot([0, 1], [0, 1], color="grey", linestyle=":", label="chance")
-    axes.set(xlabel="false positive rate", ylabel="true positive rate", title=title, aspect="equal")
+    axes.set(xlabel="false positive rate", ylabel="true positive rate", aspect="equal")
+    set_title(axes, title)
     axes.legend(loc="lower right")
     return figure

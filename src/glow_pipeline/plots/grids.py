@@ -9,6 +9,13 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
+from glow_pipeline.plots.text import shorten, wrap
+
+# Inches; points.
+CELL, EDGE, ROW_LABELS, NARROWEST_WITH_TITLE = 0.8, 0.1, 0.8, 3.6
+TITLE, LABEL = 10, 9
+RED, GREY = (200, 30, 30), 205
+
 
 def square_grid(images: Tensor, title: str | None = None) -> Figure:
     """As many columns as rows, about.
@@ -31,13 +38,15 @@ def labelled_grid(
 
     Args:
         rows: uint8 (n, C, H, W), 8 bits, each; one size, n may differ.
+        title: is broken into lines, and names in it are shortened, so that it stays within the figure.
     """
     n_columns = max(len(row) for row in rows)
     height, width = rows[0].shape[2:]
-    cell = 0.8
-    left, top = (0.9 if row_labels else 0.1), (0.35 if column_labels else 0.1) + (0.35 if title else 0.0)
-    figure_width = n_columns * cell + left + 0.1
-    figure_height = len(rows) * cell * height / width + top + 0.1
+    left = (ROW_LABELS if row_labels else 0.0) + EDGE
+    figure_width = max(n_columns * CELL + left + EDGE, NARROWEST_WITH_TITLE if title else 0.0)
+    title_lines = wrap(title, figure_width - left - EDGE, TITLE, max_lines=6) if title else ""
+    top = (0.35 if column_labels else EDGE) + (2 * 0.08 + 0.17 * (title_lines.count("\n") + 1) if title else 0.0)
+    figure_height = len(rows) * CELL * height / width + top + EDGE
     figure = Figure(figsize=(figure_width, figure_height))
     grid = figure.subplots(
         len(rows),
@@ -45,9 +54,9 @@ def labelled_grid(
         squeeze=False,
         gridspec_kw={
             "left": left / figure_width,
-            "right": 1 - 0.1 / figure_width,
+            "right": (left + n_columns * CELL) / figure_width,
             "top": 1 - top / figure_height,
-            "bottom": 0.1 / figure_height,
+            "bottom": EDGE / figure_height,
             "wspace": 0.05,
             "hspace": 0.05,
         },
@@ -60,12 +69,31 @@ def labelled_grid(
             if j < len(row):
                 axes.imshow(_rgb(row[j : j + 1])[0].permute(1, 2, 0).numpy(), interpolation="nearest", aspect="auto")
         if row_labels:
-            grid[i, 0].set_ylabel(row_labels[i], rotation=0, ha="right", va="center", fontsize=9)
+            label = shorten(row_labels[i], ROW_LABELS - EDGE, LABEL)
+            grid[i, 0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=LABEL, parse_math=False)
     for j, label in enumerate(column_labels or []):
-        grid[0, j].set_title(label, fontsize=9, pad=3)
+        grid[0, j].set_title(shorten(label, CELL, LABEL), fontsize=LABEL, pad=3, parse_math=False)
     if title:
-        figure.text(left / figure_width, 1 - 0.08 / figure_height, title, ha="left", va="top", fontsize=10)
+        where = (left / figure_width, 1 - 0.08 / figure_height)
+        figure.text(*where, title_lines, ha="left", va="top", fontsize=TITLE, parse_math=False)
     return figure
+
+
+def cross_out(images: Tensor, marked: Tensor) -> Tensor:
+    """Return the images in RGB, with a red cross on grey in place of the marked ones: those that do not exist.
+
+    Args:
+        images: uint8 (n, C, H, W), 8 bits.
+        marked: bool (n,).
+    """
+    height, width = images.shape[2:]
+    row, column = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    # Distance from each diagonal, in parts of the image's shorter side.
+    along, across = (row + 0.5) / height, (column + 0.5) / width
+    thickness = max(0.06, 0.5 / min(height, width))
+    on_cross = torch.minimum((along - across).abs(), (along + across - 1).abs()) < thickness
+    cross = torch.where(on_cross, torch.tensor(RED).view(3, 1, 1), torch.tensor(GREY)).to(torch.uint8)
+    return torch.where(marked.view(-1, 1, 1, 1), cross, _rgb(images))
 
 
 def frame(images: Tensor, shortest_side: int = 320) -> NDArray[np.uint8]:

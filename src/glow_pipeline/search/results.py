@@ -1,6 +1,5 @@
 """What a search has found: all its trials in a table, and the best parameters as a file to train with."""
 
-import math
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -16,19 +15,23 @@ if TYPE_CHECKING:
 def trials_table(study: "Study") -> pd.DataFrame:
     """One row a trial, in the order in which they began; a searched parameter is a column under its dotted name.
 
-    `val_bits_per_dim` is the best epoch's of a complete trial, the last epoch's of a pruned one, infinite if the
-    training diverged. `retry_of` is the first try of a trial that was cut off.
+    `state` is complete, pruned, diverged, fail, running or waiting. `val_bits_per_dim` is the best epoch's of a
+    complete trial, the last epoch's of a pruned one, infinite if the training diverged. `error` says why a trial
+    failed. `retry_of` is the first try of a trial that was cut off.
     """
+    from glow_pipeline.search.study import ERROR, state_of  # here, because Optuna takes a third of a second
+
     trials = study.get_trials(deepcopy=False)
     table = pd.DataFrame(
         {
             "number": [trial.number for trial in trials],
-            "state": [trial.state.name.lower() for trial in trials],
+            "state": [state_of(trial) for trial in trials],
             "val_bits_per_dim": pd.Series([trial.value for trial in trials], dtype="float64"),
             "epochs": [trial.last_step or 0 for trial in trials],
             "seconds": pd.Series(
                 [trial.duration.total_seconds() if trial.duration else None for trial in trials], dtype="float64"
             ),
+            "error": pd.array([trial.user_attrs.get(ERROR) for trial in trials], dtype="string"),
             "retry_of": pd.array([trial.system_attrs.get("failed_trial") for trial in trials], dtype="Int64"),
         }
     )
@@ -48,10 +51,10 @@ def best_parameters_file(study: "Study", table: pd.DataFrame, parameters: Parame
         GlowPipelineError: no trial has come to a finite value.
     """
     complete = table[table["state"] == "complete"].sort_values("val_bits_per_dim", kind="stable")
-    if complete.empty or math.isinf(complete["val_bits_per_dim"].iloc[0]):
+    if complete.empty:
+        counts = ", ".join(f"{count} {state}" for state, count in table["state"].value_counts().items())
         raise GlowPipelineError(
-            f"search.ranges: each of the {len(complete)} complete trials diverged; lower the range of train.lr, or set "
-            f"train.max_grad_norm"
+            f"search.ranges: no trial is complete ({counts}); lower the range of train.lr, or set train.max_grad_norm"
         )
     best = study.trials[int(complete["number"].iloc[0])]
     lines = [

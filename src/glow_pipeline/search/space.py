@@ -1,9 +1,10 @@
 """From ranges to the parameters of one trial."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.errors import GlowPipelineError, NotAllowedError
 from glow_pipeline.parameters import Parameters, Range, known_names, nearest, with_values
 
 if TYPE_CHECKING:
@@ -35,11 +36,24 @@ def extremes(parameters: Parameters) -> Iterator[Parameters]:
 
 
 def suggest(trial: "Trial", parameters: Parameters) -> Parameters:
-    """The parameters with each searched one at the value that the study proposes to this trial."""
-    return with_values(
-        parameters,
-        {name: _value(trial, parameters, name, given) for name, given in parameters.search.searched.items()},
-    )
+    """Return the parameters with each searched one at the value that the study proposes to this trial.
+
+    Raises:
+        NotAllowedError: each value is allowed, but not beside the others.
+    """
+    searched = parameters.search.searched
+    values = {name: _value(trial, parameters, name, given) for name, given in searched.items()}
+    with as_not_allowed():
+        return with_values(parameters, values)
+
+
+@contextmanager
+def as_not_allowed() -> Iterator[None]:
+    """Make an error of the user within this block one of a single trial, after which a search tries other values."""
+    try:
+        yield
+    except GlowPipelineError as error:
+        raise NotAllowedError(str(error)) from None
 
 
 def _value(trial: "Trial", parameters: Parameters, name: str, given: Range) -> object:

@@ -12,7 +12,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from optuna.exceptions import ExperimentalWarning, StorageInternalError, UpdateF
 from optuna.storages import RetryHeartbeatStaleTrialCallback, fail_stale_trials
 from optuna.trial import TrialState
 
-from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.errors import GlowPipelineError, NotAllowedError
 from glow_pipeline.parameters import Parameters
 from glow_pipeline.resuming import identity
 from glow_pipeline.search.space import suggest
@@ -35,12 +35,17 @@ OnEpoch = Callable[[int, float], bool]
 Objective = Callable[[optuna.Trial, Parameters, OnEpoch], float]
 """(trial, its parameters, what to tell each epoch) -> the best val bits per dimension; inf if the training diverged."""
 
+OnNotAllowed = Callable[[optuna.Trial, str], None]
+
 HEARTBEAT = 10  # seconds
 GRACE = 30  # seconds of silence after which a trial was cut off
 POLL = 1.0  # seconds
+DIVERGED = "diverged"  # a state that Optuna does not know: complete, of infinite value
 MAX_RETRIES = 10  # of one trial: it may itself be what kills the process
+NOT_ALLOWED_IN_A_ROW = 20  # trials that end a search, or as many as it has
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 DEPENDS_ON, IMAGES, MLFLOW_RUN = "depends_on", "images", "mlflow_run_id"
+ERROR = "error"  # attribute of a trial: why it failed, or why its value is infinite
 
 
 def open_study(parameters: Parameters, project: Path) -> optuna.Study:
@@ -90,17 +95,33 @@ def check_images(study: optuna.Study, parameters: Parameters, images: dict[str, 
         )
 
 
-def run_trials(study: optuna.Study, parameters: Parameters, objective: Objective) -> None:
+def run_trials(
+    study: optuna.Study, parameters: Parameters, objective: Objective, on_not_allowed: OnNotAllowed | None = None
+) -> None:
     """Run trials until `search.n_trials` have finished, in this process and in all others together.
 
     A training that fails with an exception ends the search, and its trial is not repeated; an interrupted one is queued
-    again. A training that diverges is a finished trial, of infinite bits per dimension.
+    again. A training that diverges is a finished trial, of infinite bits per dimension. A trial whose values do not go
+    together fails, is not counted, and another one takes its place.
+
+    Args:
+        on_not_allowed: takes a trial that failed so before `objective` was called, and the reason.
+
+    Raises:
+        GlowPipelineError: too many trials in a row had values that do not go together.
     """
+    n_trials, in_a_row = parameters.search.n_trials, 0
     with in_one_line(parameters.search.storage):
-        while _count(study, *FINISHED) < parameters.search.n_trials:
+        while _count(study, *FINISHED) < n_trials:
             _queue_what_was_cut_off(study)
-            if _count(study, *FINISHED, TrialState.RUNNING) < parameters.search.n_trials:
-                _run_trial(study, parameters, objective)
+            if _count(study, *FINISHED, TrialState.RUNNING) < n_trials:
+                reason = _run_trial(study, parameters, objective, on_not_allowed)
+                in_a_row = in_a_row + 1 if reason else 0
+                if in_a_row >= max(n_trials, NOT_ALLOWED_IN_A_ROW):
+                    raise GlowPipelineError(
+                        f"search.ranges: the values of {in_a_row} trials in a row do not go together (the last ones: "
+                        f"{reason}); narrow these ranges"
+                    )
             else:
                 _wait_for_others(study)
 
@@ -117,12 +138,22 @@ def first_try(study: optuna.Study, trial: optuna.Trial) -> str:
     return f"{first.number}_{first.datetime_start:%Y-%m-%dT%H.%M.%S.%f}"
 
 
+def state_of(trial: optuna.trial.FrozenTrial) -> str:
+    """Return what became of a trial: Optuna's state in small letters, or diverged."""
+    if trial.state == TrialState.COMPLETE and trial.value is not None and math.isinf(trial.value):
+        return DIVERGED
+    return trial.state.name.lower()
+
+
 def finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
     """The trials that trained to their end, diverged or were pruned."""
     return study.get_trials(deepcopy=False, states=FINISHED)
 
 
-def _run_trial(study: optuna.Study, parameters: Parameters, objective: Objective) -> None:
+def _run_trial(
+    study: optuna.Study, parameters: Parameters, objective: Objective, on_not_allowed: OnNotAllowed | None
+) -> str | None:
+    """Run one trial; return why its values are not allowed, if that is what became of it."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Heartbeat of storage")  # `_beating` does what `optimize` would
         trial = study.ask()
@@ -132,7 +163,7 @@ def _run_trial(study: optuna.Study, parameters: Parameters, objective: Objective
     seed = parameters.seed + sum("failed_trial" not in other.system_attrs for other in earlier)
     study.sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
     told_before = set(study.get_trials(deepcopy=False)[trial.number].intermediate_values)
-    state, value, pruned = TrialState.FAIL, math.inf, False
+    state, value, pruned, reason = TrialState.FAIL, math.inf, False, None
 
     def on_epoch(epoch: int, val_bits_per_dim: float) -> bool:
         nonlocal pruned
@@ -142,8 +173,14 @@ def _run_trial(study: optuna.Study, parameters: Parameters, objective: Objective
         return pruned
 
     try:
+        try:
+            proposed = suggest(trial, parameters)
+        except NotAllowedError as error:
+            if on_not_allowed is not None:
+                on_not_allowed(trial, str(error))
+            raise
         with _beating(study, trial):
-            value = objective(trial, suggest(trial, parameters), on_epoch)
+            value = objective(trial, proposed, on_epoch)
         state = TrialState.PRUNED if pruned else TrialState.COMPLETE
     except (KeyboardInterrupt, SystemExit):
         if pruned:  # the epoch that it was stopped after was its last one anyway
@@ -154,14 +191,24 @@ def _run_trial(study: optuna.Study, parameters: Parameters, objective: Objective
         raise
     except UpdateFinishedTrialError:
         logger.warning("trial %d: not heard of for %d s, so another process has queued it again", trial.number, GRACE)
+    except Exception as error:
+        with suppress(UpdateFinishedTrialError):
+            kind = "" if isinstance(error, GlowPipelineError) else f"{type(error).__name__}: "
+            trial.set_user_attr(ERROR, kind + str(error).partition("\n")[0])
+        if not isinstance(error, NotAllowedError):
+            raise
+        reason = str(error)
     finally:
         complete = (math.inf if math.isnan(value) else value) if state == TrialState.COMPLETE else None
         told = study.tell(trial, complete, state, skip_if_finished=True)
     _log(study, told)
+    return reason
 
 
 def _log(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
-    epochs = f"{trial.state.name.lower()} after {trial.last_step or 0} epochs"
+    epochs = f"{state_of(trial)} after {trial.last_step or 0} epochs"
+    if ERROR in trial.user_attrs:
+        epochs += f" ({trial.user_attrs[ERROR]})"
     values = ", ".join(
         f"{name}={value:.6g}" if isinstance(value, float) else f"{name}={value}"
         for name, value in sorted(trial.params.items())

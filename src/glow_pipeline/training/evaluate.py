@@ -34,7 +34,8 @@ def log_probs(
         model: is set to evaluation mode and afterwards back.
         batches: of one table, in its order.
         seed: of the noise.
-        labelled: give a class-conditioned model the labels: log p(image | label) instead of log p(image).
+        labelled: give a class-conditioned model the labels: log p(image | label) instead of log p(image). An image of
+            a class that the model does not know is scored without it.
         description: beside the progress bar; None: without one.
         first: the position of the first image, where the batches are of a part of the table.
     """
@@ -46,7 +47,7 @@ def log_probs(
                 batches, desc=description, unit="batch", delay=2, leave=False, disable=description is None
             ):
                 noise = _noise(images, seed, first)
-                yield model.log_prob(images, noise, labels if labelled else None).cpu()
+                yield (_given_class(model, images, noise, labels) if labelled else model.log_prob(images, noise)).cpu()
                 first += len(images)
     finally:
         model.train(training)
@@ -66,6 +67,17 @@ def _noise(images: Tensor, seed: int, first: int) -> Tensor:
     ]
     offset = first - blocks[0] * NOISE_BLOCK
     return torch.cat(drawn)[offset : offset + len(images)]
+
+
+def _given_class(model: Glow, images: Tensor, noise: Tensor, labels: Tensor) -> Tensor:
+    """log p(image | label), or log p(image) where the label is of no class of the model."""
+    known = labels < model.num_classes
+    if not model.y_condition or bool(known.all()):
+        return model.log_prob(images, noise, labels)
+    log_prob = model.log_prob(images, noise)
+    if bool(known.any()):
+        log_prob[known] = model.log_prob(images[known], noise[known], labels[known])
+    return log_prob
 
 
 def mean_bits_per_dim(

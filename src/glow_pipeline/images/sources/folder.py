@@ -147,6 +147,15 @@ def with_class_names(image_set: ImageSet, parameter: str) -> ImageSet:
     return image_set.model_copy(update={"classes": tuple(chosen)})
 
 
+def n_classes(image_set: ImageSet) -> int:
+    """Return how many classes the folder of training images has, without a look at its images; 1 of a flat one.
+
+    Raises:
+        GlowPipelineError: there is no such folder, or it cannot be looked into.
+    """
+    return max(1, len(_class_names(image_set, "train")))
+
+
 def _folder_of(image_set: ImageSet, split: Split) -> Path:
     path = image_set.path if split == "train" or image_set.eval_path is None else image_set.eval_path
     if path is None:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from glow_pipeline.device import describe_device, resolve_device, use_device
 from glow_pipeline.images.loader import Batches
 from glow_pipeline.images.table import ImageTable
-from glow_pipeline.outliers.metrics import detection_metrics, roc_points
+from glow_pipeline.outliers.metrics import detection_metrics, finite_mean, roc_points
 from glow_pipeline.outliers.nll import nll
 from glow_pipeline.parameters import OodParameters
 from glow_pipeline.plots.curves import roc_figure
@@ -77,14 +77,20 @@ def measure_detection(
     out_copies: int,
     device: str,
 ) -> dict[str, object]:
-    """AUROC, AUPR and FPR at 95% TPR of the likelihood, with what was compared."""
+    """AUROC, AUPR and FPR at 95% TPR of the likelihood, with what was compared.
+
+    The two means are of the finite scores alone.
+    """
     scored = _scored(ood_scores)
     is_out = scored["is_out"].to_numpy(dtype=bool)
     nll_values = scored["nll_bits_per_dim"].to_numpy()
+    (in_mean, in_not_finite), (out_mean, out_not_finite) = map(finite_mean, (nll_values[~is_out], nll_values[is_out]))
     return {
         **detection_metrics(is_out, nll_values),
-        "in_bits_per_dim": float(nll_values[~is_out].mean()),
-        "out_bits_per_dim": float(nll_values[is_out].mean()),
+        "in_bits_per_dim": in_mean,
+        "out_bits_per_dim": out_mean,
+        "n_not_finite_in": in_not_finite,
+        "n_not_finite_out": out_not_finite,
         "n_in": int((~is_out).sum()),
         "n_out": int(is_out.sum()),
         "in_copies_of_train": in_copies,

@@ -1,5 +1,7 @@
 """From a trained model to pictures."""
 
+import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -13,13 +15,15 @@ from glow_pipeline.images.image_set import ImageSet
 from glow_pipeline.images.planned_table import plan_table
 from glow_pipeline.images.spec import ImageSpec
 from glow_pipeline.parameters import IngestParameters, SampleParameters
-from glow_pipeline.plots.grids import frame, labelled_grid, square_grid
+from glow_pipeline.plots.grids import cross_out, frame, labelled_grid, square_grid
 from glow_pipeline.plots.movie import Movie
 from glow_pipeline.randomness import generator
-from glow_pipeline.sampling import Endpoints, draw, interpolate, there_and_back, vary_temperature
+from glow_pipeline.sampling import Decoded, Endpoints, Movement, draw, interpolate, there_and_back, vary_temperature
 from glow_pipeline.training.stored import TrainedGlow
 
 STILL_ROWS, STILL_COLUMNS = 6, 9
+
+logger = logging.getLogger(__name__)
 
 
 def draw_endpoints(
@@ -35,11 +39,15 @@ def draw_endpoints(
     if sample.mode != "interpolate":
         return Endpoints.none(image_spec.shape)
     plan = plan_table(image_set, "test", image_spec, raw_folder, ingest.on_unreadable, num_workers=0)
-    images, labels = plan.draw(max(2, sample.n // 2 * 2), generator(seed, "pairs"), glow_model.trained_on)
+    num_classes = glow_model.flow.num_classes if glow_model.flow.y_condition else None
+    images, labels = plan.draw(
+        max(2, sample.n // 2 * 2), generator(seed, "pairs"), seen=glow_model.trained_on, num_classes=num_classes
+    )
     if len(images) < 2:
+        of_classes = "" if num_classes is None else f" of the model's classes 0 to {num_classes - 1}"
         raise GlowPipelineError(
-            f"sample.mode=interpolate: {image_set.key} has {len(images)} test images that the model was not trained "
-            f"on, and needs two; give more images, or choose another mode"
+            f"sample.mode=interpolate: {image_set.key} has {len(images)} test images{of_classes} that the model was "
+            f"not trained on, and a path needs two; give more images, or choose another mode"
         )
     return Endpoints.pairs(images, labels)
 
@@ -62,31 +70,40 @@ def _normal(flow: Glow, name: str, sample: SampleParameters, seed: int) -> Figur
     device = next(flow.parameters()).device
     random = generator(seed, "sample", 0, device)
     title = f"Glow on {name}, temperature {sample.temperature}"
-    if not flow.y_condition:
-        return square_grid(_shown(flow, draw(flow, sample.n, sample.temperature, random)), title)
 
-    def of_class(k: int) -> Tensor:
-        y = torch.full((sample.n,), k, device=device)
-        return _shown(flow, draw(flow, sample.n, sample.temperature, random, y))
+    def of_class(k: int | None) -> Decoded:
+        y = None if k is None else torch.full((sample.n,), k, device=device)
+        return draw(flow, sample.n, sample.temperature, random, y)
 
-    if sample.y is not None:
-        return square_grid(of_class(sample.y), f"{title}, class {sample.y}")
-    classes = range(flow.num_classes)
-    return labelled_grid([of_class(k) for k in classes], row_labels=[f"class {k}" for k in classes], title=title)
+    if sample.y is not None or not flow.y_condition:
+        drawn = of_class(sample.y)
+        title = title if sample.y is None else f"{title}, class {sample.y}"
+        return square_grid(_shown(flow, drawn), title + _warning(drawn.broken))
+    rows = [of_class(k) for k in range(flow.num_classes)]
+    return labelled_grid(
+        [_shown(flow, row) for row in rows],
+        row_labels=[f"class {k}" for k in range(flow.num_classes)],
+        title=title + _warning(torch.cat([row.broken for row in rows])),
+    )
 
 
 def _vtemp(flow: Glow, name: str, sample: SampleParameters, seed: int) -> Movie:
     device = next(flow.parameters()).device
     y = _classes_in_turn(flow, sample.n, sample.y, device)
-    moving = vary_temperature(flow, sample.n, sample.frames, generator(seed, "sample", 0, device), y)
-    images = [_shown(flow, step) for step in moving.images]
-    shown = _evenly(len(images), STILL_COLUMNS)
+
+    def moving(frames: int) -> Movement:
+        return vary_temperature(flow, sample.n, frames, generator(seed, "sample", 0, device), y)
+
+    steps, columns = _frames_and_columns(moving, sample.frames, STILL_COLUMNS)
+    broken = [t for each in (steps, columns) for t, step in zip(each.steps, each.broken, strict=True) if step.any()]
+    warning = _warning(_ever_broken(steps, columns), f", the first from T {min(broken):.2f} on" if broken else "")
+    images = [_shown(flow, step) for step in columns.decoded]
     still = labelled_grid(
-        [torch.stack([images[i][row] for i in shown]) for row in range(min(STILL_ROWS, sample.n))],
-        column_labels=[f"T {moving.steps[i]:.2f}" for i in shown],
-        title=f"Glow on {name}: the same latents at rising temperature",
+        [torch.stack([image[row] for image in images]) for row in range(min(STILL_ROWS, sample.n))],
+        column_labels=[f"T {t:.2f}" for t in columns.steps],
+        title=f"Glow on {name}: the same latents at rising temperature{warning}",
     )
-    return Movie(still, [frame(step) for step in there_and_back(images)])
+    return Movie(still, [frame(_shown(flow, step)) for step in there_and_back(steps.decoded)])
 
 
 def _interpolate(flow: Glow, endpoints: Endpoints, name: str, sample: SampleParameters, seed: int) -> Movie:
@@ -94,29 +111,44 @@ def _interpolate(flow: Glow, endpoints: Endpoints, name: str, sample: SamplePara
     start, end, y_start, y_end = (tensor.to(device) for tensor in endpoints)
     classes = (y_start, y_end) if flow.y_condition else (None, None)
     noise = torch.rand(start.shape, generator=generator(seed, "interpolate", 0, device), device=device)
-    moving = interpolate(flow, start, end, sample.frames, noise, *classes)
-    steps = [_shown(flow, step) for step in moving.images]
-    shown = _evenly(len(steps), STILL_COLUMNS - 2)
-    first, last = _shown(flow, start), _shown(flow, end)
+
+    def moving(frames: int) -> Movement:
+        return interpolate(flow, start, end, frames, noise, *classes)
+
+    steps, columns = _frames_and_columns(moving, sample.frames, STILL_COLUMNS - 2)
+    whole = torch.zeros(len(start), dtype=torch.bool)
+    shown = [_shown(flow, step) for step in (Decoded(start, whole), *columns.decoded, Decoded(end, whole))]
     still = labelled_grid(
-        [
-            torch.stack([first[row], *[steps[i][row] for i in shown], last[row]])
-            for row in range(min(STILL_ROWS, len(start)))
-        ],
-        column_labels=["real", *[f"{moving.steps[i]:.2f}" for i in shown], "real"],
-        title=f"Glow on {name}: between real test images",
+        [torch.stack([images[row] for images in shown]) for row in range(min(STILL_ROWS, len(start)))],
+        column_labels=["real", *[f"{part:.2f}" for part in columns.steps], "real"],
+        title=f"Glow on {name}: between real test images{_warning(_ever_broken(steps, columns))}",
     )
-    return Movie(still, [frame(step) for step in there_and_back(steps)])
+    return Movie(still, [frame(_shown(flow, step)) for step in there_and_back(steps.decoded)])
 
 
-def _shown(flow: Glow, images: Tensor) -> Tensor:
-    """8-bit images on the CPU."""
-    return flow.dequantization.expand(images).cpu()
+def _frames_and_columns(moving: Callable[[int], Movement], frames: int, columns: int) -> tuple[Movement, Movement]:
+    """Return the steps of a movie and those of its still picture: fewer, and computed anew to be evenly spaced."""
+    steps = moving(frames)
+    return steps, steps if frames <= columns else moving(columns)
 
 
-def _evenly(n: int, wanted: int) -> list[int]:
-    """Up to `wanted` indices below n, the first and the last among them, evenly spaced."""
-    return torch.linspace(0, n - 1, min(n, wanted)).round().int().tolist()
+def _shown(flow: Glow, decoded: Decoded) -> Tensor:
+    """Return 8-bit RGB images on the CPU, crossed out where the flow's inverse overflowed."""
+    return cross_out(flow.dequantization.expand(decoded.images).cpu(), decoded.broken.cpu())
+
+
+def _ever_broken(*movements: Movement) -> Tensor:
+    """Return bool (n,): which images could not be computed at some step."""
+    return torch.stack([step for movement in movements for step in movement.broken]).any(dim=0)
+
+
+def _warning(broken: Tensor, where: str = "") -> str:
+    """Return what a title says of images that could not be computed, and log it; empty if there is none."""
+    if not broken.any():
+        return ""
+    warning = f"{int(broken.sum())} of {len(broken)} not finite{where}; crossed out"
+    logger.warning("Samples: %s. The flow's inverse overflows on them.", warning)
+    return f" ({warning})"
 
 
 def _classes_in_turn(flow: Glow, n: int, y: int | None, device: torch.device) -> Tensor | None:

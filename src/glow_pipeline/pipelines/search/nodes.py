@@ -3,7 +3,8 @@
 import logging
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,18 +12,23 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
+from glow_pipeline.errors import NotAllowedError
 from glow_pipeline.images.image_set import ImageSet
 from glow_pipeline.images.table import ImageTable
-from glow_pipeline.job import Job, run, untrained_flow
+from glow_pipeline.job import Job, check_training, run, untrained_flow
 from glow_pipeline.metric_logger import MetricLogger
 from glow_pipeline.mlflow_runs import RunAddress, current_run, end_run, sibling, start_child_run
 from glow_pipeline.parameters import Parameters
 from glow_pipeline.plots.trials import search_history
 from glow_pipeline.resuming import claim_training
+from glow_pipeline.search.space import as_not_allowed
 from glow_pipeline.training.stored import Provenance
 
 if TYPE_CHECKING:
     from optuna import Trial
+
+OnEpoch = Callable[[int, float], bool]
+TOO_LARGE = "does not fit into the GPU's memory"
 
 logger = logging.getLogger(__name__)
 
@@ -38,28 +44,44 @@ def run_search(
 ) -> pd.DataFrame:
     """Run trials until enough have finished; one row a trial, those of earlier commands and other machines too."""
     from glow_pipeline.search.results import trials_table  # here, because Optuna takes a third of a second
-    from glow_pipeline.search.study import check_images, first_try, run_trials
+    from glow_pipeline.search.study import DIVERGED, ERROR, check_images, first_try, run_trials
 
     given = Parameters.model_validate(parameters)
     check_images(search_study, given, fit_images.record.origin.model_dump(mode="json"))
     parent = _parent(search_study)
 
-    def objective(trial: "Trial", proposed: Parameters, on_epoch: Callable[[int, float], bool]) -> float:
-        with _trial_run(parent, trial, search_study.study_name) as mlflow_run:
-            job = Job(fit_images, val_images, proposed, provenance, mlflow_run=mlflow_run)
+    def objective(trial: "Trial", proposed: Parameters, on_epoch: OnEpoch) -> float:
+        with _trial_run(parent, trial, search_study.study_name) as trial_run:
+
+            def stops(epoch: int, val_bits_per_dim: float) -> bool:
+                stop = on_epoch(epoch, val_bits_per_dim)
+                if stop:
+                    trial_run.tags["state"] = "pruned"
+                return stop
+
+            job = Job(fit_images, val_images, proposed, provenance, mlflow_run=trial_run.address)
             folder = checkpoints / "trials" / first_try(search_study, trial)
             try:
-                best = train_trial(job, folder, provenance.kedro_session or "no_session", on_epoch)
+                best = train_trial(job, folder, provenance.kedro_session or "no_session", stops)
             except torch.OutOfMemoryError:
-                logger.warning("trial %d: does not fit into the GPU's memory; counts as diverged", trial.number)
+                logger.warning("trial %d: %s; counts as diverged", trial.number, TOO_LARGE)
+                trial.set_user_attr(ERROR, TOO_LARGE)
+                trial_run.tags["error"] = TOO_LARGE
                 best = math.inf
+            trial_run.tags.setdefault("state", "complete" if math.isfinite(best) else DIVERGED)
             if math.isfinite(best):
-                with MetricLogger(mlflow_run) as metrics:
+                with MetricLogger(trial_run.address) as metrics:
                     metrics.log_metrics({"best_val_bits_per_dim": best}, 0)
             return best
 
-    run_trials(search_study, given, objective)
+    def on_not_allowed(trial: "Trial", reason: str) -> None:
+        with suppress(NotAllowedError), _trial_run(parent, trial, search_study.study_name):
+            raise NotAllowedError(reason)
+
+    run_trials(search_study, given, objective, on_not_allowed)
     table = trials_table(search_study)
+    counts = ", ".join(f"{count} {state}" for state, count in table["state"].value_counts().items())
+    logger.info("%d trials in all: %s", len(table), counts)
     best = table.loc[table["state"] == "complete", "val_bits_per_dim"].min()
     if math.isfinite(best):
         with MetricLogger(parent) as metrics:
@@ -67,7 +89,7 @@ def run_search(
     return table
 
 
-def train_trial(job: Job, folder: Path, session: str, on_epoch: Callable[[int, float], bool]) -> float:
+def train_trial(job: Job, folder: Path, session: str, on_epoch: OnEpoch) -> float:
     """Do this training; the best bits per dimension of the validation images, infinite if it diverged.
 
     A trial that was cut off before goes on from its last checkpoint.
@@ -77,9 +99,14 @@ def train_trial(job: Job, folder: Path, session: str, on_epoch: Callable[[int, f
         folder: of the checkpoints of this trial and of its earlier tries; they are deleted at its end.
         session: the present one.
         on_epoch: takes each epoch with its bits per dimension, and says whether to stop there.
+
+    Raises:
+        NotAllowedError: this training cannot be done, with these images or on this device; none has been started.
     """
+    with as_not_allowed():
+        check_training(job.parameters, len(job.fit_images))
+        flow = untrained_flow(job.parameters, job.fit_images.record.spec, job.fit_images.record.num_classes)
     training = claim_training(job.parameters, folder, session)
-    flow = untrained_flow(job.parameters, job.fit_images.record.spec, job.fit_images.record.num_classes)
     _, history = run(
         job.within(training),
         flow,
@@ -117,9 +144,17 @@ def _parent(study: Any) -> RunAddress | None:
     return own
 
 
+@dataclass
+class _TrialRun:
+    """A trial's own MLflow run, and the tags that it has at its end."""
+
+    address: RunAddress | None
+    tags: dict[str, str] = field(default_factory=dict)
+
+
 @contextmanager
-def _trial_run(parent: RunAddress | None, trial: "Trial", study: str) -> Iterator[RunAddress | None]:
-    """A trial's own MLflow run, below the search's."""
+def _trial_run(parent: RunAddress | None, trial: "Trial", study: str) -> Iterator[_TrialRun]:
+    """Start a trial's own MLflow run, below the search's, and end it with what became of the trial."""
     from glow_pipeline.search.study import MLFLOW_RUN
 
     if parent is not None and MLFLOW_RUN in trial.user_attrs:  # of a try that was cut off, and could not end its run
@@ -128,12 +163,13 @@ def _trial_run(parent: RunAddress | None, trial: "Trial", study: str) -> Iterato
     run = start_child_run(parent, f"trial {trial.number}", trial.params, tags)
     if run is not None:
         trial.set_user_attr(MLFLOW_RUN, run.run_id)
-    status = "KILLED"
+    trial_run, status = _TrialRun(run), "KILLED"
     try:
-        yield run
+        yield trial_run
         status = "FINISHED"
-    except Exception:
+    except Exception as error:
         status = "FAILED"
+        trial_run.tags |= {"state": "fail", "error": str(error)}
         raise
     finally:
-        end_run(run, status)
+        end_run(run, status, trial_run.tags)

@@ -1,7 +1,9 @@
 """From image tables to a trained model."""
 
 import logging
-from typing import Any
+import math
+from pathlib import Path
+from typing import Any, cast
 
 import torch
 from matplotlib.figure import Figure
@@ -9,6 +11,7 @@ from matplotlib.figure import Figure
 from glow_pipeline.device import use_device
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.flow import Dequantization, Glow
+from glow_pipeline.images.examples import first_of_each_class
 from glow_pipeline.images.image_set import ImageSet
 from glow_pipeline.images.loader import Batches
 from glow_pipeline.images.table import ImageTable, count_copies, split_validation, unseen
@@ -21,11 +24,14 @@ from glow_pipeline.randomness import generator
 from glow_pipeline.resuming import Training
 from glow_pipeline.training.evaluate import mean_bits_per_dim
 from glow_pipeline.training.history import History
-from glow_pipeline.training.stored import Provenance, TrainedGlow
+from glow_pipeline.training.stored import Provenance, TrainedGlow, read_model
+from glow_pipeline.training.unseen import unseen_by
 
 _LESS_STEEP = "lower train.lr or set train.max_grad_norm"
+PREVIEWED = 8
+_LESS_STEEP = "lower train.lr or set train.max_grad_norm"
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def split_images(
@@ -47,19 +53,21 @@ def split_images(
     }
     if any(found.values()):
         listed = ", ".join(f"{what}: {count:,}" for what, count in found.items() if count)
-        log.info("Exact copies in %s: %s", train_images.record.name, listed)
+        logger.info("Exact copies in %s: %s", train_images.record.name, listed)
     return fit, val, tested, copies.model_dump()
 
 
 def dequantize(train_images: ImageTable) -> tuple[Dequantization, Figure]:
-    """The dequantization of this table's images, and a picture of what it does to some of them."""
+    """Return the dequantization of this table's images, and a picture of what it does to some of each class."""
     dequantization = Dequantization(train_images.record.spec.n_bits)
-    images, _ = train_images[:8]
+    rows = first_of_each_class(train_images.labels.numpy(), PREVIEWED)
+    images, labels = train_images[rows]
     x, _ = dequantization.dequantize(images, generator(0, "preview"))
     noisy = ((x + 0.5) * 255).to(torch.uint8)
     return dequantization, labelled_grid(
         [dequantization.expand(images), noisy],
         row_labels=[f"{dequantization.n_bits} bits", "+ noise"],
+        column_labels=[f"class {k}" for k in labels.tolist()] if train_images.record.num_classes > 1 else None,
         title=f"{train_images.record.name}, dequantized",
     )
 
@@ -87,6 +95,8 @@ def train_glow(
         GlowPipelineError: no epoch was better than none, so that there is no model to store.
     """
     checked = Parameters.model_validate(parameters)
+    if checked.train.checkpoint is not None:  # refuse before the training what could not be tested after it
+        unseen_by(read_model(Path(checked.train.checkpoint)), test_images)
     job = Job(fit_images, val_images, checked, provenance, mlflow_run=current_run(), test_table=test_images.record)
     trained, history = run(job.within(training), untrained_glow)
     if history.best_epoch == 0:
@@ -125,21 +135,39 @@ def evaluate_glow(
         )
     resolved = use_device(device)
     flow = glow_model.flow.to(resolved)
-    batches = Batches(unseen_test_images, EVALUATION_BATCH, resolved)
+    # The model of train.checkpoint may have been trained on others than this training.
+    test_images, _ = unseen_by(glow_model, unseen_test_images)
+    batches = Batches(test_images, EVALUATION_BATCH, resolved)
     metrics: dict[str, object] = {
         "test_bits_per_dim": mean_bits_per_dim(flow, batches, seed),
         "best_val_bits_per_dim": record.val_bits_per_dim,
         "best_epoch": record.best_epoch,
         "epochs": record.epochs,
         "steps": record.steps,
-        "n_test": len(unseen_test_images),
+        "n_test": len(test_images),
         **exact_copies,
         "images": record.image_spec.key,
         "device": record.device,
     }
     if flow.y_condition:
         metrics["test_bits_per_dim_given_class"] = mean_bits_per_dim(flow, batches, seed, labelled=True)
+    _warn_of_test_images(test_images, flow, metrics)
     return metrics
+
+
+def _warn_of_test_images(test_images: ImageTable, flow: Glow, metrics: dict[str, object]) -> None:
+    """Say what the figures do not show by themselves."""
+    unknown = int((test_images.labels >= flow.num_classes).sum()) if flow.y_condition else 0
+    if unknown:
+        logger.warning(
+            "%d of %d test images are of classes that no training image has; they are scored without their class.",
+            *(unknown, len(test_images)),
+        )
+    if not math.isfinite(cast(float, metrics["test_bits_per_dim"])):
+        logger.warning(
+            "The bits/dim of the test images are not finite (null in train_metrics): the flow overflows on at least "
+            "one of them."
+        )
 
 
 def plot_training(train_history: History, image_set: ImageSet) -> Figure:

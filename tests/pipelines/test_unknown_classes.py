@@ -1,0 +1,71 @@
+"""A class-conditioned model, and classes that it does not know."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.pipelines.test_image_sets import refused, write_images
+from tests.project import TINY, copy_project, run, versions
+
+CONDITIONED = {**TINY["model"], "y_condition": True}
+SMALL: dict[str, Any] = {"model": CONDITIONED, "train": {**TINY["train"], "batch_size": 8}, "device": "cpu"}
+
+
+def of(path: Path, **ingest: Any) -> dict[str, Any]:
+    return {"dataset": "folder", "ingest": {"path": str(path), "size": 8, "channels": 1, **ingest}}
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Training images of the classes a and b, test images of a to c, and others of three classes."""
+    folder = tmp_path_factory.mktemp("images")
+    for part, names in (("train", "ab"), ("test", "abc"), ("three", "abc")):
+        for k, name in enumerate(names):
+            write_images(folder / part / name, 8, 60 * k, seed=k)
+    return folder
+
+
+def test_fewer_classes_than_the_folder_are_refused_at_once(tmp_path: Path, images: Path) -> None:
+    project = copy_project(tmp_path)
+    line = refused(project, "train", **of(images / "three"), **{**SMALL, "model": {**CONDITIONED, "num_classes": 2}})
+    assert line == "model.num_classes=2: folder has 3 classes; use at least 3, or null"
+    ranges = {
+        "train.lr": None,
+        "model.K": None,
+        "model.hidden_channels": None,
+        "model.num_classes": {"choices": [2, 5]},
+    }
+    line = refused(project, "search", **of(images / "three"), **SMALL, search={"ranges": ranges})
+    assert line.startswith("model.num_classes=2: folder has 3 classes")
+    assert not (project / "data/03_primary").exists()
+    assert not (project / "mlflow.db").exists()
+
+
+def test_a_class_of_a_folder_may_be_drawn_in_the_command_that_trains(tmp_path: Path, images: Path) -> None:
+    project = copy_project(tmp_path)
+    given = {**of(images / "three"), **SMALL}
+    assert refused(project, "__default__", **given, sample={"y": 3}).startswith("sample.y=3: the model has 3 classes")
+    run(project, "__default__", **given, sample={"y": 2, "n": 2})
+    assert versions(project, "07_model_output/*/samples_normal.png/*/*.png")
+
+
+def test_a_class_of_test_images_alone_does_not_end_the_run(
+    tmp_path: Path, images: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    project = copy_project(tmp_path)
+    given = of(images / "train", eval_path=str(images / "test"))
+    with caplog.at_level(logging.WARNING):
+        run(project, "train", **given, **SMALL)
+    assert "8 of 24 test images are of classes that no training image has; they are scored without" in caplog.text
+    metrics = json.loads(versions(project, "08_reporting/*/train_metrics.json/*/*")[-1].read_text())
+    assert metrics["test_bits_per_dim_given_class"] > 0
+    run(project, "sample", **given, sample={"mode": "interpolate", "n": 24, "frames": 2})
+    assert versions(project, "07_model_output/*/samples_interpolate.png/*/*.gif")
+    few = of(images / "three", eval_path=str(images / "few"))
+    write_images(images / "few" / "d", 3, 0)
+    run(project, "train", **few, **SMALL)
+    line = refused(project, "sample", **few, sample={"mode": "interpolate"})
+    assert line.startswith("sample.mode=interpolate: 0 test images of the model's classes 0 to 2, and a path needs two")
