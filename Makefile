@@ -2,7 +2,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install run test lint sources ui viz bench lock
+.PHONY: help install run test lint lowest sources ui viz bench lock
+
+# Scripts of an environment name the place where it was made: after the project was moved or copied it is made anew.
+ifneq ($(shell cat $(INSTALLED) 2> /dev/null),$(CURDIR))
+.PHONY: $(INSTALLED)
+CLEAR := --clear
+endif
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -13,13 +19,14 @@ install: $(INSTALLED) ## the environment, in .venv
 # where PYTHONDONTWRITEBYTECODE is set as in many containers, to each: what commands import is compiled here.
 $(INSTALLED): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python >= 3.11 is needed, this is " + sys.version.split()[0] + "; try: make PYTHON=python3.12")'
-	$(PYTHON) -m venv .venv
+	@if [ -e .venv ] && ! [ -w .venv ]; then echo ".venv: belongs to $$(stat -c %U .venv 2> /dev/null || echo another user) and is to be changed; clone the project for yourself" >&2; exit 1; fi
+	$(PYTHON) -m venv $(CLEAR) .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -c 'import glow_pipeline.settings, glow_pipeline.pipeline_registry, \
 		kedro.framework.cli, mlflow.store.tracking.sqlalchemy_store, sklearn.metrics'
-	@touch $@
+	@pwd -P > $@
 
 run: $(INSTALLED) ## ingest, train, sample and score the bundled digits
 	$(BIN)/kedro run --env digits
@@ -49,5 +56,10 @@ bench: $(INSTALLED) ## speed beside public libraries, of input, start-up and ing
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/ingest.py
 
-lock: ## resolve pyproject.toml anew, for every platform
-	uv pip compile --universal --python-version 3.11 --no-header --no-annotate --extra dev pyproject.toml --output-file requirements.lock
+lowest: $(INSTALLED) ## the tests of a command with the lowest versions that pyproject.toml allows, in an environment of its own
+	$(BIN)/uv venv --quiet --clear --python "$$($(BIN)/python -c 'import sys; print(sys.executable)')" build/lowest
+	$(BIN)/uv pip install --quiet --python build/lowest/bin/python --resolution lowest-direct --editable '.[dev]'
+	build/lowest/bin/python -m pytest tests/end_to_end/test_commands.py tests/flow tests/hooks tests/pipelines tests/training
+
+lock: $(INSTALLED) ## resolve pyproject.toml anew, for every platform
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --extra dev pyproject.toml --output-file requirements.lock

@@ -1,5 +1,6 @@
 """Small sources, tables and flows that many tests need."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
@@ -26,6 +27,20 @@ settings.load_profile("repeatable")
 
 # The tensors of tests are tiny. Two threads would only wait for each other, for long on a busy machine.
 torch.set_num_threads(1)
+
+
+# A user's own server is none of the tests' business, and MLflow itself writes its address into the environment.
+NOT_OF_TESTS = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID")
+for name in NOT_OF_TESTS:
+    os.environ.pop(name, None)
+
+
+@pytest.fixture(autouse=True)
+def environment_without_mlflow() -> Iterator[None]:
+    """No test leaves the next one an address for its runs."""
+    yield
+    for name in NOT_OF_TESTS:
+        os.environ.pop(name, None)
 
 
 def random_images(n: int, channels: int = 1, size: tuple[int, int] = (8, 8), seed: int = 0) -> Tensor:

@@ -22,11 +22,18 @@ from glow_pipeline.hooks.new_database import make_database
 
 
 class MlflowServer:
-    """`mlflow server` on a database of its own, in a process group of its own."""
+    """`mlflow server` on a database of its own, in a process group of its own.
 
-    def __init__(self, folder: Path) -> None:
-        self.database, self._folder = folder / "server.db", folder
-        make_database(self.database)
+    Args:
+        folder: of its log and artifacts.
+        store: address of its database; None: a SQLite file in the folder.
+    """
+
+    def __init__(self, folder: Path, store: str | None = None) -> None:
+        self.database, self.artifacts, self._folder = folder / "server.db", folder / "artifacts", folder
+        self._store = store or f"sqlite:///{self.database}"
+        if store is None:
+            make_database(self.database)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self._port = free.getsockname()[1]
@@ -37,8 +44,8 @@ class MlflowServer:
         if self._process is not None:
             return
         typed = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1"]
-        typed += ["--port", str(self._port), "--backend-store-uri", f"sqlite:///{self.database}"]
-        typed += ["--artifacts-destination", str(self._folder / "artifacts")]
+        typed += ["--port", str(self._port), "--backend-store-uri", self._store]
+        typed += ["--artifacts-destination", str(self.artifacts)]
         with (self._folder / "server.log").open("ab") as log:
             # Without the server's job runners, eight more processes.
             environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}

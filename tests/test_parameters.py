@@ -43,7 +43,9 @@ def complaint(raw: dict[str, Any]) -> str:
         ("train.batchsize", 32, ["train.batchsize=32", "did you mean train.batch_size?"]),
         ("sample.nn", 3, ["sample.nn=3", "did you mean sample.n?"]),
         ("datasett", "digits", ["datasett=digits", "did you mean dataset?"]),
-        ("zzz", 1, ["zzz=1", "known are", "dataset", "model.K", "ood.batch_size"]),
+        ("zzz", 1, ["zzz=1", "docs/parameters.md has all that are known"]),
+        ("model", [1], ["model=[1]: should be a group of parameters, as `model: {K: ...}`"]),
+        ("model", None, ["model=None: should be a group of parameters"]),
         ("dataset", "mnst", ["dataset='mnst'", "`make sources`", "did you mean mnist?"]),
         ("out_dataset", "fashion-mnist", ["out_dataset='fashion-mnist'", "did you mean fashionmnist?"]),
         ("dataset", "MNIST", ["dataset='MNIST'", "`make sources`"]),
@@ -79,10 +81,18 @@ def complaint(raw: dict[str, Any]) -> str:
         ("ingest.val_percentage", 0, ["ingest.val_percentage=0", "greater than 0"]),
         ("ingest.channels", 2, ["ingest.channels=2", "1 or 3"]),
         ("ingest.fit", "crop", ["ingest.fit='crop'", "'resize' or 'pad'"]),
-        ("ingest.size", 0, ["ingest.size=0", "positive whole side, or [height, width]"]),
-        ("ingest.size", [32, -32], ["ingest.size=[32, -32]", "positive whole side, or [height, width]"]),
-        ("ingest.size", [32, 32, 3], ["ingest.size=[32, 32, 3]", "positive whole side, or [height, width]"]),
-        ("ingest.size", [], ["ingest.size=[]", "positive whole side, or [height, width]"]),
+        ("ingest.size", 0, ["ingest.size=0", "positive whole side, or height x width: 32, 16x24, [16, 24]"]),
+        (
+            "ingest.size",
+            [32, -32],
+            ["ingest.size=[32, -32]", "positive whole side, or height x width: 32, 16x24, [16, 24]"],
+        ),
+        (
+            "ingest.size",
+            [32, 32, 3],
+            ["ingest.size=[32, 32, 3]", "positive whole side, or height x width: 32, 16x24, [16, 24]"],
+        ),
+        ("ingest.size", [], ["ingest.size=[]", "positive whole side, or height x width: 32, 16x24, [16, 24]"]),
         ("ingest.classes", [], ["ingest.classes=[]", "a class, a range, or several"]),
         ("ingest.classes", "1,2", ["ingest.classes=1,2", "3, 0-4, 0-4+7"]),
         ("ingest.classes", [-1], ["ingest.classes=[-1]", "a class, a range, or several"]),
@@ -178,7 +188,7 @@ def test_a_value_of_two_lines_is_told_in_one() -> None:
 @pytest.mark.parametrize("size", ["big", 32.5, [32, "x"]])
 def test_a_size_of_the_wrong_type_is_told_what_is_allowed(size: object) -> None:
     message = complaint({"ingest": {"size": size}})
-    assert "[height, width]" in message
+    assert "height x width" in message
     assert "more" not in message
 
 
@@ -265,10 +275,10 @@ def leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, object]:
 
 
 def parameter_leaves(tree: dict[str, Any]) -> dict[str, object]:
-    """As `leaves`, but the ranges of a search are one parameter."""
+    """As `leaves`, but the ranges of a search are one parameter, and so are those of own pipelines."""
     ranges = tree["search"]["ranges"]
     without = {**tree, "search": {name: value for name, value in tree["search"].items() if name != "ranges"}}
-    return {**leaves(without), "search.ranges": ranges}
+    return {**leaves(without), "search.ranges": ranges, "own": tree["own"]}
 
 
 def base_configuration() -> dict[str, object]:
@@ -301,6 +311,12 @@ def test_every_parameter_is_described() -> None:
 
 def test_known_names_are_all_there_are() -> None:
     assert sorted(known_names()) == sorted(parameter_leaves(Parameters().model_dump()))
+
+
+def test_own_parameters_are_passed_through() -> None:
+    own = {"threshold": 3, "nested": {"any": [1, "two", None]}}
+    assert parse_parameters({"own": own}).own == own
+    assert "own=3: should be a valid dictionary" in complaint({"own": 3})
 
 
 def test_what_is_parsed_is_what_was_given() -> None:

@@ -78,6 +78,7 @@ CHANGED: dict[str, object] = {
     "train.checkpoint_every": "5steps",
     "train.resume": "never",
     "train.rendezvous": "here:1",
+    "own": {"threshold": 3},
     "search.study": "one",
     "search.storage": "sqlite:///other.db",
     "search.ranges": {"train": {"lr": {"low": 0.001, "high": 0.01}}},

@@ -4,13 +4,14 @@ import logging
 import math
 import os
 import re
-import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
+
+from glow_pipeline.storages import storage_failures
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -20,15 +21,6 @@ LOGGER = logging.getLogger(__name__)
 TAG_LENGTH = 500
 NO_TAGS: Mapping[str, str] = MappingProxyType({})
 SET_BY_MLFLOW = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID")  # in the environment, by its module-level functions
-# What clients of artifact storages raise. None is a dependency; only one that is imported can have raised.
-STORAGE_FAILURES = (
-    ("boto3.exceptions", "Boto3Error"),
-    ("botocore.exceptions", "BotoCoreError"),
-    ("botocore.exceptions", "ClientError"),
-    ("google.api_core.exceptions", "GoogleAPIError"),
-    ("google.auth.exceptions", "GoogleAuthError"),
-    ("azure.core.exceptions", "AzureError"),
-)
 LOCAL_ARTIFACTS = re.compile(r"file:|(?![a-z][a-z0-9+.-]+:)", re.IGNORECASE)  # two letters or more: C:\ is a folder
 
 # MLflow's module-level functions take their address and experiment from variables of the whole process.
@@ -217,8 +209,7 @@ def mlflow_failures() -> tuple[type[Exception], ...]:
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError  # as it is, if the database cannot even be opened
 
-    storages = [getattr(sys.modules[module], name) for module, name in STORAGE_FAILURES if module in sys.modules]
-    return MlflowException, OSError, SQLAlchemyError, ImportError, *storages
+    return MlflowException, SQLAlchemyError, *storage_failures()
 
 
 def restrain_mlflow() -> None:
@@ -228,6 +219,9 @@ def restrain_mlflow() -> None:
     else to do. Two tries of six seconds tell in less than 15 that an address does not answer. What fails is told in
     our own words, once.
     """
+    os.environ.setdefault(
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true"
+    )  # at the end, with a password in the address
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "6")
     import mlflow  # noqa: F401  # sets levels itself when it is imported

@@ -44,7 +44,7 @@ FREE = {
         )
     ),
 }
-FREE_GROUPS = ("sample", "ood", "search")
+FREE_GROUPS = ("sample", "ood", "search", "own")
 
 
 @dataclass(frozen=True)

@@ -101,3 +101,21 @@ def test_kedro_viz_exports_every_pipeline_with_pictures(project: Path) -> None:
     nodes = {node["name"]: node["id"] for node in main["nodes"]}
     for picture in ("samples", "training_curves", "ood_histogram", "ood_roc"):
         assert json.loads((api / "nodes" / nodes[picture]).read_text())["preview_type"] == "ImagePreview"
+
+
+@pytest.mark.slow
+def test_own_pipeline_takes_its_parameters(tmp_path: Path) -> None:
+    project = copy_project(tmp_path)
+    own = project / "src" / "glow_pipeline" / "pipelines" / "mine"
+    own.mkdir()
+    (own / "__init__.py").write_text(
+        "from kedro.pipeline import Node, Pipeline\n\n"
+        "def show(threshold: int) -> str:\n    print('threshold', threshold + 1)\n    return ''\n\n"
+        "def create_pipeline() -> Pipeline:\n"
+        "    return Pipeline([Node(show, 'params:own.threshold', 'shown', name='show')])\n"
+    )
+    (project / "conf" / "base" / "parameters_mine.yml").write_text("own: {threshold: 3}\n")
+    written = kedro(project, "run", "--pipelines", "mine")
+    assert "threshold 4" in written.stdout, written.stderr
+    typed = kedro(project, "run", "--pipelines", "mine", "--params", "own.threshold=6")
+    assert "threshold 7" in typed.stdout, typed.stderr

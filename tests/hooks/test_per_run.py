@@ -170,12 +170,12 @@ def test_nodes_in_other_threads_are_refused(service: KedroServiceSession, runner
         service.run(pipeline_names=["ingest"], runner=runner)
 
 
-def test_an_active_run_of_the_user_stays_active(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_active_run_of_the_user_stays_active(project: Path) -> None:
     (project / "conf" / "local").mkdir(exist_ok=True)
     (project / "conf" / "local" / "mlflow.yml").write_text("experiment: another\n")
     mlflow.set_tracking_uri(f"sqlite:///{project}/mlflow.db")
     mlflow.set_experiment("own")
-    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    del os.environ["MLFLOW_TRACKING_URI"]
     with mlflow.start_run() as own:
         run(project, "ingest")
         active = mlflow.active_run()

@@ -4,8 +4,11 @@ from typing import Any
 import click
 import mlflow
 import pytest
-from mlflow.entities import Dataset, Run
+from mlflow.entities import Dataset, Experiment, Run
 
+from glow_pipeline.hooks.tracking import _say_where
+from glow_pipeline.hooks.tracking_config import Destination, TrackingConfig, destination
+from glow_pipeline.mlflow_runs import RunAddress
 from tests.project import TINY, copy_project, run, versions
 
 
@@ -146,3 +149,35 @@ def test_a_project_that_was_moved_is_told_where_its_artifacts_go(
     moved = project.rename(tmp_path.with_name(f"{tmp_path.name}_moved"))
     run(moved, "ingest")
     assert f"keeps its artifacts in {tmp_path.as_uri()}/mlartifacts, not in {moved.as_uri()}/mlartifacts" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("location", "given", "expected"),
+    [
+        ("mlflow-artifacts:/1", {"tracking_uri": "http://server"}, []),
+        ("file:///other/mlartifacts", {"tracking_uri": "http://server"}, ["of whichever computer writes them"]),
+        ("s3://bucket/1", {"tracking_uri": "http://server", "artifacts": "s3://bucket/2"}, ["since it was created"]),
+        ("file:///other/mlartifacts", {"tracking_uri": "sqlite:////shared/mlflow.db"}, []),
+        ("file:///project/mlartifacts", {}, []),
+        ("file:///other/mlartifacts", {}, ["the project was moved or copied"]),
+    ],
+)
+def test_a_place_of_artifacts_that_nobody_expects_is_reported(
+    location: str, given: dict[str, str], expected: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    base = {"enabled": True, "tracking_uri": None, "experiment": None, "artifacts": None}
+    project = Path("/project")
+    place = destination(TrackingConfig.of({**base, **given}), project, {})
+    experiment = Experiment("1", "glow_pipeline", location, "active")
+    _say_where(experiment, place, RunAddress(place.tracking_uri, "a" * 32), project)
+    assert [part for part in expected if part not in caplog.text] == []
+    assert len(caplog.messages) == len(expected)
+
+
+def test_a_run_on_a_server_is_shown_without_its_password(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    uri = "https://me:secret@server/mlflow/"
+    place = Destination(uri, "glow_pipeline", None, True, "")
+    experiment = Experiment("1", "glow_pipeline", "mlflow-artifacts:/1", "active")
+    _say_where(experiment, place, RunAddress(uri, "a" * 32), Path("/project"))
+    assert caplog.messages == [f"MLflow: https://me:***@server/mlflow/#/experiments/1/runs/{'a' * 32}"]

@@ -11,7 +11,9 @@ from kedro.io import Version
 
 from glow_pipeline.datasets.places import LOCAL, protocol_and_path
 from glow_pipeline.datasets.versioned import OwnVersionDataset
+from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.files import written_whole
+from glow_pipeline.storages import storage_failures
 
 _Saved = TypeVar("_Saved")
 _Loaded = TypeVar("_Loaded")
@@ -55,7 +57,11 @@ class StoredFileDataset(OwnVersionDataset[_Saved, _Loaded]):
 
     @contextmanager
     def _writing(self, path: PurePosixPath) -> Iterator[Path]:
-        """Yield a local path; what the block makes there becomes `path`."""
+        """Yield a local path; what the block makes there becomes `path`.
+
+        Raises:
+            GlowPipelineError: there is no room, or the storage does not take it.
+        """
         if self._protocol == LOCAL:
             with written_whole(Path(path)) as temporary:
                 yield temporary
@@ -63,7 +69,14 @@ class StoredFileDataset(OwnVersionDataset[_Saved, _Loaded]):
         with tempfile.TemporaryDirectory() as folder:
             temporary = Path(folder) / path.name
             yield temporary
-            self._fs.put_file(str(temporary), str(path))
+            try:
+                self._fs.put_file(str(temporary), str(path))
+            except storage_failures() as error:
+                line = (str(error).splitlines() or [type(error).__name__])[0]
+                raise GlowPipelineError(
+                    f"{self._protocol}://{path}: cannot be written ({line}); correct the address or the credentials, "
+                    f"and type the same command again"
+                ) from error
 
     @contextmanager
     def _reading(self, path: PurePosixPath) -> Iterator[Path]:

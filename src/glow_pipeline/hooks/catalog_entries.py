@@ -6,6 +6,7 @@ from kedro.io import AbstractVersionedDataset, DataCatalog, DatasetError
 
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.hooks.artifacts import is_local
+from glow_pipeline.storages import storage_failures
 
 
 def check_entries(catalog: DataCatalog, names: Iterable[str], written: Iterable[str] = ()) -> None:
@@ -18,9 +19,14 @@ def check_entries(catalog: DataCatalog, names: Iterable[str], written: Iterable[
         try:
             dataset = catalog.get(name)
             if name in written and isinstance(dataset, AbstractVersionedDataset) and not is_local(dataset):
-                dataset.exists()
-        except DatasetError as error:
+                # Kedro's own `exists` takes a storage that does not answer for one without versions.
+                dataset._fs.exists(str(dataset._filepath))  # type: ignore[attr-defined] # all with a protocol have it
+        except _failures() as error:  # called when there is one: only then is the storage's package imported
             raise GlowPipelineError(f"catalog.yml: {name}: {_reason(error)}") from error
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    return DatasetError, *storage_failures()
 
 
 def _reason(error: BaseException) -> str:

@@ -15,9 +15,10 @@ from glow_pipeline.datasets.glow_model import GlowModelDataset
 from glow_pipeline.device import resolve_device, resolve_precision
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.hooks.catalog_entries import check_entries
-from glow_pipeline.hooks.command_line import check_load_versions, check_typed
+from glow_pipeline.hooks.command_line import check_inputs, check_load_versions, check_version_names
 from glow_pipeline.hooks.images import TABLES
 from glow_pipeline.hooks.missing_outputs import report_skipped
+from glow_pipeline.hooks.permissions import check_writable
 from glow_pipeline.hooks.stored_model import check_class, check_stored_model
 from glow_pipeline.images.image_set import ImageSet
 from glow_pipeline.images.registry import FOLDER, source_of
@@ -43,8 +44,8 @@ class EarlyChecksHook:
     @hook_impl(tryfirst=True)
     def after_context_created(self, context: KedroContext) -> None:
         try:
-            check_typed(context)
             parse_parameters(context.config_loader["parameters"])
+            check_version_names(context)
         except GlowPipelineError as error:
             raise click.ClickException(str(error)) from None
 
@@ -62,6 +63,8 @@ class EarlyChecksHook:
             check_entries(catalog, {*pipeline.datasets(), "raw_folder", "checkpoints"}, pipeline.all_outputs())
             check_load_versions(run_params["load_versions"], pipeline)
             report_skipped(run_params, pipeline, catalog)
+            check_inputs(pipeline, catalog, run_params["load_versions"])
+            check_writable(pipeline, catalog)
             device = resolve_device(parameters.device)
             trainings = list(_trainings(parameters, pipeline))
             for training in trainings:

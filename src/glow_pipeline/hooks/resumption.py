@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
+SHORTENED = 6000  # MLflow keeps so many characters of a parameter, and more of a tag
 OF_THIS_COMMAND = ("kedro_session", "kedro_command")  # tags that are those of the latest command
 
 
@@ -26,7 +27,7 @@ def describe_again(
     changed = {
         f"resumed.{key}": value
         for key, value in asked.items()
-        if key not in OF_THIS_COMMAND and (begun.get(key, value) != value or f"resumed.{key}" in had)
+        if key not in OF_THIS_COMMAND and (not _same(begun.get(key, value), value) or f"resumed.{key}" in had)
     }
     latest = {key: asked[key] for key in OF_THIS_COMMAND if key in asked}
     times = int(had.get("resumed", 0)) + 1
@@ -35,3 +36,8 @@ def describe_again(
     if "error" in had:  # what ended the run then is not how it ends now
         client.delete_tag(run.info.run_id, "error")
     return {key: value for key, value in params.items() if key not in run.data.params}
+
+
+def _same(had: str, asked: str) -> bool:
+    """Whether MLflow, which shortens long values, has this one."""
+    return had == asked or (len(had) >= SHORTENED and asked.startswith(had))

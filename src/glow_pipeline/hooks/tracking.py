@@ -41,6 +41,7 @@ from glow_pipeline.mlflow_runs import (
     old_run,
     register_model,
     restrain_mlflow,
+    without_password,
 )
 from glow_pipeline.parameters import Parameters
 from glow_pipeline.resuming import Training
@@ -53,7 +54,6 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger(__name__)
 TAGGED_VERSIONS = ("python", "glow_pipeline", "kedro", "mlflow", "numpy", "torch", "torchvision")
 RESUMED = "resumed_mlflow_run"  # catalog entry
-UNUSED = "MLFLOW_RUN_ID"  # variable of the environment
 
 
 class TrackingHook:
@@ -146,8 +146,6 @@ class TrackingHook:
             tags["out_dataset"] = parameters.out_image_set.key
             name = f"{name} vs {parameters.out_image_set.key}"
         place = destination(self._config, self._project, os.environ)
-        if UNUSED in os.environ:
-            LOGGER.info("MLflow: %s of the environment is not used: each command has a run of its own", UNUSED)
         try:
             if place.database is not None:
                 make_database(place.database)
@@ -164,7 +162,7 @@ class TrackingHook:
                 f"{place.shown}: no run could be started there "
                 f"({first_line(error)}); mend the address, or set enabled: false"
             ) from None
-        _warn_of_other_artifacts(experiment, place, self._project)
+        _say_where(experiment, place, address, self._project)
         self._run, self._experiment = address, experiment.experiment_id
         self._seen: set[str] = set()
         # MLflow's own atexit would call an interrupted run FINISHED; this one, registered later, comes first.
@@ -245,8 +243,11 @@ class TrackingHook:
             self._model_id = found[0].model_id
 
 
-def _warn_of_other_artifacts(experiment: "Experiment", place: Destination, project: Path) -> None:
-    """Say where the run's artifacts go, if that is not the chosen place, or not what one would expect by default."""
+def _say_where(experiment: "Experiment", place: Destination, run: RunAddress, project: Path) -> None:
+    """Give the run's page on a server, and the place of its artifacts if that is not the chosen or expected one."""
+    if place.tracking_uri.startswith("http"):
+        server = without_password(place.tracking_uri).rstrip("/")
+        LOGGER.info("MLflow: %s/#/experiments/%s/runs/%s", server, experiment.experiment_id, run.run_id)
     if place.artifacts == experiment.artifact_location:
         return
     if place.artifacts is None:

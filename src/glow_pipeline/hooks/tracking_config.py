@@ -15,8 +15,14 @@ from glow_pipeline.mlflow_runs import without_password
 LOGGER = logging.getLogger(__name__)
 DEFAULT_URI, DEFAULT_EXPERIMENT, DEFAULT_ARTIFACTS = "sqlite:///mlflow.db", "glow_pipeline", "mlartifacts"
 SQLITE = "sqlite:///"
+UNUSED = {
+    "MLFLOW_RUN_ID": "each command has a run of its own",
+    "MLFLOW_EXPERIMENT_ID": "name an experiment by MLFLOW_EXPERIMENT_NAME or in mlflow.yml",
+}
 # Kinds of address that MLflow opens in this process. All others are of a server, which keeps the artifacts itself.
-OPENED_HERE = re.compile(r"(sqlite|postgresql|mysql|mssql)(\+\w+)?:|file:|(?![a-z][a-z0-9+.-]+:)", re.IGNORECASE)
+OPENED_HERE = re.compile(
+    r"(sqlite|postgresql|mysql|mssql)(\+\w+)?:|file:|(?!databricks|uc$|[a-z][a-z0-9+.-]+:)", re.IGNORECASE
+)
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:", re.IGNORECASE)  # of two letters or more: C:\ is a folder
 
 
@@ -74,6 +80,9 @@ def destination(config: TrackingConfig, project: Path, environment: Mapping[str,
     uri, said_by = _chosen(config.tracking_uri, "tracking_uri", environment, "MLFLOW_TRACKING_URI", DEFAULT_URI)
     experiment, _ = _chosen(config.experiment, "experiment", environment, "MLFLOW_EXPERIMENT_NAME", DEFAULT_EXPERIMENT)
     shown = f"{said_by}={without_password(uri)}"
+    for variable, reason in UNUSED.items():
+        if environment.get(variable):
+            LOGGER.info("MLflow: %s of the environment is not used: %s", variable, reason)
     # MLflow itself takes a relative path in the environment from the working directory.
     uri = _absolute(uri, Path.cwd() if said_by == "MLFLOW_TRACKING_URI" else project)
     artifacts = config.artifacts

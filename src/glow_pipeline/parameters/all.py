@@ -35,6 +35,9 @@ class Parameters(Group):
     sample: SampleParameters = SampleParameters()
     ood: OodParameters = OodParameters()
     search: SearchParameters = SearchParameters()
+    own: dict[str, object] = Field(
+        {}, description="of your own pipelines, which take them as params:own.name; unchecked"
+    )
 
     @field_validator("dataset", "out_dataset")
     @classmethod

@@ -70,7 +70,9 @@ class IngestParameters(Group):
         None, description="of dataset=folder: what results and models are called; null: as the folder is"
     )
 
-    size: int | list[int] | None = Field(None, description="side, or [height, width], in pixels; null: the source's")
+    size: int | list[int] | None = Field(
+        None, description="side, or height x width, in pixels: 32, 16x24, [16, 24]; null: the source's"
+    )
     channels: Literal[1, 3] | None = Field(None, description="1 grey, 3 RGB; null: the source's")
     fit: Fit = Field(
         "resize", description="how an image comes to that size: resize (antialiased bilinear) or pad (black border)"
@@ -97,10 +99,14 @@ class IngestParameters(Group):
     @field_validator("size", mode="before")
     @classmethod
     def _one_or_two_positive_sides(cls, size: object) -> object:
+        if isinstance(size, str) and re.fullmatch(r"[0-9]{1,9}x[0-9]{1,9}", size):
+            size = [int(side) for side in size.split("x")]
         sides = size if isinstance(size, list) else [size]
         whole = all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in sides)
         if size is not None and not (whole and len(sides) in (1, 2)):
-            raise PydanticCustomError("size", "Input should be a positive whole side, or [height, width]")
+            raise PydanticCustomError(
+                "size", "Input should be a positive whole side, or height x width: 32, 16x24, [16, 24]"
+            )
         return size
 
 

@@ -67,13 +67,22 @@ def _one_line(key: str, errors: list[ErrorDetails]) -> str:
         if key.startswith("search.ranges."):
             return f"{key}={shown}: unknown; {nearest(key.rpartition('.')[2], list(Range.model_fields))}"
         return f"{key}={shown}: unknown parameter; {nearest(key, known_names())}"
+    if error["type"] == "model_type" and key in Parameters.model_fields:
+        leaf = next(name.partition(".")[2] for name in known_names() if name.startswith(f"{key}."))
+        return f"{key}={value!r}: should be a group of parameters, as `{key}: {{{leaf}: ...}}`"
+    if error["type"] == "invalid_key":
+        return f"{key}: should be a name; {nearest(key, known_names())}"
     allowed = " or ".join(dict.fromkeys(error["msg"].removeprefix("Input should be ") for error in errors))
     hint = f"; {nearest(value, list(SOURCES))}" if error["type"] == "source" else ""
     return f"{key}={value!r}: should be {allowed}{hint}"
 
 
 def nearest(name: object, known: list[str]) -> str:
-    """`did you mean ...?`, or all that are known where nothing is like it."""
+    """Return `did you mean ...?`, or all that are known where nothing is like it."""
     same_leaf = [candidate for candidate in known if candidate.rpartition(".")[2] == name]
     close = same_leaf or get_close_matches(str(name), known, n=1, cutoff=0.5)
-    return f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
+    if close:
+        return f"did you mean {close[0]}?"
+    if known == known_names():
+        return "docs/parameters.md has all that are known"
+    return f"known are {', '.join(known)}"

@@ -18,17 +18,28 @@ def create_pipeline() -> Pipeline:
     """Scoring alone; the registry puts the ingest of both test sets before it."""
     return Pipeline(
         [
-            Node(select_in_images, ["glow_model", "test_images", "parameters"], ["in_images", "in_copies"]),
-            Node(select_out_images, ["glow_model", "out_images"], ["unseen_out_images", "out_copies"]),
+            Node(
+                select_in_images,
+                ["glow_model", "test_images", "parameters"],
+                ["in_images", "in_copies"],
+                name="select_in_images",
+            ),
+            Node(
+                select_out_images,
+                ["glow_model", "out_images"],
+                ["unseen_out_images", "out_copies"],
+                name="select_out_images",
+            ),
             Node(score_images, ["glow_model", "in_images", *SETTINGS], "in_scores", name="score_in"),
             Node(score_images, ["glow_model", "unseen_out_images", *SETTINGS], "out_scores", name="score_out"),
-            Node(gather_scores, ["in_scores", "out_scores"], "ood_scores"),
+            Node(gather_scores, ["in_scores", "out_scores"], "ood_scores", name="gather_scores"),
             Node(
                 measure_detection,
                 ["ood_scores", "glow_model", "out_images", "in_copies", "out_copies", "params:device"],
                 "ood_metrics",
+                name="measure_detection",
             ),
-            Node(plot_detection, ["ood_scores", "ood_metrics"], ["ood_histogram", "ood_roc"]),
+            Node(plot_detection, ["ood_scores", "ood_metrics"], ["ood_histogram", "ood_roc"], name="plot_detection"),
         ],
         namespace="ood",
         prefix_datasets_with_namespace=False,

@@ -20,6 +20,7 @@ def create_split_pipeline() -> Pipeline:
                 split_images,
                 ["train_images", "test_images", "params:ingest", "params:seed"],
                 ["fit_images", "val_images", "unseen_test_images", "exact_copies"],
+                name="split_images",
             )
         ],
         namespace="train",
@@ -31,12 +32,13 @@ def create_pipeline() -> Pipeline:
     """Training alone; the registry puts the ingest before it."""
     training = Pipeline(
         [
-            Node(dequantize, "train_images", ["dequantization", "dequantized_images"]),
-            Node(build_glow, ["dequantization", "train_images", "parameters"], "untrained_glow"),
+            Node(dequantize, "train_images", ["dequantization", "dequantized_images"], name="dequantize"),
+            Node(build_glow, ["dequantization", "train_images", "parameters"], "untrained_glow", name="build_glow"),
             Node(
                 train_glow,
                 ["untrained_glow", "fit_images", "val_images", "test_images", "parameters", "training", "provenance"],
                 ["glow_model", "train_history"],
+                name="train_glow",
             ),
             Node(
                 evaluate_glow,
@@ -50,8 +52,9 @@ def create_pipeline() -> Pipeline:
                     "params:device",
                 ],
                 "train_metrics",
+                name="evaluate_glow",
             ),
-            Node(plot_training, ["train_history", "image_set"], "training_curves"),
+            Node(plot_training, ["train_history", "image_set"], "training_curves", name="plot_training"),
         ],
         namespace="train",
         prefix_datasets_with_namespace=False,

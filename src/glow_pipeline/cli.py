@@ -1,0 +1,145 @@
+"""`kedro run` of this project: Kedro's own, with options that are understood as they are typed or refused in one line.
+
+Kedro takes `cli` for the commands of the project, and `run` for `python -m glow_pipeline`.
+"""
+
+import copy
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from kedro.framework.cli.project import run as kedro_run
+from kedro.framework.cli.utils import split_string
+
+from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.garbage import no_garbage_here
+
+
+class _Typed(click.Option):
+    """An option that may be typed several times; a file given to `--config` may have its values as a mapping."""
+
+    def type_cast_value(self, _: click.Context, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+
+class OneLine(click.ClickException):
+    """A usage error without click's three lines about the usage."""
+
+    exit_code = 2
+
+
+class RunCommand(click.Command):
+    """Refuses in one line what Kedro ignores in silence or answers with pages of traceback."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except click.UsageError as error:
+            message = error.format_message()
+            if message.startswith("Got unexpected extra argument"):
+                message += "; pipelines are named after --pipelines: kedro run --pipelines train"
+            raise OneLine(message) from None
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        typed, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        for option, times in Counter(order).items():
+            flag = option.opts[0]
+            if times > 1 and isinstance(option, click.Option) and not (option.is_flag or option.multiple):
+                raise click.ClickException(f"{flag}: typed {times} times, and only the last would count; type it once")
+            value = typed.get(str(option.name))
+            if isinstance(value, str) and not value.strip(" ,"):
+                raise click.ClickException(f"{flag} {value!r}: empty; type a value, or leave {flag} out")
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from glow_pipeline.hooks.command_line import check_options
+
+        try:
+            ctx.params |= check_options(ctx.params)
+            return super().invoke(ctx)
+        except GlowPipelineError as error:
+            if isinstance(error, click.ClickException):
+                raise
+            raise click.ClickException(str(error)) from None
+
+
+def _read_params(_: click.Context, __: click.Parameter, value: Sequence[str] | dict[str, Any]) -> dict[str, Any]:
+    if isinstance(value, dict):
+        return value
+    with no_garbage_here():  # torch comes with it
+        from glow_pipeline.parameters.typed import parse_typed
+    try:
+        return parse_typed(value)
+    except GlowPipelineError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _read_load_versions(ctx: click.Context, param: click.Parameter, value: str) -> dict[str, str]:
+    versions: dict[str, str] = {}
+    for item in split_string(ctx, param, value):
+        name, colon, version = item.partition(":")
+        if not colon:
+            name, _, version = item.partition("=")
+        if not (colon and name and version) or "/" in version or "\\" in version or version in (".", ".."):
+            shown = f"{name or 'glow_model'}:{version or '2026-01-31T12.00.00.000Z'}"
+            raise click.ClickException(f"--load-versions {item}: should be dataset:version, as {shown}")
+        versions[name] = version
+    return versions
+
+
+def _read_config(ctx: click.Context, _: click.Parameter, value: str | None) -> str | None:
+    """Take the options that were not typed from the `run` section of a YAML file."""
+    if value is None:
+        return None
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    from glow_pipeline.config_files import ConfigFile, slip_in
+    from glow_pipeline.parameters import nearest
+
+    try:
+        file = ConfigFile(value, Path(value).read_bytes())
+        if (slip := slip_in(file)) is not None:
+            raise click.ClickException(slip)
+        content = OmegaConf.to_container(OmegaConf.create(file.content.decode()), resolve=True)
+    except (OSError, OmegaConfBaseException) as error:
+        raise click.ClickException(f"--config {value}: {str(error).splitlines()[0]}") from None
+    section = content.get("run") if isinstance(content, dict) else None
+    if not isinstance(section, dict):
+        raise click.ClickException(f"--config {value}: no section `run:` with options below it")
+    known = [str(option.name) for option in run.params if option.name != "config"]
+    for name in map(str, section):
+        if name not in known:
+            raise click.ClickException(f"--config {value}: {name}: no such option; {nearest(name, known)}")
+    ctx.default_map = {
+        **(ctx.default_map or {}),
+        **{str(k): ",".join(map(str, v)) if isinstance(v, list) else v for k, v in section.items()},
+    }
+    return value
+
+
+READERS = {"load_versions": _read_load_versions, "config": _read_config}
+
+
+def _options() -> list[click.Parameter]:
+    """Kedro's options, read by the functions above."""
+    options: list[click.Parameter] = []
+    for kedros in kedro_run.params:
+        option = copy.copy(kedros)
+        if isinstance(kedros, click.Option) and kedros.name == "params":
+            option = _Typed(kedros.opts, type=click.UNPROCESSED, help=kedros.help, multiple=True, callback=_read_params)
+        option.callback = READERS.get(str(option.name), option.callback)
+        options.append(option)
+    return options
+
+
+run = RunCommand("run", callback=kedro_run.callback, params=_options(), help=kedro_run.help)
+
+
+@click.group(name="glow_pipeline", commands=[run])
+def cli() -> None:
+    """Commands of this project."""

@@ -1,0 +1,47 @@
+"""Whether a command may write where it will have to, in a checkout that several users share."""
+
+import os
+import pwd
+from collections.abc import Iterator
+from pathlib import Path
+
+from kedro.io import AbstractVersionedDataset, DataCatalog
+from kedro.pipeline import Pipeline
+
+from glow_pipeline.errors import GlowPipelineError
+
+
+def check_writable(pipeline: Pipeline, catalog: DataCatalog) -> None:
+    """Every folder in which the command will make something can be written to.
+
+    Raises:
+        GlowPipelineError: one cannot; the line names it and its owner.
+    """
+    for path in _outputs(pipeline, catalog):
+        existing = next(folder for folder in (path, *path.parents) if folder.exists())
+        if not existing.is_dir():
+            raise GlowPipelineError(f"{existing}: is a file, where a folder is needed for {path.name}; move it away")
+        if not os.access(existing, os.W_OK | os.X_OK):
+            raise GlowPipelineError(
+                f"{existing}: belongs to {_owner(existing)} and cannot be written to; ask for permission "
+                f"(chmod -R g+w), or run in a clone of your own"
+            )
+
+
+def _outputs(pipeline: Pipeline, catalog: DataCatalog) -> Iterator[Path]:
+    """The folders of all that is stored, those of checkpoints included."""
+    outputs = pipeline.all_outputs()
+    for name in sorted(outputs):
+        dataset = catalog.get(name)
+        if isinstance(dataset, AbstractVersionedDataset):
+            yield Path(dataset._filepath)
+    if outputs & {"untrained_glow", "search_results"}:
+        yield Path(catalog.load("checkpoints"))
+
+
+def _owner(path: Path) -> str:
+    uid = path.stat().st_uid
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"
