@@ -8,6 +8,8 @@ import torch
 from glow_pipeline.device import resolve_device
 from glow_pipeline.flow import Glow
 from glow_pipeline.flow.execution import Execution
+from glow_pipeline.images.content import content_noise
+from glow_pipeline.randomness import key
 from glow_pipeline.training.adamax import Adamax
 from glow_pipeline.training.step import TrainingStep
 from tests.project import TINY, copy_project, run, versions
@@ -32,6 +34,11 @@ def test_the_gpu_scores_as_the_cpu_does() -> None:
         on_cpu = model.bits_per_dim(model.log_prob(images, noise))
         on_gpu = model.cuda().bits_per_dim(model.log_prob(images.cuda(), noise.cuda()))
     torch.testing.assert_close(on_gpu.cpu(), on_cpu, atol=1e-3, rtol=1e-3)
+
+
+def test_noise_has_the_same_bits_on_the_gpu() -> None:
+    images = torch.randint(0, 256, (64, 3, 32, 32), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    assert torch.equal(content_noise(images.cuda(), key(0, "score")).cpu(), content_noise(images, key(0, "score")))
 
 
 def test_the_whole_chain_runs_on_the_gpu(tmp_path: Path) -> None:

@@ -104,6 +104,23 @@ def complaint(raw: dict[str, Any]) -> str:
         ("ingest.classes", True, ["ingest.classes=True", "a class, a range, or several"]),
         ("ingest.classes", 10, ["ingest.classes=10", "digits has the classes 0 to 9"]),
         ("ood.out_classes", "12-14", ["ood.out_classes=12-14", "textures has the classes 0 to 13"]),
+        (
+            "ingest.range",
+            "4095",
+            ["ingest.range='4095'", "a low and a higher high: 0-4095, 0..1, [-1024, 3071]"],
+        ),
+        ("ingest.range", "4095-0", ["ingest.range='4095-0'", "a low and a higher high"]),
+        ("ingest.range", [0, 0], ["ingest.range=[0, 0]", "a low and a higher high"]),
+        ("ingest.range", [0, 1, 2], ["ingest.range=[0, 1, 2]", "a low and a higher high"]),
+        ("ingest.range", [0, True], ["ingest.range=[0, True]", "a low and a higher high"]),
+        ("ingest.range", [0, math.inf], ["ingest.range=[0, inf]", "a low and a higher high"]),
+        (
+            "ingest.range",
+            "0-4095",
+            ["ingest.range=[0.0, 4095.0]: counts only with dataset=folder or out_dataset=folder"],
+        ),
+        ("ingest.background", "grey", ["ingest.background='grey'", "'white' or 'black'"]),
+        ("ingest.max_pixels", 0, ["ingest.max_pixels=0", "greater than or equal to 1"]),
         ("ingest.on_unreadable", "ignore", ["ingest.on_unreadable='ignore'", "'stop' or 'skip'"]),
         ("ingest.eval_percentage", 0, ["ingest.eval_percentage=0", "greater than 0"]),
         ("ingest.num_workers", -1, ["ingest.num_workers=-1", "greater than or equal to 0"]),
@@ -363,6 +380,25 @@ def test_parameters_do_not_change_after_they_were_checked() -> None:
 )
 def test_the_images_are_what_was_asked_for_or_as_the_source_has_them(raw: dict[str, Any], key: str) -> None:
     assert parse_parameters(raw).image_spec.key == key
+
+
+@pytest.mark.parametrize(
+    ("typed", "ends"),
+    [
+        ("0-4095", (0, 4095)),
+        ("0..1", (0, 1)),
+        ("0.5-1.5", (0.5, 1.5)),
+        ("-1024..3071", (-1024, 3071)),
+        ("-1024-3071", (-1024, 3071)),
+        ("-5--1", (-5, -1)),
+        ([-1024, 3071.5], (-1024, 3071.5)),
+        (None, None),
+    ],
+)
+def test_a_range_is_typed_or_listed(typed: object, ends: tuple[float, float] | None) -> None:
+    parsed = parse_parameters({"dataset": "folder", "ingest": {"path": "/images", "range": typed}})
+    assert parsed.image_spec.range == ends
+    assert parse_parameters(parsed.model_dump()).image_spec == parsed.image_spec
 
 
 def test_the_number_of_classes_is_the_sources_unless_given() -> None:

@@ -23,6 +23,9 @@ WITHIN_IDENTITY = {
     "ingest.size",
     "ingest.channels",
     "ingest.fit",
+    "ingest.range",
+    "ingest.background",
+    "ingest.max_pixels",
     "ingest.val_percentage",
     "ingest.on_unreadable",
     "model.K",
@@ -53,6 +56,8 @@ WITHIN_IDENTITY = {
 # Another value of each parameter than its default.
 CHANGED: dict[str, object] = {
     "stored_model": "2026-01-01T00.00.00.000Z",
+    "ingest.range": "0-4095",
+    "ingest.background": "black",
     "dataset": "mnist",
     "out_dataset": "mnist",
     "seed": 1,

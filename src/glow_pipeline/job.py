@@ -35,7 +35,7 @@ from glow_pipeline.sampling import draw
 from glow_pipeline.training.checkpoints import Checkpoint, Interval, Keeper, TrainingFolder, read_checkpoint
 from glow_pipeline.training.fit import fit
 from glow_pipeline.training.group import Alone, Group, Together
-from glow_pipeline.training.history import History
+from glow_pipeline.training.history import History, reported
 from glow_pipeline.training.machines import machine_rank, n_processes
 from glow_pipeline.training.processes import launch, leads_here
 from glow_pipeline.training.state import Weights, best_weights_in
@@ -202,10 +202,10 @@ def _train(
 
     with MetricLogger(job.mlflow_run if group.leads else None) as metric_logger:
         if start is not None:
-            metric_logger.catch_up([_logged(row) for row in start.facts["history"]["epochs"]])
+            metric_logger.catch_up([_logged(row, flow.y_condition) for row in start.facts["history"]["epochs"]])
 
         def tell(metrics: dict[str, float], step: int) -> bool | None:
-            metric_logger.log_metrics(metrics, step)
+            metric_logger.log_metrics(reported(metrics, flow.y_condition), step)
             return on_epoch(metrics, step) if on_epoch is not None else None
 
         def show(_best: Weights, history: History) -> None:
@@ -323,9 +323,10 @@ def _record(job: Job, flow: Glow, history: History, facts: dict[str, Any]) -> Mo
     )
 
 
-def _logged(row: dict[str, float]) -> tuple[dict[str, float], int]:
-    """A row of the history as it was told to the metric logger."""
-    return {name: value for name, value in row.items() if name != "step"}, int(row["step"])
+def _logged(row: dict[str, float], given_class: bool) -> tuple[dict[str, float], int]:
+    """Return a row of the history as it was reported to the metric logger."""
+    metrics = {name: value for name, value in row.items() if name != "step"}
+    return reported(metrics, given_class), int(row["step"])
 
 
 def _check_same_images(theirs: TableRecord, ours: TableRecord, start: Checkpoint) -> None:

@@ -18,5 +18,10 @@ def generator(seed: int, purpose: str, step: int = 0, device: torch.device | str
         step: which epoch, step or first row they are for.
         device: where the numbers are drawn. Two devices draw different numbers from one seed.
     """
+    return torch.Generator(device).manual_seed(key(seed, purpose, step))
+
+
+def key(seed: int, purpose: str, step: int = 0) -> int:
+    """Return the signed 64-bit number that stands for a purpose at a step, under this seed."""
     digest = hashlib.sha256(f"{seed}/{purpose}/{step}".encode()).digest()
-    return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "big", signed=True))
+    return int.from_bytes(digest[:8], "big", signed=True)

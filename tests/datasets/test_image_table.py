@@ -1,4 +1,5 @@
 import json
+import logging
 import multiprocessing
 import os
 import signal
@@ -25,6 +26,7 @@ from glow_pipeline.images.source import ArraySplit
 from glow_pipeline.images.spec import ImageSpec
 from glow_pipeline.images.table import CONTENT, IMAGES, LABELS, NAMES, RECORD, ImageTable
 from tests.conftest import MakeSource, random_images
+from tests.images.pictures import encoded
 
 SMALL = ImageSpec(channels=1, height=4, width=4, n_bits=8, fit="resize")
 LARGE = ImageSpec(channels=3, height=8, width=8, n_bits=5, fit="pad")
@@ -85,6 +87,18 @@ def test_a_table_of_the_same_origin_is_not_decoded_again_but_linked(plan: Planne
     for file in second.iterdir():
         assert file.stat().st_ino == (first / file.name).stat().st_ino
     assert dataset(tmp_path, 3).load().folder == second
+
+
+def test_findings_are_said_of_a_new_table_and_of_a_linked_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "set").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "set" / f"{name}.png").write_bytes(encoded(np.zeros((4, 4, 4), dtype=np.uint8), "PNG"))
+    images = ImageSet.of_folder(str(tmp_path / "set"), str(tmp_path / "set"), 10.0, 0)
+    with caplog.at_level(logging.INFO, "glow_pipeline"):
+        for day in (1, 2):
+            dataset(tmp_path, day).save(plan_table(images, "train", SMALL, tmp_path))
+    said = f"{images.key} train: 2 images with transparent pixels, shown on white (ingest.background)"
+    assert caplog.messages == [said, said]
 
 
 def test_a_version_of_the_same_origin_is_linked_though_it_is_not_the_newest(

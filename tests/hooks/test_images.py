@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,13 @@ def test_every_flow_of_the_seed_trains_scores_and_samples(tmp_path: Path) -> Non
         train=TINY["train"],
         model={**TINY["model"], "LU_decomposed": True, "learn_top": True, "y_condition": True},
     )
+    (path,) = versions(project, "08_reporting/digits/train_metrics.json/*/*")
+    figures = {name for name in json.loads(path.read_text()) if "bits_per_dim" in name}
+    assert figures == {
+        "test_bits_per_dim",
+        "test_bits_per_dim_given_class",
+        "best_val_bits_per_dim_given_class",
+    }
     run(
         project,
         "__default__",

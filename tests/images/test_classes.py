@@ -1,9 +1,10 @@
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.images.classes import Choice, choose, natural, numbers, sanitised, shortened
+from glow_pipeline.images.classes import Choice, choose, natural, numbers, sanitised, shortened, wanted
 
 
 def test_numbers_in_names_are_ordered_as_numbers() -> None:
@@ -20,7 +21,14 @@ def test_all_names_have_one_order(names: list[str]) -> None:
 
 @pytest.mark.parametrize(
     ("choice", "expected"),
-    [((3,), (3,)), (("0-2", 7, 1), (0, 1, 2, 7)), (("cats",), None), (("5-3",), None), ((0, "a"), None)],
+    [
+        ((3,), (3,)),
+        (("0-2", 7, 1), (0, 1, 2, 7)),
+        (("cats",), None),
+        (("5-3",), None),
+        ((0, "a"), None),
+        (("0-999999999",), None),
+    ],
 )
 def test_numbers_and_ranges_are_told_from_names(choice: Choice, expected: tuple[int, ...] | None) -> None:
     assert numbers(choice) == expected
@@ -48,6 +56,7 @@ DIGITS = [str(k) for k in range(12)]
         (("0-1",), ["0", "1", "0-1"], [2]),
         (("cats", "dogs"), ["cats", "cats+dogs", "dogs"], [1]),
         ((2,), ["02", "2"], [1]),
+        ((20240101,), ["20231231", "20240101"], [1]),
     ],
 )
 def test_classes_are_chosen_by_name_number_or_position(choice: Choice, names: list[str], chosen: list[int]) -> None:
@@ -67,6 +76,18 @@ def test_class_that_is_none_is_refused_in_one_line(choice: Choice, names: list[s
     with pytest.raises(GlowPipelineError) as refused:
         choose(choice, names)
     assert str(refused.value) == hint
+
+
+@pytest.mark.parametrize(
+    ("choice", "names", "expected"),
+    [
+        (None, PETS, [True, True, True, True]),
+        (("dogs", "mice"), PETS, [False, True, True, True]),
+        ((0, 1), [], [True, True, False, True]),
+    ],
+)
+def test_images_of_chosen_classes_are_wanted(choice: Choice | None, names: list[str], expected: list[bool]) -> None:
+    assert wanted(np.array([0, 1, 2, 1]), choice, names).tolist() == expected
 
 
 @given(st.text(max_size=100))

@@ -1,16 +1,15 @@
 """What becomes of each kind of image file."""
 
 import io
-import struct
-import zlib
 from collections.abc import Callable
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
-from glow_pipeline.images.decoding import UnreadableImageError, decode
-from tests.images.pictures import SIZE, Pixels, decoded, encoded, noise, png_of, smooth
+from glow_pipeline.images.decoding import decode
+from glow_pipeline.images.findings import Findings
+from tests.images.pictures import SIZE, Pixels, decoded, encoded, noise, smooth
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM"])
@@ -32,13 +31,6 @@ def test_grey_in_a_kind_that_stores_colours_keeps_its_levels(kind: str) -> None:
     assert np.array_equal(levels, np.broadcast_to(grey, levels.shape))
 
 
-@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
-def test_transparency_of_grey_is_left_out(kind: str) -> None:
-    grey, alpha = noise(*SIZE), noise(*SIZE, seed=1)
-    both = Image.merge("LA", [Image.fromarray(grey), Image.fromarray(alpha)])
-    assert np.array_equal(decoded(encoded(both, kind)), grey[None])
-
-
 @pytest.mark.parametrize(
     ("kind", "options"),
     [
@@ -58,14 +50,6 @@ def test_colours_have_three_channels_red_first(kind: str, options: dict[str, obj
     assert np.array_equal(decoded(encoded(colours, kind, **options)), colours.transpose(2, 0, 1))
 
 
-@pytest.mark.parametrize(
-    ("kind", "options"), [("PNG", {}), ("TIFF", {}), ("WEBP", {"lossless": True, "exact": True}), ("BMP", {})]
-)
-def test_transparency_of_colours_is_left_out(kind: str, options: dict[str, object]) -> None:
-    both = noise(*SIZE, 4)
-    assert np.array_equal(decoded(encoded(both, kind, **options)), both[:, :, :3].transpose(2, 0, 1))
-
-
 def paletted() -> tuple[Image.Image, Pixels]:
     """A picture with a palette, and its colours."""
     indices, palette = noise(*SIZE) % 16, noise(16, 3, seed=1)
@@ -78,24 +62,6 @@ def paletted() -> tuple[Image.Image, Pixels]:
 def test_a_palette_becomes_its_colours(kind: str) -> None:
     image, colours = paletted()
     assert np.array_equal(decoded(encoded(image, kind)), colours.transpose(2, 0, 1))
-
-
-@pytest.mark.parametrize(
-    ("kind", "transparency"), [("PNG", 3), ("PNG", bytes(range(0, 256, 16))), ("GIF", 3)], ids=["index", "bytes", "gif"]
-)
-def test_transparency_of_a_palette_is_left_out(kind: str, transparency: int | bytes) -> None:
-    image, colours = paletted()
-    content = encoded(image, kind, transparency=transparency)
-    assert "transparency" in Image.open(io.BytesIO(content)).info
-    assert np.array_equal(decoded(content), colours.transpose(2, 0, 1))
-
-
-@pytest.mark.parametrize("colour_type", [0, 2])
-def test_a_transparent_colour_of_a_png_is_a_colour(colour_type: int) -> None:
-    plain = noise(*SIZE) if colour_type == 0 else noise(*SIZE, 3)
-    content = encoded(plain, "PNG", transparency=int(plain[0, 0]) if colour_type == 0 else tuple(plain[0, 0].tolist()))
-    assert "transparency" in Image.open(io.BytesIO(content)).info
-    assert np.array_equal(decoded(content), plain.reshape(*SIZE, -1).transpose(2, 0, 1))
 
 
 def test_cmyk_becomes_colours() -> None:
@@ -127,65 +93,6 @@ def test_a_jpeg_is_what_pillow_makes_of_it_and_close_to_the_picture(mode: str, o
     assert np.abs(image - np.asarray(picture).reshape(48, 64, -1).transpose(2, 0, 1)).mean() < 3
 
 
-@pytest.mark.parametrize(
-    ("kind", "mode", "order"),
-    [("PNG", "I;16", "<"), ("TIFF", "I;16", "<"), ("TIFF", "I;16B", ">"), ("PPM", "I;16", "<")],
-)
-def test_16_bit_grey_keeps_its_high_byte(kind: str, mode: str, order: str) -> None:
-    deep = np.random.default_rng(0).integers(0, 65536, SIZE).astype(np.uint16)
-    deep[0, :2] = 0, 65535
-    image = Image.frombytes(mode, (SIZE[1], SIZE[0]), deep.astype(f"{order}u2").tobytes())
-    assert np.array_equal(decoded(encoded(image, kind)), deep[None].astype(np.int64) // 256)
-
-
-def test_a_16_bit_tiff_is_read_in_both_byte_orders() -> None:
-    """By hand: the smallest TIFF there is, of one strip."""
-    levels = [0x0102, 0x1234, 0xFFEE]
-    for order, mark in (("<", b"II"), (">", b"MM")):
-        fields = [
-            (256, 3),
-            (257, 1),
-            (258, 16),
-            (259, 1),
-            (262, 1),
-            (273, 8 + 2 + 9 * 12 + 4),
-            (277, 1),
-            (278, 1),
-            (279, 6),
-        ]
-        content = mark + struct.pack(f"{order}HIH", 42, 8, len(fields))
-        for tag, value in fields:
-            content += struct.pack(f"{order}HHII", tag, 4, 1, value)
-        content += struct.pack(f"{order}I3H", 0, *levels)
-        assert decode(content).tolist() == [[[level >> 8 for level in levels]]], order
-
-
-def test_32_bit_grey_in_the_range_of_16_bits_is_taken_as_16_bits() -> None:
-    deep = np.random.default_rng(0).integers(0, 65536, SIZE, dtype=np.int32)
-    assert np.array_equal(decoded(encoded(Image.fromarray(deep), "TIFF")), deep[None] // 256)
-
-
-@pytest.mark.parametrize("value", [-1, 65536])
-def test_32_bit_grey_beyond_16_bits_is_refused(value: int) -> None:
-    deep = np.zeros(SIZE, dtype=np.int32)
-    deep[5, 5] = value
-    with pytest.raises(UnreadableImageError, match=r"^32-bit pixels, whose range is not known$"):
-        decode(encoded(Image.fromarray(deep), "TIFF"))
-
-
-def test_floating_point_grey_is_refused() -> None:
-    with pytest.raises(UnreadableImageError, match=r"^floating-point pixels, whose range is not known$"):
-        decode(encoded(Image.fromarray(np.zeros(SIZE, dtype=np.float32)), "TIFF"))
-
-
-def test_a_16_bit_png_of_colours_keeps_its_high_bytes() -> None:
-    """Pillow cannot write one; the format as RFC 2083 has it."""
-    deep = np.random.default_rng(0).integers(0, 65536, (*SIZE, 3)).astype(">u2")
-    rows = b"".join(b"\0" + row.tobytes() for row in deep)
-    content = png_of(SIZE[1], SIZE[0], 16, 2, zlib.compress(rows))
-    assert np.array_equal(decoded(content), deep.astype(np.int64).transpose(2, 0, 1) // 256)
-
-
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
 def test_of_many_pictures_in_a_file_the_first_is_taken(kind: str) -> None:
     pictures = [Image.fromarray(np.full((*SIZE, 3), value, dtype=np.uint8)) for value in (40, 120, 200)]
@@ -193,9 +100,38 @@ def test_of_many_pictures_in_a_file_the_first_is_taken(kind: str) -> None:
         pictures[0], kind, save_all=True, append_images=pictures[1:], **({"lossless": True} if kind == "WEBP" else {})
     )
     assert Image.open(io.BytesIO(content)).n_frames == 3  # type: ignore[attr-defined]  # some kinds have it
-    image = decode(content)
+    findings = Findings()
+    image = decode(content, findings=findings)
     assert image.shape == (3, *SIZE)
     assert image.unique().tolist() == [40]
+    decode(encoded(pictures[0], kind), findings=findings)
+    assert findings == Findings(paged=1, further_pages=2)
+
+
+def test_a_jpeg_of_several_pictures_is_its_first() -> None:
+    """MPO, as some telephones write it under the name .jpg."""
+    pictures = [Image.fromarray(smooth(3)), Image.fromarray(255 - smooth(3))]
+    findings = Findings()
+    image = decode(encoded(pictures[0], "MPO", save_all=True, append_images=pictures[1:]), findings=findings)
+    assert np.abs(image.numpy().transpose(1, 2, 0).astype(int) - smooth(3)).mean() < 3
+    assert findings == Findings(paged=1, further_pages=1)
+
+
+def test_a_damaged_further_page_spoils_nothing() -> None:
+    pages = [Image.fromarray(noise(*SIZE, seed=seed)) for seed in range(2)]
+    content = encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:])
+    assert np.array_equal(decoded(content[:-60]), noise(*SIZE)[None])
+
+
+@pytest.mark.parametrize(("kind", "feature"), [("JPEG2000", "jpg_2000"), ("AVIF", "avif")])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_modern_kinds_are_read_where_pillow_has_them(kind: str, feature: str, channels: int) -> None:
+    if not features.check(feature):
+        pytest.skip(f"this Pillow has no {kind}")
+    picture = smooth(3) if channels == 3 else smooth()
+    options = {"quality": 95} if kind == "AVIF" else {"irreversible": False}
+    image = decoded(encoded(picture, kind, **options))
+    assert np.abs(image - picture.reshape(48, 64, channels).transpose(2, 0, 1)).mean() < 3
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5000), (5000, 1)])

@@ -3,16 +3,21 @@ import re
 from pathlib import Path
 from typing import NoReturn
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from glow_pipeline.files import sha256
+from glow_pipeline.images.decoding import MAX_PIXELS
+from glow_pipeline.images.findings import Findings
 from glow_pipeline.images.image_set import ImageSet
 from glow_pipeline.images.planned_table import plan_table
 from glow_pipeline.images.preparation import prepare
 from glow_pipeline.images.spec import ImageSpec
 from glow_pipeline.images.table import IMAGES, LABELS, NAMES, RECORD, ImageTable, OnUnreadable, TableOrigin
 from tests.conftest import MakeSource, random_images
+from tests.images.pictures import deep_png, encoded
 from tests.images.plans import SPEC, as_prepared, one_line, picture_folder, pixels, png
 
 # From images in arrays --------------------------------------------------------------------------
@@ -56,6 +61,22 @@ def test_the_record_says_what_the_table_is(make_source: MakeSource, tmp_path: Pa
     assert torch.__version__.startswith(record.made_with["torch"])
 
 
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_findings_of_all_files_are_in_the_record(tmp_path: Path, num_workers: int) -> None:
+    images = picture_folder(tmp_path / "pictures", 260)
+    for name, content in (
+        ("0001.png", deep_png(np.array([[[100]], [[5000]]], dtype=np.uint16))),
+        ("0002.png", encoded(np.zeros((3, 4, 4), dtype=np.uint8), "PNG")),
+        ("0003.gif", encoded(Image.new("L", (5, 5)), "GIF", save_all=True, append_images=[Image.new("L", (5, 5), 9)])),
+    ):
+        (tmp_path / "pictures" / "a" / name).write_bytes(content)
+    spec = SPEC.model_copy(update={"range": (0, 4095)})
+    plan_table(images, "train", spec, tmp_path, num_workers=num_workers).write(tmp_path / "table")
+    assert ImageTable(tmp_path / "table").record.findings == Findings(
+        transparent=1, paged=1, further_pages=1, deep=1, deep_values=2, clipped=1, lowest=100, highest=5000
+    )
+
+
 def test_origins_are_equal_when_the_tables_would_be(make_source: MakeSource, tmp_path: Path) -> None:
     def origin(
         content: bytes = b"one",
@@ -65,12 +86,14 @@ def test_origins_are_equal_when_the_tables_would_be(make_source: MakeSource, tmp
         classes: list[int] | None = None,
         on_unreadable: OnUnreadable = "stop",
         num_workers: int = 0,
+        max_pixels: int = MAX_PIXELS,
+        **of_spec: object,
     ) -> TableOrigin:
-        spec = ImageSpec.model_validate({**SPEC.model_dump(), "n_bits": n_bits, "fit": fit})
+        spec = ImageSpec.model_validate({**SPEC.model_dump(), "n_bits": n_bits, "fit": fit, **of_spec})
         make_source(random_images(3), content=content)
         images = ImageSet.of("tiny", classes)
         return plan_table(
-            images, "train" if split == "train" else "test", spec, tmp_path, on_unreadable, num_workers
+            images, "train" if split == "train" else "test", spec, tmp_path, on_unreadable, num_workers, max_pixels
         ).origin
 
     assert origin() == origin()
@@ -82,6 +105,9 @@ def test_origins_are_equal_when_the_tables_would_be(make_source: MakeSource, tmp
         origin(fit="pad"),
         origin(classes=[0, 1]),
         origin(on_unreadable="skip"),
+        origin(max_pixels=100),
+        origin(range=(0, 4095)),
+        origin(background="black"),
     ]
     assert all(other != origin() for other in others)
 

@@ -167,7 +167,8 @@ def test_the_origin_is_all_of_the_record_that_was_known_before_the_images_were_r
     assert one.origin.model_dump() == {
         name: value
         for name, value in one.model_dump().items()
-        if name not in ("count", "num_classes", "own_validation", "class_names", "unreadable", "passed_over")
+        if name
+        not in ("count", "num_classes", "own_validation", "class_names", "unreadable", "passed_over", "findings")
     }
 
 

@@ -16,6 +16,7 @@ from PIL import Image
 
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.images.decoding import UnreadableImageError
+from glow_pipeline.images.findings import Findings
 from glow_pipeline.images.preparation import prepare
 from glow_pipeline.images.spec import ImageSpec
 from glow_pipeline.images.workers import (
@@ -29,12 +30,12 @@ from tests.conftest import random_images
 from tests.images.pictures import encoded, noise
 
 PHOTO = encoded(noise(64, 64, 3), "PNG")
-SPEC = ImageSpec(channels=3, height=4, width=6, n_bits=5, fit="resize")
+SPEC = ImageSpec(channels=3, height=4, width=6, n_bits=5, fit="resize", range=(0, 65535))
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Image i is grey and has the size and the level that follow from i; every 7th cannot be read."""
+    """Image i is grey and has the size and the level that follow from i; every 4th is deep; some cannot be read."""
 
     parent: int = 0
 
@@ -43,7 +44,8 @@ class Pictures:
             raise UnreadableImageError(f"missing in {'the parent' if os.getpid() == self.parent else 'a child'}")
         if index % 7 == 5:
             return b"text"
-        return encoded(np.full((3 + index % 4, 5), index % 256, dtype=np.uint8), "PNG")
+        image = np.full((3 + index % 4, 5), index % 256, dtype=np.uint8)
+        return encoded(image if index % 4 else image.astype(np.uint16) * 257, "PNG")
 
     def name(self, index: int) -> str:
         return f"{index}.png"
@@ -52,7 +54,10 @@ class Pictures:
 def joined(chunks: list[Prepared]) -> Prepared:
     unreadable = {name: reason for chunk in chunks for name, reason in chunk.unreadable.items()}
     rows = np.concatenate([chunk.rows for chunk in chunks])
-    return Prepared(rows, torch.cat([chunk.images for chunk in chunks]), unreadable)
+    findings = Findings()
+    for chunk in chunks:
+        findings.add(chunk.findings or Findings())
+    return Prepared(rows, torch.cat([chunk.images for chunk in chunks]), unreadable, findings)
 
 
 @pytest.mark.parametrize("num_workers", [0, 1, 2, None])
@@ -64,6 +69,10 @@ def test_the_result_does_not_depend_on_the_number_of_processes(num_workers: int 
     assert result.rows.dtype == np.int64
     levels = torch.tensor([row % 256 >> 3 for row in readable], dtype=torch.uint8)
     assert torch.equal(result.images, levels[:, None, None, None].expand(-1, *SPEC.shape))
+    deep = [float(row) % 256 * 257 for row in readable if row % 4 == 0]
+    assert result.findings is not None
+    assert (result.findings.deep, result.findings.clipped) == (len(deep), 0)
+    assert (result.findings.lowest, result.findings.highest) == (min(deep), max(deep))
     assert list(result.unreadable) == [f"{row}.png" for row in rows if row % 7 in (3, 5)]
     where = "the parent" if num_workers == 0 else "a child"
     assert set(result.unreadable.values()) == {
@@ -90,7 +99,7 @@ def test_images_come_in_the_order_of_the_rows() -> None:
     ("side", "most"), [(8, CHUNK_IMAGES), (256, CHUNK_BYTES // (3 * 256 * 256)), (1024, 1)], ids=str
 )
 def test_chunks_are_bounded_in_images_and_in_bytes(side: int, most: int) -> None:
-    spec = ImageSpec(channels=3, height=side, width=side, n_bits=8, fit="pad")
+    spec = SPEC.model_copy(update={"height": side, "width": side})
     rows = 7 * np.arange(2 * most + 1)
     sizes = [len(chunk.images) for chunk in decode_and_prepare(Pictures(), rows, spec, 0)]
     assert sizes == [most, most, 1]

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from glow_pipeline.images.content import content_noise
 from glow_pipeline.images.loader import Batches
 from glow_pipeline.outliers.nll import nll
-from glow_pipeline.randomness import generator
+from glow_pipeline.randomness import key
 from tests.conftest import MakeTable, jittered_glow, random_images
 
 CPU = torch.device("cpu")
@@ -15,7 +16,7 @@ IMAGES = random_images(7)
 
 def test_nll_is_minus_log2_of_the_probability_a_dimension(make_table: MakeTable) -> None:
     model = jittered_glow()
-    noise = torch.rand(IMAGES.shape, generator=generator(5, "score", 0))
+    noise = content_noise(IMAGES >> 4, key(5, "score"))
     with torch.no_grad():
         nats = model.log_prob(IMAGES >> 4, noise).numpy().astype(np.float64)
     got = nll(model, Batches(make_table(IMAGES, 4), 7, CPU), 5)
@@ -44,7 +45,7 @@ def test_a_conditioned_model_is_not_told_the_class(make_table: MakeTable) -> Non
     model = jittered_glow(y_condition=True, num_classes=3)
     table = make_table(IMAGES, 4)
     got = nll(model, Batches(table, 7, CPU), 0)
-    noise = torch.rand(IMAGES.shape, generator=generator(0, "score", 0))
+    noise = content_noise(IMAGES >> 4, key(0, "score"))
     with torch.no_grad():
         each = [model.log_prob(IMAGES >> 4, noise, torch.full((7,), k)).double().exp() for k in range(3)]
     # The probabilities of 64 dimensions of 4 bits stay within the range of float64.

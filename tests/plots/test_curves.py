@@ -30,6 +30,11 @@ def test_training_curves_show_both_splits_and_the_best_epoch() -> None:
     assert figure.axes[0].get_legend() is not None
 
 
+def test_curves_given_the_class_say_so() -> None:
+    figure = training_curves(EPOCHS, "", given_class=True)
+    assert figure.axes[0].get_ylabel() == "bits per dimension given the class"
+
+
 def test_a_training_without_an_epoch_has_empty_curves() -> None:
     assert lines(training_curves([], "none")) == {"train": [], "val": []}
 

@@ -25,6 +25,11 @@ def searching(ranges: dict[str, Any], **others: Any) -> Parameters:
         ({"seed": {"choices": [1, 2]}}, "search.ranges.seed: cannot be searched"),
         ({"search.n_trials": {"choices": [1, 2]}}, "search.ranges.search.n_trials: cannot be searched"),
         ({"model.n_bits": {"choices": [1, 2]}}, "search.ranges.model.n_bits: cannot be searched; trials differ in par"),
+        (
+            {"model.y_condition": {"choices": [False, True]}},
+            "search.ranges.model.y_condition: cannot be searched; trials differ in parameters of model and train, and "
+            "bits per dimension given the class are not comparable with others",
+        ),
         ({"model.K": {"low": 0, "high": 4}}, "search.ranges: model.K=0: should be greater than or equal to 1"),
         ({"model.K": {"low": 1.0, "high": 4.0}}, "search.ranges: model.K=1.0: should be a valid integer"),
         ({"model.K": {"low": 1, "high": 4.0}}, "search.ranges: model.K=4.0: should be a valid integer"),

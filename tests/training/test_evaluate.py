@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from glow_pipeline.flow import Glow
+from glow_pipeline.images.content import content_noise
 from glow_pipeline.images.loader import Batches
 from glow_pipeline.images.table import ImageTable
-from glow_pipeline.randomness import generator
+from glow_pipeline.randomness import key
 from glow_pipeline.training.evaluate import log_probs, mean_bits_per_dim
 from tests.conftest import MakeTable, jittered_glow, random_images
 
@@ -28,7 +29,7 @@ def scores(model: Glow, table: ImageTable, batch_size: int = 4, seed: int = 0, l
 def test_log_probs_are_those_of_a_direct_call(table: ImageTable) -> None:
     model = jittered_glow()
     batch = IMAGES >> 4
-    noise = torch.rand(batch.shape, generator=generator(0, "score", 0))
+    noise = content_noise(batch, key(0, "score"))
     with torch.no_grad():
         expected = model.log_prob(batch, noise)
     got = scores(model, table, batch_size=11)
@@ -41,11 +42,26 @@ def test_log_probs_are_in_the_order_of_the_table(table: ImageTable) -> None:
     model = jittered_glow()
     got = list(log_probs(model, Batches(table, 4, CPU), 0))
     assert [len(batch) for batch in got] == [4, 4, 3]
-    noise = torch.rand(64, 1, 8, 8, generator=generator(0, "score", 0))
     for first, part in zip((0, 4, 8), got, strict=True):
         batch = IMAGES[first : first + 4] >> 4
         with torch.no_grad():
-            assert torch.equal(part, model.log_prob(batch, noise[first : first + len(batch)]))
+            assert torch.equal(part, model.log_prob(batch, content_noise(batch, key(0, "score"))))
+
+
+def test_order_and_neighbours_do_not_change_scores(table: ImageTable) -> None:
+    model = jittered_glow()
+    expected = scores(model, table, batch_size=1)
+    order = np.array([7, 2, 10, 0, 5])
+    assert torch.equal(scores(model, table.subset(order), batch_size=1), expected[torch.from_numpy(order)])
+    assert torch.allclose(scores(model, table.subset(order), batch_size=5), expected[torch.from_numpy(order)])
+
+
+def test_exact_copies_have_one_score(make_table: MakeTable) -> None:
+    images = IMAGES.clone()
+    images[[4, 9]] = IMAGES[1]
+    got = scores(jittered_glow(), make_table(images, 4), batch_size=1)
+    assert got[4] == got[9] == got[1]
+    assert got.unique().numel() == 9
 
 
 def test_log_probs_are_the_same_each_time(table: ImageTable) -> None:
@@ -88,7 +104,7 @@ def test_scoring_leaves_no_gradients_and_no_graph(table: ImageTable) -> None:
 def test_labelled_asks_for_the_density_given_the_class(table: ImageTable) -> None:
     model = jittered_glow(y_condition=True, num_classes=3)
     batch, labels = IMAGES >> 4, torch.arange(11) % 3
-    noise = torch.rand(batch.shape, generator=generator(0, "score", 0))
+    noise = content_noise(batch, key(0, "score"))
     with torch.no_grad():
         each = torch.stack([model.log_prob(batch, noise, torch.full((11,), k)) for k in range(3)]).double().numpy()
     given = scores(model, table, 11, labelled=True).numpy()
@@ -103,7 +119,7 @@ def test_images_of_unknown_classes_are_scored_without_their_class(table: ImageTa
     model = jittered_glow(y_condition=True, num_classes=num_classes)
     known = table.labels < num_classes
     batch, labels = IMAGES >> 4, table.labels
-    noise = torch.rand(batch.shape, generator=generator(0, "score", 0))
+    noise = content_noise(batch, key(0, "score"))
     with torch.no_grad():
         given = model.log_prob(batch[known], noise[known], labels[known])
         without = model.log_prob(batch, noise)[~known]

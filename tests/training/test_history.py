@@ -5,10 +5,17 @@ import pytest
 import torch
 
 from glow_pipeline.training import history as history_module
-from glow_pipeline.training.history import READ_EVERY, History, Tally
+from glow_pipeline.training.history import READ_EVERY, History, Tally, reported
 from tests.training.helpers import CPU
 
 SKIPPED = math.nan
+
+
+def test_figures_given_the_class_have_names_of_their_own() -> None:
+    row = {"epoch": 1, "train_bits_per_dim": 2.0, "val_bits_per_dim": 3.0, "lr": 0.1}
+    assert reported(row, False) == row
+    given = {"epoch": 1, "train_bits_per_dim_given_class": 2.0, "val_bits_per_dim_given_class": 3.0, "lr": 0.1}
+    assert reported(row, True) == given
 
 
 def told(tally: Tally, *values: float) -> list[int]:

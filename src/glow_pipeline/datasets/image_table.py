@@ -68,11 +68,13 @@ class ImageTableDataset(OwnVersionDataset[PlannedTable, ImageTable]):
             for left_behind in tables.glob(f"*/.*.{tables.name}"):  # by a process that was killed
                 shutil.rmtree(left_behind)
             existing = self._equal_to(data.origin)
-            with written_whole(Path(self._get_save_path())) as folder:
+            path = Path(self._get_save_path())
+            with written_whole(path) as folder:
                 if existing is None:
                     data.write(folder, self.lists_both_splits)
                 else:
                     data.link(existing, folder)
+        ImageTable(path).record.report(log)
 
     @contextmanager
     def _alone_in(self, tables: Path) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 from typing import Any, cast
 
+import click
 from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
@@ -9,11 +10,19 @@ from kedro.pipeline import Pipeline
 from glow_pipeline.datasets.glow_model import GlowModelDataset
 from glow_pipeline.datasets.image_table import ImageTableDataset
 from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.images.grey_range import decide_range
 from glow_pipeline.images.image_set import ImageSet
+from glow_pipeline.images.source import Split
+from glow_pipeline.images.spec import ImageSpec
 from glow_pipeline.parameters import Parameters
 from glow_pipeline.training.stored import ModelRecord
 
 TABLES = ("train_images", "test_images", "out_images")
+RANGES_FROM: tuple[tuple[str, str, Split], ...] = (
+    ("train_images", "image_set", "train"),
+    ("test_images", "image_set", "test"),
+    ("out_images", "out_image_set", "test"),
+)
 
 
 class ImagesHook:
@@ -37,11 +46,33 @@ class ImagesHook:
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
+        parameters = Parameters.model_validate(catalog.load("parameters"))
         if "glow_model" not in pipeline.inputs():
-            _fill(catalog, Parameters.model_validate(catalog.load("parameters")), None)
+            _fill(catalog, parameters, None)
         both = {"train_images", "test_images"} <= pipeline.all_outputs()
         for name in ("train_images", "test_images"):
             cast(ImageTableDataset, catalog[name]).lists_both_splits = both
+        try:
+            _complete_range(catalog, parameters, pipeline)
+        except GlowPipelineError as error:
+            raise click.ClickException(str(error)) from None
+
+
+def _complete_range(catalog: DataCatalog, parameters: Parameters, pipeline: Pipeline) -> None:
+    """Where no deep image was seen yet, decide what is black and white in those that this run is the first to see.
+
+    A training goes by its training images, and only where none of these is deep by those that it is tested on.
+    """
+    spec: ImageSpec = catalog.load("image_spec")
+    if spec.range is not None:
+        return
+    found = parameters.image_spec.range  # of a stored model that has none
+    for name, key, split in RANGES_FROM:
+        if found is None and name in pipeline.all_outputs():
+            ingest = parameters.ingest
+            found = decide_range(catalog.load(key), split, ingest.max_pixels, ingest.num_workers)
+    if found is not None:
+        _set_spec(catalog, spec.model_copy(update={"range": found}))
 
 
 def _stored_record(catalog: DataCatalog) -> ModelRecord | None:
@@ -52,9 +83,13 @@ def _stored_record(catalog: DataCatalog) -> ModelRecord | None:
 def _fill(catalog: DataCatalog, parameters: Parameters, stored: ModelRecord | None) -> None:
     spec = parameters.image_spec if stored is None else stored.image_spec
     image_set = parameters.image_set if stored is None else _where_they_are_now(stored, parameters)
-    catalog.save("image_spec", spec)
     catalog.save("image_set", image_set)
-    catalog.save("out_image_set", _split_alike(parameters.out_image_set, image_set))
+    catalog.save("out_image_set", _out_image_set(parameters, image_set))
+    _set_spec(catalog, spec)
+
+
+def _set_spec(catalog: DataCatalog, spec: ImageSpec) -> None:
+    catalog.save("image_spec", spec)
     for name in TABLES:
         cast(ImageTableDataset, catalog[name]).identify(spec)
 
@@ -73,8 +108,13 @@ def _where_they_are_now(stored: ModelRecord, parameters: Parameters) -> ImageSet
     return image_set
 
 
-def _split_alike(out: ImageSet, inside: ImageSet) -> ImageSet:
-    """Return outliers from the very folder that was trained on, split as it was: none that training saw is tested."""
-    if (out.source, out.path, out.eval_path) != (inside.source, inside.path, inside.eval_path):
-        return out
-    return inside.model_copy(update={"classes": out.classes})
+def _out_image_set(parameters: Parameters, inside: ImageSet) -> ImageSet:
+    """Return the outliers: those of the folder that was trained on split as it was, so that none is a training image.
+
+    Args:
+        inside: the in-distribution images, where they are now.
+    """
+    out, typed = parameters.out_image_set, parameters.image_set
+    if (out.source, out.path, out.eval_path) == (typed.source, typed.path, typed.eval_path):
+        return inside.model_copy(update={"classes": out.classes})
+    return out.distinct_from(inside)

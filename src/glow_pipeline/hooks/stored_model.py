@@ -7,6 +7,7 @@ from typing import Any
 from glow_pipeline.datasets.glow_model import GlowModelDataset
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.images.image_set import ImageSet
+from glow_pipeline.images.spec import ImageSpec
 from glow_pipeline.parameters import Parameters, parse_parameters
 from glow_pipeline.training.stored import ModelRecord, read_record
 
@@ -137,17 +138,24 @@ def _contradicts(key: str, value: object, record: ModelRecord) -> bool:
     group, _, name = key.partition(".")
     if key in PLACES or group not in ("ingest", "model") or name not in record.parameters[group]:
         return False
+    if key == "ingest.range" and record.image_spec.range is None:
+        return False  # of images deeper than any that it was trained on
     before = parse_parameters(record.parameters)
     then = parse_parameters({**record.parameters, group: {**record.parameters[group], name: value}})
     return any(
         part(then) != part(before)
         for part in (
-            lambda parameters: parameters.image_spec,
+            lambda parameters: _completed(parameters.image_spec, record),
             lambda parameters: parameters.image_set,
             lambda parameters: parameters.model.model_dump(include=set(record.flow)),
             lambda parameters: parameters.num_classes,
         )
     )
+
+
+def _completed(spec: ImageSpec, record: ModelRecord) -> ImageSpec:
+    """Return a spec with the range that the model's training images gave it, if it has none."""
+    return spec if spec.range is not None else spec.model_copy(update={"range": record.image_spec.range})
 
 
 def _leaves(nested: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:

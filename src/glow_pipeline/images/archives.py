@@ -58,12 +58,15 @@ class FilesOnDisk:
         self._names = names
 
     def __call__(self, index: int) -> bytes:
-        path = os.path.join(self._folder, self._names[index])  # noqa: PTH118  # many, and pathlib is slow
         try:
-            with open(path, "rb") as file:  # noqa: PTH123
+            with open(self.path(index), "rb") as file:  # noqa: PTH123
                 return _read_bounded(file, os.fstat(file.fileno()).st_size)
         except OSError as problem:
             raise UnreadableImageError(problem.strerror or str(problem)) from None
+
+    def path(self, index: int) -> str:
+        """Return where the image's file is."""
+        return os.path.join(self._folder, self._names[index])  # noqa: PTH118  # many, and pathlib is slow
 
     def name(self, index: int) -> str:
         return printable(self._names[index])

@@ -6,6 +6,9 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from hashlib import sha256
 
+import numpy as np
+from numpy.typing import NDArray
+
 from glow_pipeline.errors import GlowPipelineError
 
 NAMED_AT_MOST = 10
@@ -61,6 +64,21 @@ def choose(choice: Choice, class_names: Sequence[str]) -> list[int]:
     return sorted(chosen)
 
 
+def wanted(labels: NDArray[np.int64], choice: Choice | None, class_names: Sequence[str]) -> NDArray[np.bool_]:
+    """Whether each image is of a chosen class (N,).
+
+    Args:
+        choice: None for all.
+        class_names: of a folder; empty where classes have numbers only.
+
+    Raises:
+        GlowPipelineError: a part of the choice is no class of the folder.
+    """
+    if choice is None:
+        return np.ones(len(labels), dtype=np.bool_)
+    return np.isin(labels, choose(choice, class_names) if class_names else choice)
+
+
 def shortened(names: Sequence[str], at_most: int = NAMED_AT_MOST) -> str:
     """`cats, dogs, ...`"""
     more = f", ... ({len(names)} in all)" if len(names) > at_most else ""
@@ -103,8 +121,8 @@ def short_hash(text: str) -> str:
 
 
 def _range(part: int | str) -> range | None:
-    """`3` and `0-4` as ranges of numbers."""
-    match = re.fullmatch(r"([0-9]{1,9})(?:-([0-9]{1,9}))?", str(part))
+    """`3` and `0-4` as ranges of numbers; of five digits at most, since ranges are written out."""
+    match = re.fullmatch(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", str(part))
     if match is None:
         return None
     first, last = int(match[1]), int(match[2] or match[1])

@@ -1,4 +1,4 @@
-"""Which images are the same, whatever their files are called.
+"""Which images are the same, whatever their files are called, and noise that depends on nothing else.
 
 Two images of one shape are the same when all their pixels are. A hash of 64 bits stands for the pixels: it is computed
 on the device that holds the images, and takes eight bytes an image to keep.
@@ -9,6 +9,8 @@ from torch import Tensor
 
 GOLDEN = 0x9E3779B97F4A7C15  # 2**64 divided by the golden ratio
 CHUNK_VALUES = 2**19  # hashed at once; each takes eight bytes
+NOISE_VALUES = 2**17  # drawn at once: on a CPU they stay in its cache
+GPU_NOISE_VALUES = 2**24
 
 
 def content_hash(images: Tensor) -> Tensor:
@@ -28,6 +30,30 @@ def content_hash(images: Tensor) -> Tensor:
     rows = max(1, CHUNK_VALUES // max(1, values.shape[1]))
     sums = [((chunk.long() + 1) * coefficients).sum(dim=1) for chunk in values.split(rows)]
     return mix(torch.cat(sums)) if sums else values.new_empty(0, dtype=torch.int64)
+
+
+def content_noise(images: Tensor, key: int) -> Tensor:
+    """Draw uniform noise that depends on an image's pixels and the key alone.
+
+    The same on any device, in any batch and any order: a counter-based generator (Salmon et al. 2011,
+    doi:10.1145/2063384.2063405) of one stream an image, SplitMix64 from the image's hash on.
+
+    Args:
+        images: uint8 (B, C, H, W).
+        key: of 64 bits; another key gives other noise.
+
+    Returns:
+        float32 of the same shape, multiples of 2**-24 in [0, 1).
+    """
+    values = images.flatten(1)
+    starts = mix(content_hash(images) ^ key)[:, None]
+    counter = torch.arange(values.shape[1], device=images.device)
+    noise = torch.empty(values.shape, device=images.device)
+    at_once = NOISE_VALUES if images.device.type == "cpu" else GPU_NOISE_VALUES
+    rows = max(1, at_once // max(1, values.shape[1]))
+    for part, start in zip(noise.split(rows), starts.split(rows), strict=True):
+        torch.mul(_shifted(mix(start + counter), 40), 2.0**-24, out=part)
+    return noise.view(images.shape)
 
 
 def mix(numbers: Tensor) -> Tensor:

@@ -5,19 +5,33 @@ import logging
 import struct
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import BinaryIO
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 from torch import Tensor
+
+from glow_pipeline.images.findings import Findings
+from glow_pipeline.images.pixels import Pixels, UnreadableImageError, read_pixels
+from glow_pipeline.images.rendering import render
+from glow_pipeline.images.spec import Background, GreyRange
+
+__all__ = ["FORMATS", "MAX_BYTES", "MAX_PIXELS", "UnreadableImageError", "decode", "decode_pixels", "opened"]
 
 # Pillow's own bound against decompression bombs, at which it only warns: 89 million pixels.
 MAX_PIXELS = Image.MAX_IMAGE_PIXELS or 89_478_485
 MAX_BYTES = 2**29
-GREY_MODES = frozenset({"1", "L", "LA", "La"})
-# Whatever a file is called, Pillow would try its many other kinds too, and hand PostScript to Ghostscript.
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+# Whatever a file is called, Pillow would try its many other kinds too, and hand PostScript to Ghostscript. A JPEG of
+# several pictures (MPO, of some cameras and telephones) is found by the JPEG plugin. AVIF and JPEG 2000 are read where
+# Pillow was built with them, as its wheels are.
+FORMATS = (
+    *("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP"),
+    *(("AVIF",) if find_spec("PIL.AvifImagePlugin") else ()),  # since Pillow 11.3
+)
 # What Pillow and its decoders were seen to raise on damaged files; tests/images/test_damaged_images.py damages some.
 DAMAGED = (
     OSError,
@@ -36,53 +50,82 @@ DAMAGED = (
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 
-class UnreadableImageError(Exception):
-    """An image that cannot be used; the message says why in a few words."""
-
-
-def decode(encoded: bytes) -> Tensor:
+def decode(
+    encoded: bytes,
+    *,
+    grey_range: GreyRange | None = None,
+    background: Background = "white",
+    max_pixels: int = MAX_PIXELS,
+    findings: Findings | None = None,
+) -> Tensor:
     """An image file -> uint8 (C, h, w), with C = 1 for grey images and 3 for all others.
 
-    As a viewer shows it: turned as its EXIF says, a palette or CMYK as RGB, transparency left out, of an animation
-    the first picture. 16-bit grey is brought to 8 bits by its high byte.
+    As a viewer shows it: turned as its EXIF says, a palette or CMYK as RGB, what is transparent on the background, of
+    an animation or of pages the first. Of images deeper than 8 bits `grey_range` becomes 0 to 255.
+
+    Args:
+        grey_range: of images deeper than 8 bits: the values that become 0 and 255.
+        background: the colour under transparent pixels.
+        max_pixels: larger images are not decoded.
+        findings: takes what else was found in the file.
 
     Raises:
-        UnreadableImageError: damaged, empty, of a kind that has no fixed range (floating point), or enormous.
+        UnreadableImageError: damaged, empty, enormous, or deeper than 8 bits while there is no range.
+    """
+    pixels, further_pages = decode_pixels(encoded, max_pixels)
+    findings = Findings() if findings is None else findings
+    rendered = render(pixels, grey_range, background, findings)
+    if further_pages:
+        findings.paged += 1
+        findings.further_pages += further_pages
+    return torch.from_numpy(rendered).permute(2, 0, 1)
+
+
+def decode_pixels(encoded: bytes, max_pixels: int = MAX_PIXELS) -> tuple[Pixels, int]:
+    """Return an image file's first picture as it is stored, and the number of pictures after it.
+
+    Raises:
+        UnreadableImageError: damaged, empty or enormous.
     """
     if not encoded:
         raise UnreadableImageError("empty file")
+    with opened(io.BytesIO(encoded), max_pixels) as image:
+        pixels = read_pixels(image, lambda: Image.open(io.BytesIO(encoded), formats=FORMATS))
+        if not pixels.values.size:
+            raise UnreadableImageError("no pixels")
+        return pixels, _further_pages(image)
+
+
+@contextmanager
+def opened(file: BinaryIO, max_pixels: int = MAX_PIXELS) -> Iterator[ImageFile]:
+    """Open an image, of which only the header is read, for a block in which it may be decoded.
+
+    Raises:
+        UnreadableImageError: not an image, or, within the block too, damaged or enormous.
+    """
+    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, max_pixels
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(encoded), formats=FORMATS) as opened:
-                if opened.width * opened.height > MAX_PIXELS:
-                    raise UnreadableImageError(f"{opened.width}x{opened.height} pixels; allowed are {MAX_PIXELS:,}")
-                ImageOps.exif_transpose(opened, in_place=True)
-                pixels = _pixels(opened)
+            with Image.open(file, formats=FORMATS) as image:
+                yield image
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise UnreadableImageError(f"more than {MAX_PIXELS:,} pixels") from None
+        raise UnreadableImageError(f"more than {max_pixels:,} pixels (ingest.max_pixels)") from None
     except UnidentifiedImageError:
         raise UnreadableImageError("not an image, or of an unknown kind") from None
     except DAMAGED as problem:
         raise UnreadableImageError(f"damaged ({' '.join(str(problem).split())[:100]})") from None
-    return torch.from_numpy(pixels).permute(2, 0, 1)
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
 
 
-def _pixels(image: Image.Image) -> NDArray[np.uint8]:
-    """uint8 (h, w, 1 or 3)"""
-    if image.mode == "F":
-        raise UnreadableImageError("floating-point pixels, whose range is not known")
-    if image.mode.startswith("I"):
-        deep = np.asarray(image)
-        if deep.size and (deep.min() < 0 or deep.max() > 65535):
-            raise UnreadableImageError("32-bit pixels, whose range is not known")
-        return (deep.astype(np.uint16) >> 8).astype(np.uint8)[:, :, None]
-    if image.mode in GREY_MODES:
-        return np.array(_as(image, "L"))[:, :, None]
-    return np.array(_as(image, "RGB"))
+def _further_pages(image: ImageFile) -> int:
+    """Return the number of pictures after the first; 0 where what comes after that is damaged.
 
-
-def _as(image: Image.Image, mode: str) -> Image.Image:
-    """`convert` would copy an image that is of that mode already."""
-    return image if image.mode == mode else image.convert(mode)
+    To be asked after the first picture was read: Pillow looks for the others, and may not come back from a damaged one.
+    """
+    try:
+        return int(getattr(image, "n_frames", 1)) - 1
+    except DAMAGED:
+        return 0

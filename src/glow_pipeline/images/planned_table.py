@@ -19,8 +19,10 @@ from tqdm import tqdm
 
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.files import link_or_copy
-from glow_pipeline.images.classes import choose
+from glow_pipeline.images.classes import wanted
 from glow_pipeline.images.content import content_hash
+from glow_pipeline.images.decoding import MAX_PIXELS
+from glow_pipeline.images.findings import Findings
 from glow_pipeline.images.image_set import ImageSet
 from glow_pipeline.images.preparation import prepare
 from glow_pipeline.images.registry import source_of
@@ -60,6 +62,7 @@ class PlannedTable:
     open: Callable[[], ArraySplit | EncodedSplit]
     num_workers: int | None = 0
     passed_over: dict[str, int] = field(default_factory=dict)
+    max_pixels: int = MAX_PIXELS
     other_split: Callable[[], "PlannedTable"] | None = None
 
     def write(self, folder: Path, both_splits: bool = False) -> None:
@@ -77,7 +80,7 @@ class PlannedTable:
         self._check_space(folder, len(rows))
         folder.mkdir()
         try:
-            kept, hashes, unreadable = self._write_images(folder, opened, rows)
+            kept, hashes, unreadable, findings = self._write_images(folder, opened, rows)
             self._check_unreadable(len(kept), unreadable, both_splits)
             _write_array(folder / LABELS, opened.labels[kept])
             _write_array(folder / CONTENT, hashes)
@@ -92,6 +95,7 @@ class PlannedTable:
                 own_validation=int((kept >= len(opened.labels) - opened.own_validation).sum()),
                 unreadable=unreadable,
                 passed_over=self.passed_over,
+                findings=findings,
             )
             _write_record(folder, record)
         except OSError as problem:
@@ -165,17 +169,14 @@ class PlannedTable:
         if not len(labels):
             raise GlowPipelineError(f"{self._title}: there is no image in its files; fetch them again")
         choice = self.origin.image_set.classes
-        if choice is None:
-            return np.arange(len(labels))
         try:
-            classes = choose(choice, names) if names else choice
+            rows = np.flatnonzero(wanted(labels, choice, names))
         except GlowPipelineError as error:
             raise GlowPipelineError(f"{self._title}: {error}") from None
-        rows = np.flatnonzero(np.isin(labels, classes))
         if not len(rows):
             there = ", ".join(names[k] if names else str(k) for k in np.unique(labels)[:30])
             raise GlowPipelineError(
-                f"{self._title}: no image is of class {', '.join(map(str, choice))}; its images are of {there}"
+                f"{self._title}: no image is of class {', '.join(map(str, choice or ()))}; its images are of {there}"
             )
         return rows
 
@@ -190,11 +191,12 @@ class PlannedTable:
 
     def _write_images(
         self, folder: Path, opened: ArraySplit | EncodedSplit, rows: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], dict[str, str]]:
-        """Rows that were written, the hashes of their pixels, and what could not be read."""
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], dict[str, str], Findings]:
+        """Rows that were written, the hashes of their pixels, what could not be read, and what else was found."""
         kept: list[NDArray[np.int64]] = []
         hashes: list[NDArray[np.int64]] = []
         unreadable: dict[str, str] = {}
+        findings = Findings()
         # Written as a stream: pages of a memory map that are written to would count as this process's memory.
         with (
             (folder / IMAGES).open("wb") as file,
@@ -207,13 +209,14 @@ class PlannedTable:
                 hashes.append(content_hash(chunk.images).numpy())
                 _log_unreadable(chunk.unreadable)
                 unreadable |= chunk.unreadable
+                findings.add(chunk.findings or Findings())
                 if self.origin.on_unreadable == "stop" and len(unreadable) >= UNREADABLE_AT_MOST:
                     break
                 bar.update(len(chunk.rows) + len(chunk.unreadable))
             written = _joined(kept)
             file.seek(0)
             self._write_header(file, len(written))
-        return written, _joined(hashes), unreadable
+        return written, _joined(hashes), unreadable, findings
 
     def _write_header(self, file: IO[bytes], count: int) -> None:
         """The .npy header; it has one length whatever the count, since numpy leaves room for that to grow."""
@@ -222,7 +225,7 @@ class PlannedTable:
 
     def _prepared(self, opened: ArraySplit | EncodedSplit, rows: NDArray[np.int64]) -> Iterator[Prepared]:
         if isinstance(opened, EncodedSplit):
-            yield from decode_and_prepare(opened.reader, rows, self.origin.spec, self.num_workers)
+            yield from decode_and_prepare(opened.reader, rows, self.origin.spec, self.num_workers, self.max_pixels)
             return
         start = 0
         for images in opened.read():
@@ -305,12 +308,14 @@ def plan_table(
     raw: Path,
     on_unreadable: OnUnreadable = "stop",
     num_workers: int | None = 0,
+    max_pixels: int = MAX_PIXELS,
 ) -> PlannedTable:
     """Find (or fetch) and checksum the source's files; decode nothing yet.
 
     Args:
         raw: folder that holds source files, one folder a source.
         num_workers: decoding processes for sources of encoded images; None: one for each core.
+        max_pixels: larger images are unreadable.
     """
     source = source_of(image_set)
     files = source.files(raw, split)
@@ -321,14 +326,24 @@ def plan_table(
         # A folder's set keeps its name when its folder gets another one.
         source_files={image_set.name or file.path.name: file.sha256 for file in files},
         on_unreadable=on_unreadable,
-        made_with={"table_format": "3", "torch": version("torch"), "pillow": version("pillow")},
+        made_with={
+            "table_format": "4",
+            "torch": version("torch"),
+            "pillow": version("pillow"),
+            **({} if max_pixels == MAX_PIXELS else {"max_pixels": str(max_pixels)}),
+        },
     )
     paths = [file.path for file in files]
     other_split = None
     if image_set.is_folder and image_set.class_names is None:  # a stored model needs no folder to train on
         other: Split = "test" if split == "train" else "train"
-        other_split = partial(plan_table, image_set, other, spec, raw, on_unreadable, num_workers)
-    passed_over = dict(source.passed_over(split))
+        other_split = partial(plan_table, image_set, other, spec, raw, on_unreadable, num_workers, max_pixels)
     return PlannedTable(
-        origin, source.num_classes, lambda: source.open(paths, split), num_workers, passed_over, other_split
+        origin,
+        source.num_classes,
+        lambda: source.open(paths, split),
+        num_workers,
+        dict(source.passed_over(split)),
+        max_pixels,
+        other_split,
     )

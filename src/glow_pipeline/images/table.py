@@ -1,6 +1,7 @@
 """The image table: prepared images in a memory map, with their labels and a record of what they are."""
 
 import json
+import logging
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.images.findings import Findings
 from glow_pipeline.images.image_set import ImageSet
 from glow_pipeline.images.source import Split
 from glow_pipeline.images.spec import ImageSpec
@@ -64,6 +66,14 @@ class TableRecord(TableOrigin):
     class_names: list[str] = []  # of a folder, by number; "" for images directly in it
     unreadable: dict[str, str] = {}  # files that were left out -> why
     passed_over: dict[str, int] = {}  # other files of the folder, by suffix or kind -> how many
+    findings: Findings = Findings()  # in the files that were decoded
+
+    def report(self, log: logging.Logger) -> None:
+        """Log how its images were reinterpreted, and warn where that is hardly meant."""
+        for note in self.findings.notes(self.spec):
+            log.info("%s %s: %s", self.name, self.split, note)
+        for warning in self.findings.warnings(self.spec):
+            log.warning("%s %s: %s", self.name, self.split, warning)
 
     @property
     def origin(self) -> TableOrigin:

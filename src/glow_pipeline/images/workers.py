@@ -6,16 +6,17 @@ that only small arrays travel back.
 
 import os
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.images.decoding import UnreadableImageError, decode
+from glow_pipeline.images.decoding import MAX_PIXELS, UnreadableImageError, decode
+from glow_pipeline.images.findings import Findings
 from glow_pipeline.images.preparation import prepare
 from glow_pipeline.images.source import Reader
 from glow_pipeline.images.spec import ImageSpec
@@ -25,6 +26,7 @@ CHUNK_IMAGES = 64
 CHUNK_BYTES = 2**21
 # Below this the start of a process costs more than it brings.
 WORTH_A_PROCESS = 256
+Result = TypeVar("Result")
 
 
 class Prepared(NamedTuple):
@@ -33,47 +35,73 @@ class Prepared(NamedTuple):
     rows: NDArray[np.int64]  # (n,) positions in the split, without the unreadable ones
     images: Tensor  # uint8 (n, C, H, W)
     unreadable: dict[str, str]  # name -> reason
+    findings: Findings | None = None  # of images that were decoded
 
 
-class _Decoder:
-    """What a decoding process does; a dataset in PyTorch's sense, whose items are chunks of rows."""
+class _Decoder(Dataset[Prepared]):
+    """What a decoding process does."""
 
-    def __init__(self, reader: Reader, spec: ImageSpec) -> None:
+    def __init__(self, reader: Reader, spec: ImageSpec, max_pixels: int) -> None:
         self.reader = reader
         self.spec = spec
+        self.max_pixels = max_pixels
 
     def __getitem__(self, rows: NDArray[np.int64]) -> Prepared:
-        images, kept, unreadable = [], [], {}
+        images, kept, unreadable, findings = [], [], {}, Findings()
         for row in rows:
             try:
-                images.append(prepare(decode(self.reader(int(row)))[None], self.spec))
+                decoded = decode(
+                    self.reader(int(row)),
+                    grey_range=self.spec.range,
+                    background=self.spec.background,
+                    max_pixels=self.max_pixels,
+                    findings=findings,
+                )
+                images.append(prepare(decoded[None], self.spec))
                 kept.append(row)
             except UnreadableImageError as problem:
                 unreadable[self.reader.name(int(row))] = str(problem)
         stacked = torch.cat(images) if images else torch.empty(0, *self.spec.shape, dtype=torch.uint8)
-        return Prepared(np.array(kept, dtype=np.int64), stacked, unreadable)
+        return Prepared(np.array(kept, dtype=np.int64), stacked, unreadable, findings)
 
 
 def decode_and_prepare(
-    reader: Reader, rows: NDArray[np.int64], spec: ImageSpec, num_workers: int | None
+    reader: Reader, rows: NDArray[np.int64], spec: ImageSpec, num_workers: int | None, max_pixels: int = MAX_PIXELS
 ) -> Iterator[Prepared]:
     """Decode these rows in order, in several processes, and bring them to the spec.
 
     Args:
         num_workers: processes; 0 decodes in this one, None takes one for each core.
+        max_pixels: larger images are unreadable.
 
     Raises:
         GlowPipelineError: a process died, as it does when memory runs out.
     """
     size = min(CHUNK_IMAGES, max(1, CHUNK_BYTES // int(np.prod(spec.shape))))
+    yield from in_processes(_Decoder(reader, spec, max_pixels), rows, size, num_workers)
+
+
+def in_processes(
+    work: Dataset[Result], rows: NDArray[np.int64], at_once: int, num_workers: int | None
+) -> Iterator[Result]:
+    """Do work on rows, in several processes; the results come in order.
+
+    Args:
+        work: its items are the results, by chunks of rows; it is handed to other processes, so it must pickle.
+        at_once: rows in a chunk.
+        num_workers: as in `decode_and_prepare`.
+
+    Raises:
+        GlowPipelineError: a process died, as it does when memory runs out.
+    """
     if num_workers is None:
         num_workers = usable_cores()
-    loader: DataLoader[Prepared] = DataLoader(
-        _Decoder(reader, spec),  # type: ignore[arg-type]  # it has __getitem__, all that is asked of it
+    loader: DataLoader[Result] = DataLoader(
+        work,
         batch_size=None,
-        sampler=[rows[i : i + size] for i in range(0, len(rows), size)],
+        sampler=[rows[i : i + at_once] for i in range(0, len(rows), at_once)],
         num_workers=num_workers if len(rows) >= WORTH_A_PROCESS else 0,
-        collate_fn=_as_it_is,  # type: ignore[arg-type]  # there is no list of items to collate
+        collate_fn=_as_it_is,  # there is no list of items to collate
     )
     try:
         yield from loader
@@ -91,5 +119,5 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _as_it_is(prepared: Prepared) -> Prepared:
-    return prepared
+def _as_it_is(result: Result) -> Result:
+    return result

@@ -81,6 +81,8 @@ class Parameters(Group):
             width=width,
             n_bits=self.model.n_bits or source.n_bits,
             fit=self.ingest.fit,
+            range=None if self.ingest.range is None else (self.ingest.range[0], self.ingest.range[1]),
+            background=self.ingest.background,
         )
 
     @property

@@ -1,5 +1,6 @@
 """The parameters of ingest, model, training, sampling and scoring."""
 
+import math
 import re
 from typing import Annotated, Literal
 
@@ -9,10 +10,13 @@ from pydantic_core import PydanticCustomError
 from glow_pipeline.device import DataOnDevice, PrecisionChoice
 from glow_pipeline.flow.execution import Activations
 from glow_pipeline.flow.step import FlowCoupling, FlowPermutation
-from glow_pipeline.images.spec import Fit
+from glow_pipeline.images.decoding import MAX_PIXELS
+from glow_pipeline.images.spec import Background, Fit
 from glow_pipeline.images.table import OnUnreadable
 from glow_pipeline.training.acceleration import Compile
 from glow_pipeline.training.checkpoints import Interval
+
+NUMBER = r"-?\d+(?:\.\d+)?"
 
 
 class Group(BaseModel):
@@ -42,6 +46,23 @@ def _is_class(part: object) -> bool:
 
 
 Classes = Annotated[list[int | str] | None, BeforeValidator(_classes)]
+
+
+def _ends(value: object) -> object:
+    """`0-4095`, `0..1`, `-1024..3071` or a list of two -> [low, high]."""
+    if isinstance(value, str) and (typed := re.fullmatch(rf"({NUMBER})(?:-|\.\.)({NUMBER})", value)):
+        value = [float(end) for end in typed.groups()]
+    if value is None:
+        return value
+    if isinstance(value, list | tuple) and len(value) == 2:
+        low, high = value
+        numbers = all(isinstance(end, int | float) and not isinstance(end, bool) for end in value)
+        if numbers and math.isfinite(low) and math.isfinite(high) and low < high:
+            return [float(low), float(high)]
+    raise PydanticCustomError("range", "Input should be a low and a higher high: 0-4095, 0..1, [-1024, 3071]")
+
+
+Ends = Annotated[list[float] | None, BeforeValidator(_ends)]
 
 
 def _interval(value: float | str) -> float | str:
@@ -77,6 +98,14 @@ class IngestParameters(Group):
     fit: Fit = Field(
         "resize", description="how an image comes to that size: resize (antialiased bilinear) or pad (black border)"
     )
+    range: Ends = Field(
+        None,
+        description="of images deeper than 8 bits: the grey values that become 0 and 255, as 0-4095, 0..1 or a list; "
+        "null: by the training files",
+    )
+    background: Background = Field(
+        "white", description="colour that transparent pixels are shown on: white, as most viewers do, or black"
+    )
     val_percentage: float = Field(
         10.0,
         gt=0,
@@ -86,6 +115,9 @@ class IngestParameters(Group):
     on_unreadable: OnUnreadable = Field(
         "stop",
         description="files that cannot be read: stop lists them and ends the run, skip lists and leaves them out",
+    )
+    max_pixels: int = Field(
+        MAX_PIXELS, ge=1, description="images with more pixels (height times width) are unreadable, not decoded"
     )
     num_workers: int | None = Field(None, ge=0, description="processes that decode; null: one for each core")
 

@@ -22,14 +22,15 @@ def check_together(parameters: Parameters) -> None:
             )
         if parameters.out_dataset == FOLDER.name and parameters.ood.out_path is None:
             raise GlowPipelineError("ood.out_path=null: out_dataset=folder needs a folder of images; set ood.out_path")
-    for key, path, said, of in (
+    for key, value, said, of in (
+        ("ingest.range", parameters.ingest.range, "dataset=folder or out_dataset=folder", FOLDER.name in both),
         ("ingest.path", parameters.ingest.path, "dataset=folder or out_dataset=folder", FOLDER.name in both),
         ("ingest.name", parameters.ingest.name, "dataset=folder or out_dataset=folder", FOLDER.name in both),
         ("ingest.eval_path", parameters.ingest.eval_path, "dataset=folder", parameters.dataset == FOLDER.name),
         ("ood.out_path", parameters.ood.out_path, "out_dataset=folder", parameters.out_dataset == FOLDER.name),
     ):
-        if path is not None and not of:
-            raise GlowPipelineError(f"{key}={path}: counts only with {said}; set that too, or {key}=null")
+        if value is not None and not of:
+            raise GlowPipelineError(f"{key}={value}: counts only with {said}; set that too, or {key}=null")
     for key, classes, name in (
         ("ingest.classes", parameters.ingest.classes, parameters.dataset),
         ("ood.out_classes", parameters.ood.out_classes, parameters.out_dataset),

@@ -10,11 +10,12 @@ from numpy.typing import ArrayLike
 from glow_pipeline.plots.axes import set_title, single_axes
 
 
-def training_curves(epochs: Sequence[dict[str, float]], title: str) -> Figure:
+def training_curves(epochs: Sequence[dict[str, float]], title: str, *, given_class: bool = False) -> Figure:
     """Bits per dimension on training and validation images after each epoch.
 
     Args:
         epochs: rows with epoch, train_bits_per_dim and val_bits_per_dim.
+        given_class: whether these are of images given their class.
     """
     figure, axes = single_axes(6, 4)
     epoch = [row["epoch"] for row in epochs]
@@ -26,7 +27,7 @@ def training_curves(epochs: Sequence[dict[str, float]], title: str) -> Figure:
     if finite:
         best = min(finite, key=lambda row: row["val_bits_per_dim"])
         axes.axvline(best["epoch"], color="grey", linestyle=":", label=f"best: epoch {best['epoch']:.0f}")
-    axes.set(xlabel="epoch", ylabel="bits per dimension")
+    axes.set(xlabel="epoch", ylabel=f"bits per dimension{' given the class' * given_class}")
     set_title(axes, title)
     axes.legend()
     return figure

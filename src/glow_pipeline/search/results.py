@@ -56,9 +56,10 @@ def best_parameters_file(study: "Study", table: pd.DataFrame, parameters: Parame
         raise GlowPipelineError(
             f"search.ranges: no trial is complete ({counts}); lower the range of train.lr, or set train.max_grad_norm"
         )
+    measured = f"validation images{' given their class' * parameters.model.y_condition}"
     best = study.trials[int(complete["number"].iloc[0])]
     lines = [
-        f"{best.value:.4f} bits/dim on validation images: trial {best.number} of {study.study_name}, which has",
+        f"{best.value:.4f} bits/dim on {measured}: trial {best.number} of {study.study_name}, which has",
         *(f"  {name}: {value}" for name, value in sorted(best.params.items())),
         "To train with it, copy this file to conf/best/parameters.yml and type",
         "  kedro run --env best --pipelines train",

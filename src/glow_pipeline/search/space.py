@@ -10,8 +10,12 @@ from glow_pipeline.parameters import Parameters, Range, known_names, nearest, wi
 if TYPE_CHECKING:
     from optuna import Trial
 
-# Trials with other images, or with fewer bits, have bits per dimension that say nothing of each other.
-OF_THE_IMAGES = "model.n_bits"
+# Trials with other images, with fewer bits, or with and without classes, have bits per dimension that say nothing of
+# each other.
+NOT_COMPARABLE = {
+    "model.n_bits": "all have the same images",
+    "model.y_condition": "bits per dimension given the class are not comparable with others",
+}
 
 
 def extremes(parameters: Parameters) -> Iterator[Parameters]:
@@ -74,12 +78,14 @@ def _is_whole(parameters: Parameters, name: str, given: Range) -> bool:
 
 
 def _check_name(name: str) -> None:
-    searchable = [known for known in known_names() if known.startswith(("model.", "train.")) and known != OF_THE_IMAGES]
+    searchable = [
+        known for known in known_names() if known.startswith(("model.", "train.")) and known not in NOT_COMPARABLE
+    ]
     if name in searchable:
         return
     if name in known_names():
         raise GlowPipelineError(
             f"search.ranges.{name}: cannot be searched; trials differ in parameters of model and train"
-            + (", and all have the same images" if name == OF_THE_IMAGES else "")
+            + (f", and {NOT_COMPARABLE[name]}" if name in NOT_COMPARABLE else "")
         )
     raise GlowPipelineError(f"search.ranges.{name}: unknown parameter; {nearest(name, searchable)}")

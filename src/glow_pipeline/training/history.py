@@ -3,11 +3,14 @@
 import math
 import time
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 READ_EVERY = 0.5  # seconds
+GIVEN_CLASS = "_given_class"
+Figure = TypeVar("Figure", float, float | None)
 
 
 @dataclass
@@ -31,6 +34,17 @@ class History:
 
     def epochs_since_best(self) -> int:
         return len(self.epochs) - self.best_epoch
+
+
+def reported(row: dict[str, Figure], given_class: bool) -> dict[str, Figure]:
+    """Return an epoch's metrics under the names that they are reported by.
+
+    A class-conditioned model is trained and validated on log p(image | class): its bits per dimension are called
+    `..._given_class`, as those of test images are, since they must not be compared with the ones of log p(image).
+    """
+    if not given_class:
+        return row
+    return {f"{name}{GIVEN_CLASS}" if name.endswith("bits_per_dim") else name: value for name, value in row.items()}
 
 
 class Tally:

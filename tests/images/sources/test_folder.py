@@ -1,22 +1,16 @@
-import hashlib
-import io
-import logging
 import os
 import pickle
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 
-from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.images.decoding import UnreadableImageError, decode
+from glow_pipeline.images.decoding import FORMATS, UnreadableImageError, decode
 from glow_pipeline.images.image_files import suffixes
 from glow_pipeline.images.image_set import ImageSet
-from glow_pipeline.images.source import EncodedSplit, Split
-from glow_pipeline.images.sources.folder import check_apart, check_folder, folder_source, with_class_names
+from glow_pipeline.images.sources.folder import check_folder, folder_source
+from tests.images.sources.folders import all_of, checksum, image_set, names, one_line, opened, picture, put
 
 KINDS = {
     **dict.fromkeys((".pbm", ".pgm", ".ppm"), "PPM"),
@@ -32,51 +26,6 @@ KINDS = {
     ".pnm": "PPM",
     ".pfm": "PPM",
 }
-
-
-def picture(level: int, kind: str = "PNG") -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(np.full((3, 2), level, dtype=np.uint8)).save(stream, kind)
-    return stream.getvalue()
-
-
-def put(folder: Path, *names: str) -> Path:
-    """Pictures of one level each, by which they can be told apart."""
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(picture(int.from_bytes(hashlib.sha256(name.encode()).digest()[:1])))
-    return folder
-
-
-def image_set(
-    path: Path,
-    eval_path: Path | None = None,
-    percentage: float = 10.0,
-    seed: int = 0,
-    classes: Sequence[int | str] | None = None,
-) -> ImageSet:
-    return ImageSet.of_folder(str(path), None if eval_path is None else str(eval_path), percentage, seed, classes)
-
-
-def opened(images: ImageSet, split: Split = "train") -> EncodedSplit:
-    """What the pipeline does: find and checksum, then open."""
-    source = folder_source(images)
-    result = source.open([file.path for file in source.files(Path("raw"), split)], split)
-    assert isinstance(result, EncodedSplit)
-    assert result.labels.dtype == np.int64
-    return result
-
-
-def names(split: EncodedSplit) -> list[str]:
-    return [split.reader.name(index) for index in range(len(split.labels))]
-
-
-def all_of(folder: Path) -> dict[str, int]:
-    """Every image of a folder, by name, with its class."""
-    split = opened(image_set(folder, folder), "test")
-    listed = names(split)
-    assert len(set(listed)) == len(listed)
-    return dict(zip(listed, split.labels.tolist(), strict=True))
 
 
 # What is an image, and of which class -----------------------------------------------------------
@@ -248,13 +197,6 @@ def test_names_need_not_be_utf_8(tmp_path: Path) -> None:
 # Nothing there ----------------------------------------------------------------------------------
 
 
-def one_line(action: Callable[[], Any]) -> str:
-    with pytest.raises(GlowPipelineError) as told:
-        action()
-    assert "\n" not in str(told.value)
-    return str(told.value)
-
-
 def test_a_folder_that_is_absent_or_empty_is_told_in_one_line(tmp_path: Path) -> None:
     absent, empty = tmp_path / "absent", tmp_path / "empty"
     empty.mkdir()
@@ -270,7 +212,7 @@ def test_a_folder_that_is_absent_or_empty_is_told_in_one_line(tmp_path: Path) ->
         assert told.startswith(f"{path}: {problem}")
         told = one_line(lambda path=path: check_folder(path, "ood.out_path"))  # type: ignore[misc]
         assert told.startswith(f"ood.out_path={path}: {problem}")
-    assert all(suffix in told for suffix in suffixes())
+    assert all(kind in told for kind in FORMATS)
     assert "ingest.path" in one_line(lambda: folder_source(ImageSet(source="folder")).files(tmp_path, "train"))
 
 
@@ -313,13 +255,6 @@ def test_a_folder_whose_name_no_record_can_hold_is_told_before_it_is_read(tmp_pa
 
 
 # The checksum -----------------------------------------------------------------------------------
-
-
-def checksum(folder: Path, split: Split = "train", eval_path: Path | None = None) -> str:
-    (file,) = folder_source(image_set(folder, eval_path)).files(Path("raw"), split)
-    assert file.path == (folder if split == "train" or eval_path is None else eval_path)
-    assert len(bytes.fromhex(file.sha256)) == 32
-    return file.sha256
 
 
 def renamed(folder: Path) -> None:
@@ -378,7 +313,8 @@ def test_the_checksum_stays_with_what_does_not_matter(tmp_path: Path) -> None:
 def test_the_checksum_covers_more_files_than_are_read_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(tmp_path, *(f"{index}.png" for index in range(10)))
     in_one = checksum(tmp_path)
-    monkeypatch.setattr("glow_pipeline.images.file_digests.BLOCK", 3)
+    monkeypatch.setattr("glow_pipeline.images.file_digests.FILES_A_TASK", 2)
+    monkeypatch.setattr("glow_pipeline.images.file_digests.TASKS", 2)
     assert checksum(tmp_path) == in_one
     (tmp_path / "9.png").write_bytes(b"")
     assert checksum(tmp_path) != in_one
@@ -390,216 +326,3 @@ def test_an_image_that_cannot_be_read_has_a_part_in_the_checksum(tmp_path: Path)
     before = checksum(tmp_path)
     (tmp_path / "2.png").unlink()
     assert checksum(tmp_path) != before
-
-
-# Training and test images -----------------------------------------------------------------------
-
-
-def both(folder: Path, percentage: float = 10.0, seed: int = 0) -> tuple[list[str], list[str]]:
-    """Names of the training and of the test images."""
-    images = image_set(folder, percentage=percentage, seed=seed)
-    return names(opened(images, "train")), names(opened(images, "test"))
-
-
-def put_different(folder: Path, numbers: Iterable[int]) -> Path:
-    """Files of different contents."""
-    folder.mkdir(exist_ok=True)
-    for number in numbers:
-        (folder / f"{number:04}.png").write_bytes(f"{number}".encode())
-    return folder
-
-
-@pytest.mark.parametrize("percentage", [0.1, 10.0, 25.0, 99.9])
-@pytest.mark.parametrize("count", [2, 3, 40, 1000])
-def test_each_file_is_in_one_split_and_each_split_has_about_its_share(
-    tmp_path: Path, count: int, percentage: float
-) -> None:
-    train, test = both(put_different(tmp_path, range(count)), percentage)
-    assert train == sorted(train)
-    assert test == sorted(test)
-    assert sorted([*train, *test]) == [f"{number:04}.png" for number in range(count)]
-    assert min(len(train), len(test)) >= 1
-    expected, deviation = count * percentage / 100, (count * percentage * (100 - percentage)) ** 0.5 / 100
-    assert abs(len(test) - expected) <= 1 + 4 * deviation
-
-
-def test_images_stay_in_their_split_when_others_come(tmp_path: Path) -> None:
-    before = both(put_different(tmp_path, range(100, 140)), 25)
-    after = both(put_different(tmp_path, range(300)), 25)
-    assert set(before[0]) <= set(after[0])
-    assert set(before[1]) <= set(after[1])
-
-
-def test_images_stay_in_their_split_when_they_are_renamed_or_moved(tmp_path: Path) -> None:
-    folder = put_different(tmp_path / "a", range(60))
-    train, test = both(folder, 25)
-    for name in train + test:
-        (folder / "sub").mkdir(exist_ok=True)
-        (folder / name).rename(folder / "sub" / f"x{name}")
-    folder = folder.rename(tmp_path / "b")
-    assert both(folder, 25) == ([f"sub/x{name}" for name in train], [f"sub/x{name}" for name in test])
-
-
-def test_exact_copies_are_in_one_split(tmp_path: Path) -> None:
-    put_different(tmp_path, range(60))
-    for number in range(60):
-        (tmp_path / f"copy_{number:04}.png").write_bytes((tmp_path / f"{number:04}.png").read_bytes())
-    for part in both(tmp_path, 25):
-        assert {f"copy_{name}" for name in part if not name.startswith("copy_")} == {
-            name for name in part if name.startswith("copy_")
-        }
-
-
-def test_labels_stay_with_their_images_when_they_are_split(tmp_path: Path) -> None:
-    for letter in "abc":
-        put_different(tmp_path / letter, range(ord(letter) * 100, ord(letter) * 100 + 10))
-    splits: tuple[Split, ...] = ("train", "test")
-    for split in splits:
-        drawn = opened(image_set(tmp_path, percentage=40), split)
-        assert drawn.labels.tolist() == ["abc".index(name[0]) for name in names(drawn)]
-
-
-def test_the_split_is_drawn_by_the_seed(tmp_path: Path) -> None:
-    put_different(tmp_path, range(80))
-    drawn = [tuple(both(tmp_path, seed=seed)[1]) for seed in (0, 1, 2, 0)]
-    assert len(set(drawn)) == 3
-    assert drawn[0] == drawn[3]
-
-
-def test_the_split_is_the_same_whatever_classes_are_asked_for(tmp_path: Path) -> None:
-    """An image that one model was trained on is no test image of another one's run."""
-    for letter in "ab":
-        put_different(tmp_path / letter, range(ord(letter) * 100, ord(letter) * 100 + 20))
-    splits: tuple[Split, ...] = ("train", "test")
-    for split in splits:
-        every, first = (opened(image_set(tmp_path, classes=classes), split) for classes in (None, [0]))
-        assert names(every) == names(first)
-
-
-def test_files_are_read_once_for_their_checksum_and_their_split(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    put_different(tmp_path, range(20))
-    read: list[Path] = []
-
-    def equal(path: Path) -> str:
-        read.append(path)
-        return "00" * 32
-
-    monkeypatch.setattr("glow_pipeline.images.file_digests.sha256", equal)
-    with pytest.raises(GlowPipelineError, match="20 copies of one image cannot be split"):
-        opened(image_set(tmp_path), "train")
-    assert len(read) == 20
-
-
-def test_images_for_testing_may_lie_elsewhere(tmp_path: Path) -> None:
-    train = put(tmp_path / "train", *(f"cats/{index}.png" for index in range(5)))
-    test = put(tmp_path / "test", "cats/x.png", "dogs/y.png")
-    images = image_set(train, test)
-    assert names(opened(images, "train")) == [f"cats/{index}.png" for index in range(5)]
-    assert names(opened(images, "test")) == ["cats/x.png", "dogs/y.png"]
-    assert checksum(train, "test", test) == checksum(test, "test", test)
-    assert checksum(train, "train", test) == checksum(train)
-
-
-@pytest.mark.parametrize("link", [False, True])
-def test_images_for_testing_inside_the_folder_are_not_trained_on(tmp_path: Path, link: bool) -> None:
-    folder = put(tmp_path / "data", "a/1.png", "b/2.png", "test/a/3.png", "test/b/deep/4.png")
-    test = folder / "test"
-    if link:
-        test = tmp_path / "link"
-        test.symlink_to(folder / "test")
-    (folder / "a" / "again").symlink_to(folder / "test" / "b")
-    images = image_set(folder, test)
-    check_apart(images)
-    assert names(opened(images, "train")) == ["a/1.png", "b/2.png"]
-    assert opened(images, "train").class_names == ["a", "b"]
-    assert names(opened(images, "test")) == ["a/3.png", "b/deep/4.png"]
-
-
-@pytest.mark.parametrize("eval_path", ["data", "link", ".", "data/all"])
-def test_folder_without_images_to_train_on_is_refused(tmp_path: Path, eval_path: str) -> None:
-    put(tmp_path / "data", "all/1.png", "all/2.png")
-    (tmp_path / "link").symlink_to(tmp_path / "data")
-    line = one_line(lambda: check_apart(image_set(tmp_path / "data", tmp_path / eval_path)))
-    assert line.startswith(f"ingest.eval_path={tmp_path / eval_path}: ")
-
-
-def test_classes_of_test_images_have_the_numbers_of_the_training_images(tmp_path: Path) -> None:
-    train = put(tmp_path / "train", "cats/0.png", "dogs/1.png", "mice/2.png")
-    test = put(tmp_path / "test", "ants/w.png", "mice/x.png", "dogs/y.png")
-    images = image_set(train, test)
-    listed = opened(images, "test")
-    assert dict(zip(names(listed), listed.labels.tolist(), strict=True)) == {
-        "dogs/y.png": 1,
-        "mice/x.png": 2,
-        "ants/w.png": 3,
-    }
-    assert opened(images, "train").class_names == ["cats", "dogs", "mice"]
-    assert listed.class_names == ["cats", "dogs", "mice", "ants"]
-    before = checksum(train, "test", test)
-    put(train, "bats/3.png")
-    assert checksum(train, "test", test) != before
-
-
-@pytest.mark.parametrize("flat", ["train", "test"])
-def test_images_directly_in_a_folder_are_of_no_class_of_the_other(tmp_path: Path, flat: str) -> None:
-    train = put(tmp_path / "train", "1.png" if flat == "train" else "cats/1.png")
-    test = put(tmp_path / "test", "2.png" if flat == "test" else "cats/2.png")
-    images = image_set(train, test)
-    assert opened(images, "train").labels.tolist() == [0]
-    assert opened(images, "test").labels.tolist() == [1]
-    assert opened(images, "test").class_names == ["", "cats"] if flat == "train" else ["cats", ""]
-
-
-def test_every_class_of_a_folder_counts_whichever_are_drawn(tmp_path: Path) -> None:
-    put_different(tmp_path / "a", range(20))
-    put_different(tmp_path / "b", [99])
-    splits: tuple[Split, ...] = ("train", "test")
-    for seed in range(5):
-        drawn = [opened(image_set(tmp_path, seed=seed), split).class_names for split in splits]
-        assert drawn == [["a", "b"], ["a", "b"]]
-
-
-@pytest.mark.parametrize("copies", [1, 3])
-def test_copies_of_one_image_cannot_be_split_but_can_all_be_for_testing(tmp_path: Path, copies: int) -> None:
-    for number in range(copies):
-        (tmp_path / f"{number}.png").write_bytes(picture(7))
-    splits: tuple[Split, ...] = ("train", "test")
-    for split in splits:
-        line = one_line(lambda split=split: opened(image_set(tmp_path), split))  # type: ignore[misc]
-        assert line.startswith(f"ingest.path={tmp_path}: {'1 image' if copies == 1 else '3 copies of one image'} ")
-        assert "ingest.eval_path" in line
-    assert len(names(opened(image_set(tmp_path, tmp_path), "test"))) == copies
-
-
-# Chosen classes ---------------------------------------------------------------------------------
-
-
-def test_classes_named_by_numbers_are_in_the_order_of_the_numbers(tmp_path: Path) -> None:
-    put(tmp_path, *(f"{k}/1.png" for k in range(12)))
-    assert opened(image_set(tmp_path)).class_names == [str(k) for k in range(12)]
-
-
-@pytest.mark.parametrize(
-    ("typed", "chosen"),
-    [([0], ("cats",)), (["dogs", "cats"], ("cats", "dogs")), (["0-1"], ("cats", "dogs")), (["dogs"], ("dogs",))],
-)
-def test_chosen_classes_of_a_folder_are_named(tmp_path: Path, typed: list[int | str], chosen: tuple[str, ...]) -> None:
-    put(tmp_path, "cats/1.png", "dogs/1.png", "mice/1.png")
-    assert with_class_names(image_set(tmp_path, classes=typed), "ingest.classes").classes == chosen
-
-
-def test_number_that_is_understood_as_a_position_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    put(tmp_path, "cats/1.png", "dogs/1.png")
-    with caplog.at_level(logging.INFO):
-        with_class_names(image_set(tmp_path, classes=["dogs"]), "ingest.classes")
-        assert not caplog.messages
-        with_class_names(image_set(tmp_path, classes=[1]), "ingest.classes")
-    assert caplog.messages == [f"ingest.classes=1: these are the folders dogs of {tmp_path}"]
-
-
-def test_class_that_is_not_there_is_refused_with_the_nearest(tmp_path: Path) -> None:
-    put(tmp_path, "cats/1.png", "dogs/1.png")
-    line = one_line(lambda: with_class_names(image_set(tmp_path, classes=["cat"]), "ood.out_classes"))
-    assert line == "ood.out_classes=cat: no class is called cat; did you mean cats?"

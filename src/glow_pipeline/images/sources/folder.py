@@ -13,6 +13,7 @@ import os
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,9 @@ from numpy.typing import NDArray
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.images.archives import FilesOnDisk, Names, printable
 from glow_pipeline.images.classes import choose, natural, shortened
+from glow_pipeline.images.decoding import FORMATS
 from glow_pipeline.images.file_digests import file_digests
-from glow_pipeline.images.image_files import Identity, ImageFiles, identity, reported, suffixes
+from glow_pipeline.images.image_files import Identity, ImageFiles, identity, reported
 from glow_pipeline.images.image_set import ImageSet
 from glow_pipeline.images.source import EncodedSplit, Source, SourceFile, Split
 from glow_pipeline.images.split_by_content import drawn_by_content
@@ -51,17 +53,19 @@ def folder_source(image_set: ImageSet) -> Source:
 
 @dataclass(frozen=True)
 class _Listing:
-    """The images of a folder.
+    """The images of a folder."""
 
-    Attributes:
-        digests: SHA-256 of each file, uint8 (n, 32); of its error where it cannot be read.
-    """
-
+    folder: Path
     names: Names
     labels: NDArray[np.int64]
     class_names: list[str]
     passed_over: dict[str, int]
-    digests: NDArray[np.uint8]
+    splits: bool  # into images for training and for testing
+
+    @cached_property
+    def digests(self) -> NDArray[np.uint8]:
+        """SHA-256 of each file (n, 32); of its error where it cannot be read."""
+        return file_digests(self.folder, self.names, reuse=self.splits)
 
 
 class _Folder:
@@ -118,13 +122,13 @@ def check_apart(image_set: ImageSet) -> None:
     if path.resolve().is_relative_to(eval_path.resolve()):
         relation = "is" if path.resolve() == eval_path.resolve() else "contains"
         raise GlowPipelineError(
-            f"ingest.eval_path={eval_path}: {relation} ingest.path={path}, so that every image would be for testing; "
-            f"give a folder beside it, or null to have ingest.eval_percentage of the images for testing"
+            f"ingest.eval_path={eval_path}: {relation} ingest.path, so that no image is left to train on; "
+            f"give another folder, or null to split by ingest.eval_percentage"
         )
     if next(ImageFiles(_outside(image_set, "train")).below(path), None) is None:
         raise GlowPipelineError(
-            f"ingest.eval_path={eval_path}: all images of ingest.path={path} are in it, and none is left to train on; "
-            f"give other folders"
+            f"ingest.eval_path={eval_path}: all images of ingest.path are in it, so that none is left to train on; "
+            f"give another folder, or null to split by ingest.eval_percentage"
         )
 
 
@@ -216,15 +220,15 @@ def _listed(image_set: ImageSet, split: Split) -> _Listing:
             labels.append(label)
     if not len(names):
         raise GlowPipelineError(f"{folder}: {_no_image(images)}")
-    digests = file_digests(folder, names, reuse=image_set.eval_path is None)
     if images.passed_over and (split == "train" or image_set.eval_path is not None):
         log.info("%s: left out, no images that can be read: %s", folder, reported(images.passed_over))
-    return _Listing(names, np.array(labels), class_names, dict(images.passed_over), digests)
+    splits = image_set.eval_percentage is not None
+    return _Listing(folder, names, np.array(labels), class_names, dict(images.passed_over), splits)
 
 
 def _no_image(images: ImageFiles) -> str:
     there = f" (there are {reported(images.passed_over)})" if images.passed_over else ""
-    return f"no image in it{there}; convert what shows one to PNG: images are files that end in {', '.join(suffixes())}"
+    return f"no image in it{there}; convert what shows one to one of {', '.join(FORMATS)}"
 
 
 def _drawn(listing: _Listing, image_set: ImageSet, split: Split) -> NDArray[np.int64]:

@@ -22,6 +22,7 @@ from glow_pipeline.parameters import Parameters
 from glow_pipeline.plots.trials import search_history
 from glow_pipeline.resuming import claim_training
 from glow_pipeline.search.space import as_not_allowed
+from glow_pipeline.training.history import reported
 from glow_pipeline.training.stored import Provenance
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def run_search(
             trial_run.tags.setdefault("state", "complete" if math.isfinite(best) else DIVERGED)
             if math.isfinite(best):
                 with MetricLogger(trial_run.address) as metrics:
-                    metrics.log_metrics({"best_val_bits_per_dim": best}, 0)
+                    metrics.log_metrics(reported({"best_val_bits_per_dim": best}, given.model.y_condition), 0)
             return best
 
     def on_not_allowed(trial: "Trial", reason: str) -> None:
@@ -85,7 +86,8 @@ def run_search(
     best = table.loc[table["state"] == "complete", "val_bits_per_dim"].min()
     if math.isfinite(best):
         with MetricLogger(parent) as metrics:
-            metrics.catch_up([({"best_val_bits_per_dim": best}, len(table))])  # once, by whichever command is first
+            row = reported({"best_val_bits_per_dim": best}, given.model.y_condition)
+            metrics.catch_up([(row, len(table))])  # once, by whichever command is first
     return table
 
 

@@ -17,17 +17,16 @@ from glow_pipeline.images.loader import Batches
 from glow_pipeline.images.table import ImageTable, count_copies, split_validation, unseen
 from glow_pipeline.job import EVALUATION_BATCH, Job, run, untrained_flow
 from glow_pipeline.mlflow_runs import current_run
-from glow_pipeline.parameters import IngestParameters, Parameters, TrainParameters
+from glow_pipeline.parameters import IngestParameters, ModelParameters, Parameters, TrainParameters
 from glow_pipeline.plots.curves import training_curves
 from glow_pipeline.plots.grids import labelled_grid
 from glow_pipeline.randomness import generator
 from glow_pipeline.resuming import Training
 from glow_pipeline.training.evaluate import mean_bits_per_dim
-from glow_pipeline.training.history import History
+from glow_pipeline.training.history import History, reported
 from glow_pipeline.training.stored import Provenance, TrainedGlow, read_model
 from glow_pipeline.training.unseen import unseen_by
 
-_LESS_STEEP = "lower train.lr or set train.max_grad_norm"
 PREVIEWED = 8
 _LESS_STEEP = "lower train.lr or set train.max_grad_norm"
 
@@ -140,7 +139,7 @@ def evaluate_glow(
     batches = Batches(test_images, EVALUATION_BATCH, resolved)
     metrics: dict[str, object] = {
         "test_bits_per_dim": mean_bits_per_dim(flow, batches, seed),
-        "best_val_bits_per_dim": record.val_bits_per_dim,
+        **reported({"best_val_bits_per_dim": record.val_bits_per_dim}, flow.y_condition),
         "best_epoch": record.best_epoch,
         "epochs": record.epochs,
         "steps": record.steps,
@@ -170,6 +169,6 @@ def _warn_of_test_images(test_images: ImageTable, flow: Glow, metrics: dict[str,
         )
 
 
-def plot_training(train_history: History, image_set: ImageSet) -> Figure:
+def plot_training(train_history: History, image_set: ImageSet, model: ModelParameters) -> Figure:
     """Training and validation bits per dimension over the epochs."""
-    return training_curves(train_history.epochs, f"Glow on {image_set.key}")
+    return training_curves(train_history.epochs, f"Glow on {image_set.key}", given_class=model.y_condition)

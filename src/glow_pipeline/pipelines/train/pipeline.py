@@ -54,7 +54,9 @@ def create_pipeline() -> Pipeline:
                 "train_metrics",
                 name="evaluate_glow",
             ),
-            Node(plot_training, ["train_history", "image_set"], "training_curves", name="plot_training"),
+            Node(
+                plot_training, ["train_history", "image_set", "params:model"], "training_curves", name="plot_training"
+            ),
         ],
         namespace="train",
         prefix_datasets_with_namespace=False,

@@ -1,0 +1,69 @@
+"""What was found in image files that a user has to know, and that the images do not show."""
+
+from collections.abc import Iterator
+
+from pydantic import BaseModel
+
+from glow_pipeline.images.spec import ImageSpec, shown_range
+
+CLIPPED_AT_MOST = 0.001  # of the values of deep images
+USED_AT_LEAST = 0.25  # of the range
+
+
+class Findings(BaseModel):
+    """Counts over image files that were decoded.
+
+    Attributes:
+        transparent: images with a pixel that is not opaque.
+        paged: files with further pages or frames after the first.
+        further_pages: all of those.
+        deep: images of more than 8 bits.
+        deep_values: their pixels times channels.
+        clipped: those of these values that lie outside the range.
+        lowest, highest: of these values; None without deep images.
+    """
+
+    transparent: int = 0
+    paged: int = 0
+    further_pages: int = 0
+    deep: int = 0
+    deep_values: int = 0
+    clipped: int = 0
+    lowest: float | None = None
+    highest: float | None = None
+
+    def add(self, other: "Findings") -> None:
+        """Take in what was found in other files."""
+        for name in ("transparent", "paged", "further_pages", "deep", "deep_values", "clipped"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.lowest = min((value for value in (self.lowest, other.lowest) if value is not None), default=None)
+        self.highest = max((value for value in (self.highest, other.highest) if value is not None), default=None)
+
+    def notes(self, spec: ImageSpec) -> Iterator[str]:
+        """Say how images were reinterpreted."""
+        if self.transparent:
+            yield f"{_images(self.transparent)} with transparent pixels, shown on {spec.background} (ingest.background)"
+        if self.paged:
+            count = f"{self.paged:,} file{'s have' if self.paged > 1 else ' has'}"
+            yield f"{count} further pages or frames, {self.further_pages:,} in all, which are not used"
+
+    def warnings(self, spec: ImageSpec) -> Iterator[str]:
+        """Say what is hardly meant: grey values that the range cuts off, or a range that is nearly unused."""
+        if spec.range is None or self.lowest is None or self.highest is None:
+            return
+        low, high = spec.range
+        values = f"its {_images(self.deep)} of more than 8 bits have the values {self.lowest:g} to {self.highest:g}"
+        advice = "see ingest.range, which holds from training on"
+        if self.clipped > CLIPPED_AT_MOST * self.deep_values:
+            share = self.clipped / self.deep_values
+            yield f"{values}; {share:.1%} are outside the range {shown_range(spec.range)} and were clipped; {advice}"
+        used = (min(high, self.highest) - max(low, self.lowest)) / (high - low)
+        if used < USED_AT_LEAST:
+            yield (
+                f"{values}, which use {max(0, used):.0%} of the range {shown_range(spec.range)}: "
+                f"few grey levels are left of them; {advice}"
+            )
+
+
+def _images(count: int) -> str:
+    return f"{count:,} image{'s' * (count != 1)}"

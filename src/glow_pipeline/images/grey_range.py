@@ -1,0 +1,157 @@
+"""Which values of images deeper than 8 bits are black and white, where nobody said so.
+
+One range holds for a model's training images and for whatever it is shown later: otherwise the same object would be
+darker in one set than in another. So it is decided once, before anything is decoded.
+"""
+
+import logging
+from contextlib import suppress
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.images.archives import FilesOnDisk
+from glow_pipeline.images.classes import wanted
+from glow_pipeline.images.decoding import MAX_PIXELS, UnreadableImageError, decode_pixels, opened
+from glow_pipeline.images.image_set import ImageSet
+from glow_pipeline.images.pixels import is_deep
+from glow_pipeline.images.registry import source_of
+from glow_pipeline.images.source import EncodedSplit, Split
+from glow_pipeline.images.spec import GreyRange, shown_number
+from glow_pipeline.images.workers import in_processes
+
+SAMPLE = 500  # files whose pixels are looked at
+HEAD = 32  # bytes by which a file is known that cannot be deep
+AT_ONCE = 16
+
+log = logging.getLogger(__name__)
+
+
+class DeepValues(NamedTuple):
+    """What the pixels of some deep images are.
+
+    Attributes:
+        lowest, highest: of all.
+        images: how many there are.
+        floating: how many of them have floating-point pixels.
+        bits: the most that an image has by its file's own account; 0 where one does not say so.
+    """
+
+    lowest: float
+    highest: float
+    images: int
+    floating: int
+    bits: int
+
+    @property
+    def range(self) -> GreyRange:
+        """The range that such values were most likely made for.
+
+        Whole numbers without a sign: 0 to the smallest 2**k - 1 that holds them, k at least 8, and at least what the
+        files state. Fractions within 0 to 1: that. Others: from the lowest to the highest.
+        """
+        if not self.floating and self.lowest >= 0:
+            return 0, 2 ** max(8, self.bits, int(self.highest).bit_length()) - 1
+        if self.lowest >= 0 and self.highest <= 1:
+            return 0, 1
+        return self.lowest, self.highest if self.highest > self.lowest else self.lowest + 1
+
+
+def decide_range(
+    image_set: ImageSet, split: Split, max_pixels: int = MAX_PIXELS, num_workers: int | None = 0
+) -> GreyRange | None:
+    """Decide the range for a folder by its files, and say so in a line; None without images deeper than 8 bits.
+
+    Args:
+        image_set, split: the images; their classes are heeded.
+        max_pixels, num_workers: as for decoding.
+
+    Raises:
+        GlowPipelineError: whole and floating-point numbers are mixed, for which there is no common range.
+    """
+    folder = image_set.path if split == "train" else image_set.eval_path or image_set.path
+    if folder is None:  # published sets are of 8 bits
+        return None
+    found = source_of(image_set).open([folder], split)
+    if not isinstance(found, EncodedSplit) or not isinstance(found.reader, FilesOnDisk):
+        return None
+    reader = found.reader
+    rows = np.flatnonzero(wanted(found.labels, image_set.classes, found.class_names or []))
+    deep = _deep_files(reader, rows, max_pixels, folder.name)
+    if not len(deep):
+        return None
+    chosen = deep[np.unique(np.linspace(0, len(deep) - 1, min(len(deep), SAMPLE)).round().astype(int))]
+    values = _values_of(_Look(reader, max_pixels), chosen, num_workers)
+    if values is None:  # unreadable: decoding will say which
+        return None
+    if 0 < values.floating < values.images:
+        raise GlowPipelineError(
+            f"{folder}: {values.floating} of {values.images} images of more than 8 bits have fractions as pixels, the "
+            f"others whole numbers; set ingest.range=low-high if one range fits both, or convert them"
+        )
+    count = "1 image has" if len(deep) == 1 else f"{len(deep):,} images have"
+    low, high = (shown_number(end) for end in values.range)
+    # A warning, since it is a guess; whoever sets ingest.range is not told.
+    log.warning(
+        "%s: %s more than 8 bits; of the grey values (%g to %g in %s of them) %s to %s become 0 to 255; "
+        "ingest.range=low-high sets another range",
+        *(folder, count, values.lowest, values.highest, f"{values.images:,}", low, high),
+    )
+    return values.range
+
+
+def _deep_files(reader: FilesOnDisk, rows: NDArray[np.int64], max_pixels: int, name: str) -> NDArray[np.int64]:
+    """Rows of the images of more than 8 bits, by their headers."""
+    found = []
+    for row in tqdm(rows, desc=f"look at {name}", unit="file", delay=2, leave=False):
+        try:
+            with open(reader.path(int(row)), "rb") as file:  # noqa: PTH123  # many, and pathlib is slow
+                if _cannot_be_deep(file.read(HEAD)):
+                    continue
+                file.seek(0)
+                with opened(file, max_pixels) as image:
+                    if is_deep(image):
+                        found.append(row)
+        except (OSError, UnreadableImageError):  # decoding will name it
+            continue
+    return np.array(found, dtype=np.int64)
+
+
+def _cannot_be_deep(head: bytes) -> bool:
+    """By the first bytes of the most frequent kinds; Pillow takes ten times as long."""
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return head[24:25] != b"\x10"
+    return head.startswith((b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF"))
+
+
+class _Look(Dataset[list[DeepValues]]):
+    """What a process finds in some files."""
+
+    def __init__(self, reader: FilesOnDisk, max_pixels: int) -> None:
+        self.reader = reader
+        self.max_pixels = max_pixels
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> list[DeepValues]:
+        found = []
+        for row in rows:
+            with suppress(UnreadableImageError):  # decoding will name it
+                pixels, _ = decode_pixels(self.reader(int(row)), self.max_pixels)
+                values, floating = pixels.values, int(pixels.values.dtype.kind == "f")
+                found.append(DeepValues(float(values.min()), float(values.max()), 1, floating, pixels.bits or 0))
+        return found
+
+
+def _values_of(look: _Look, rows: NDArray[np.int64], num_workers: int | None) -> DeepValues | None:
+    found: list[DeepValues] = []
+    with tqdm(total=len(rows), desc="look at grey values", unit="img", delay=2, leave=False) as bar:
+        for chunk in in_processes(look, rows, AT_ONCE, num_workers):
+            found += chunk
+            bar.update(AT_ONCE)
+    if not found:
+        return None
+    lowest, highest, _, floating, bits = zip(*found, strict=True)
+    return DeepValues(min(lowest), max(highest), len(found), sum(floating), max(bits) if min(bits) else 0)
