@@ -59,7 +59,7 @@ bench: $(INSTALLED) ## speed beside public libraries, of input, start-up and ing
 lowest: $(INSTALLED) ## the tests of a command with the lowest versions that pyproject.toml allows, in an environment of its own
 	$(BIN)/uv venv --quiet --clear --python "$$($(BIN)/python -c 'import sys; print(sys.executable)')" build/lowest
 	$(BIN)/uv pip install --quiet --python build/lowest/bin/python --resolution lowest-direct --editable '.[dev]'
-	build/lowest/bin/python -m pytest tests/end_to_end/test_commands.py tests/flow tests/hooks tests/pipelines tests/training
+	build/lowest/bin/python -m pytest --disable-warnings tests/end_to_end/test_commands.py tests/flow tests/hooks tests/pipelines tests/test_*.py
 
 lock: $(INSTALLED) ## resolve pyproject.toml anew, for every platform
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --extra dev pyproject.toml --output-file requirements.lock

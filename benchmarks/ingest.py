@@ -27,7 +27,7 @@ from glow_pipeline.images.loader import Batches
 from glow_pipeline.images.planned_table import plan_table
 from glow_pipeline.images.spec import ImageSpec
 from glow_pipeline.images.table import IMAGES, LABELS, RECORD, ImageTable, TableRecord
-from glow_pipeline.images.workers import usable_cores
+from glow_pipeline.threads import usable_cores
 
 SPEC = ImageSpec(channels=3, height=32, width=32, n_bits=8, fit="resize")
 DISTINCT = 500  # pictures; the files repeat them, which neither a decoder nor a checksum notices

@@ -94,7 +94,8 @@ def main() -> None:
             took["one batch again and again"].append(seconds(cycle([standing])))
             for way, batches in given.items():
                 took[way].append(seconds(batches))
-    print(f"K={options.K} hidden {options.hidden_channels}, batch {options.batch_size}, {describe_device(device)}\n")  # noqa: T201
+    on = describe_device(device, threads=torch.get_num_threads())
+    print(f"K={options.K} hidden {options.hidden_channels}, batch {options.batch_size}, {on}\n")  # noqa: T201
     print("| images | speed |\n|---|---|")  # noqa: T201
     base = took["one batch again and again"][1:]
     for way, times in took.items():

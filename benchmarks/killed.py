@@ -3,8 +3,8 @@
     python benchmarks/killed.py [--env digits] [--params train.n_epochs=20] [--every 10steps] [--seed 0]
 
 Runs `kedro run --pipelines train` three times in copies of the project: to its end; killed by `kill -9` at two random
-moments and typed again each time; and on to its end. Prints the SHA-256 of the tensors of both models, and the steps
-that MLflow has a metric for. Exits with 1 if anything differs.
+moments and typed again each time; and on to its end; always with one number of threads, on which bits depend. Prints
+the SHA-256 of the tensors of both models, and the steps that MLflow has a metric for. Exits with 1 if anything differs.
 """
 
 import argparse
@@ -34,11 +34,12 @@ def main() -> None:
     parser.add_argument("--env", default="digits")
     parser.add_argument("--params", default="train.n_epochs=20", help="as kedro run takes them")
     parser.add_argument("--every", default="10steps", help="train.checkpoint_every")
+    parser.add_argument("--threads", type=int, default=1, help="train.threads")
     parser.add_argument("--kills", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     arguments = parser.parse_args()
     moments = random.Random(arguments.seed)
-    params = f"{arguments.params},train.checkpoint_every={arguments.every}"
+    params = f"{arguments.params},train.checkpoint_every={arguments.every},train.threads={arguments.threads}"
     command = [sys.executable, "-m", "kedro", "run", "--env", arguments.env, "--pipelines", "train", "--params", params]
     with tempfile.TemporaryDirectory() as temporary:
         whole, killed = (copy_project(Path(temporary) / name) for name in ("whole", "killed"))

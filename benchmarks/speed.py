@@ -215,7 +215,8 @@ def measure(builds: dict[str, Build], work: Work, options: argparse.Namespace) -
 def table(rows: dict[str, Row], work: Work, device: torch.device, notes: list[str]) -> str:
     """What was measured, as Markdown. Absolute speeds are said of a GPU alone: a CPU's say little of another's."""
     rounds = ", ".join(f"{task} {len(took)}" for task, took in rows[MEASURE].seconds.items())
-    lines = [f"{work}, {describe_device(device)}, torch {torch.__version__}, rounds: {rounds}"]
+    on = describe_device(device, threads=torch.get_num_threads())
+    lines = [f"{work}, {on}, torch {torch.__version__}, rounds: {rounds}"]
     if device.type == "cuda":
         of_ours = {task: statistics.median(took) for task, took in rows[OURS].seconds.items() if task != "start-up"}
         speeds = (f"{task} {work.batch_size / seconds:,.0f}" for task, seconds in of_ours.items())

@@ -57,7 +57,9 @@ def test_other_devices_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_device_is_resolved_and_named() -> None:
     assert resolve_device("cpu") == torch.device("cpu")
-    assert describe_device(torch.device("cpu")).startswith("cpu (")
+    assert describe_device(CPU) == "cpu"
+    assert describe_device(CPU, threads=1) == "cpu (1 thread)"
+    assert describe_device(CPU, 3, 2) == "3 processes, each on cpu (2 threads)"
     assert resolve_device("auto").type in ("cpu", "cuda", "mps")
 
 

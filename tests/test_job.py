@@ -1,6 +1,7 @@
 """One training from image tables to a trained flow."""
 
 import logging
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,20 @@ import torch
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.files import sha256
 from glow_pipeline.flow import Glow
+from glow_pipeline.images.spec import ImageSpec
 from glow_pipeline.images.table import ImageTable
-from glow_pipeline.job import Job, run, untrained_flow
+from glow_pipeline.job import Job, evaluation_batch, run, untrained_flow
+from glow_pipeline.memory import NotEnoughMemoryError
 from glow_pipeline.parameters import Parameters
 from glow_pipeline.resuming import Training
-from glow_pipeline.training.checkpoints import Checkpoint, TrainingFolder
+from glow_pipeline.threads import most_threads
+from glow_pipeline.training.checkpoints import Checkpoint, TrainingFolder, read_checkpoint
 from glow_pipeline.training.stored import Provenance, write_model
 from tests.conftest import MakeTable, jittered_glow, model_record, random_images
 
 MODEL = {"K": 1, "L": 2, "hidden_channels": 4, "n_bits": 4}
 TRAIN = {"n_epochs": 2, "batch_size": 8}
+STARTS = ["Images", "Model", "Steps", "Stop"]
 
 
 @pytest.fixture
@@ -128,6 +133,87 @@ def test_what_else_changed_since_is_told(table: ImageTable, tmp_path: Path, capl
         "This training goes on with another train.activations reversible instead of stored, train.compile false "
         "instead of auto, train.accumulate 2 instead of 1: the bits of one that was never stopped are not promised.",
     ]
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(1)
+
+
+def threads_in(folder: Path) -> list[int]:
+    checkpoints = TrainingFolder(folder).checkpoints
+    return [read_checkpoint(path, with_tensors=False).facts["computed_with"]["threads"] for path in checkpoints]
+
+
+def test_record_and_checkpoints_name_the_threads(table: ImageTable, tmp_path: Path) -> None:
+    trained, _ = run(given := job(table, tmp_path, threads=2), fresh(given))
+    assert trained.record.device == "cpu (2 threads)"
+    assert set(threads_in(tmp_path)) == {2}
+    assert torch.get_num_threads() == 1
+
+
+def test_small_images_take_one_thread(table: ImageTable, tmp_path: Path, two_threads: None) -> None:
+    trained, _ = run(given := job(table, tmp_path), fresh(given))
+    assert trained.record.device == "cpu (1 thread)"
+    assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_resumed_training_takes_the_recorded_threads(
+    make_table: MakeTable, tmp_path: Path, caplog: pytest.LogCaptureFixture, two_threads: None, threads: int
+) -> None:
+    larger = make_table(random_images(16, size=(64, 64)), 4)
+    run(first := job(larger, tmp_path, threads=threads, n_epochs=1), fresh(first))
+    end = TrainingFolder(tmp_path).newest(with_tensors=False)
+    assert end is not None
+    with caplog.at_level(logging.WARNING):
+        run(again := job(larger, tmp_path, end.path, n_epochs=2), fresh(again))
+        assert caplog.messages == []
+        assert threads_in(tmp_path)[-1] == min(threads, most_threads())
+        run(again := job(larger, tmp_path, end.path, n_epochs=2, threads=3), fresh(again))
+    assert "with another device cpu (3 threads) instead of cpu (" in caplog.messages[0]
+
+
+def test_start_is_summarised(table: ImageTable, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(given := replace(job(table, tmp_path), test_table=table.record.model_copy(update={"count": 5})), fresh(given))
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.partition(":")[0] in STARTS]
+    assert [line.partition(":")[0] for line in lines] == STARTS
+    assert "24 for training, 24 for validation, 5 for testing" in lines[0]
+    run(given, fresh(given), lambda *_: False)
+    assert "Images:" not in capsys.readouterr().err, "trials of a search say nothing"
+
+
+def test_failed_allocation_names_the_parameters(table: ImageTable) -> None:
+    def full(*_: object) -> bool:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(NotEnoughMemoryError) as error:
+        run(given := job(table), fresh(given), full)
+    assert str(error.value) == (
+        "train.batch_size=8: memory does not suffice; lower it, raise train.accumulate=1, or set "
+        "train.activations=reversible"
+    )
+
+
+def test_model_beyond_all_memory_is_one_line(table: ImageTable) -> None:
+    given = job(table)
+    model = given.parameters.model.model_copy(update={"hidden_channels": 10**9})
+    large = replace(given, parameters=given.parameters.model_copy(update={"model": model}))
+    with pytest.raises(
+        NotEnoughMemoryError, match=r"^model\.hidden_channels=1000000000: memory does not suffice; lower"
+    ):
+        fresh(large)
+
+
+def test_evaluation_takes_fewer_large_images_at_once() -> None:
+    def batch(side: int, device: str = "cpu") -> int:
+        spec = ImageSpec(channels=3, height=side, width=side, n_bits=8, fit="resize")
+        return evaluation_batch(spec, torch.device(device))
+
+    assert [batch(side) for side in (8, 128, 256, 4096)] == [256, 256, 64, 1]
+    assert batch(256, "cuda") == 256
 
 
 def test_batches_too_small_to_be_shared_are_refused(table: ImageTable) -> None:

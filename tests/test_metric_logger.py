@@ -50,8 +50,7 @@ def test_an_epoch_is_one_request_with_one_time(stub: StubServer, run: RunAddress
     assert [(key, value, step) for key, value, _, step in first] == [("loss", 1.5, 10), ("lr", 0.1, 10)]
     (taken,) = {milliseconds for _, _, milliseconds, _ in first}
     assert before - 1 <= taken <= after + 1
-    assert second[0][1] == math.inf
-    assert math.isnan(second[1][1])
+    assert all(math.isnan(value) for _, value, _, _ in second), "its databases would keep infinity as 1.8e308"
 
 
 def test_what_was_logged_while_the_server_was_away_comes_later_in_order_and_once(

@@ -13,6 +13,7 @@ from glow_pipeline.mlflow_runs import (
     RunAddress,
     current_run,
     end_run,
+    log_params,
     make_experiment,
     restrain_mlflow,
     sibling,
@@ -98,3 +99,11 @@ def test_a_child_of_a_server_that_is_away_is_none(caplog: pytest.LogCaptureFixtu
         "MLflow does not record run 'member 1'",
         f"MLflow does not record that run {'a' * 32} is FINISHED",
     ]
+
+
+def test_more_params_than_one_request_takes_are_all_logged(server: MlflowServer) -> None:
+    client = mlflow.MlflowClient(server.address)
+    experiment = client.create_experiment("many params")
+    run = RunAddress(server.address, client.create_run(experiment).info.run_id)
+    log_params(run, {f"p{k}": k for k in range(250)})
+    assert client.get_run(run.run_id).data.params == {f"p{k}": str(k) for k in range(250)}

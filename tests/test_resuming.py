@@ -76,6 +76,7 @@ CHANGED: dict[str, object] = {
     "model.num_classes": 12,
     "model.n_bits": 3,
     "train.activations": "reversible",
+    "train.threads": 2,
     "train.precision": "float32",
     "train.compile": True,
     "train.data_on_device": True,

@@ -4,6 +4,7 @@ Kedro takes `cli` for the commands of the project, and `run` for `python -m glow
 """
 
 import copy
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -57,6 +58,7 @@ class RunCommand(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         from glow_pipeline.hooks.command_line import check_options
+        from glow_pipeline.hooks.permissions import not_permitted
 
         try:
             ctx.params |= check_options(ctx.params)
@@ -65,6 +67,10 @@ class RunCommand(click.Command):
             if isinstance(error, click.ClickException):
                 raise
             raise click.ClickException(str(error)) from None
+        except PermissionError as error:  # of what hooks open before the first node
+            if not error.filename:
+                raise
+            raise click.ClickException(not_permitted(Path(os.fsdecode(error.filename)))) from None
 
 
 def _read_params(_: click.Context, __: click.Parameter, value: Sequence[str] | dict[str, Any]) -> dict[str, Any]:
@@ -122,6 +128,10 @@ def _read_config(ctx: click.Context, _: click.Parameter, value: str | None) -> s
     return value
 
 
+HELP = {
+    "params": "Parameters as name=value, with a comma between several: seed=1,model.K=4. docs/parameters.md has all.",
+    "tags": "Run only nodes with one of these tags, with a comma between them.",
+}
 READERS = {"load_versions": _read_load_versions, "config": _read_config}
 
 
@@ -131,7 +141,9 @@ def _options() -> list[click.Parameter]:
     for kedros in kedro_run.params:
         option = copy.copy(kedros)
         if isinstance(kedros, click.Option) and kedros.name == "params":
-            option = _Typed(kedros.opts, type=click.UNPROCESSED, help=kedros.help, multiple=True, callback=_read_params)
+            option = _Typed(kedros.opts, type=click.UNPROCESSED, multiple=True, callback=_read_params)
+        if isinstance(option, click.Option):
+            option.help = HELP.get(str(option.name), option.help)
         option.callback = READERS.get(str(option.name), option.callback)
         options.append(option)
     return options

@@ -2,8 +2,6 @@
 
 import ctypes
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
@@ -14,7 +12,6 @@ from glow_pipeline.flow.execution import Precision
 PrecisionChoice = Literal["auto"] | Precision
 DataOnDevice = Literal["auto"] | bool
 
-ONE_THREAD_PIXELS = 16384
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 KEPT_BLOCK = 2**30
 
@@ -34,31 +31,20 @@ def resolve_device(device: str) -> torch.device:
     return torch.device("cuda" if there["cuda"] else "mps" if there["mps"] else "cpu")
 
 
-def describe_device(device: torch.device, processes: int = 1) -> str:
-    """The device's name as results should state it, and how many processes worked on so many of them."""
+def describe_device(device: torch.device, processes: int = 1, threads: int | None = None) -> str:
+    """Return the device's name for results, how many processes use one each, and how many threads a CPU computes with.
+
+    Args:
+        device: the device.
+        processes: that train together.
+        threads: of each process, where results depend on them.
+    """
     several = f"{processes} processes, each on " if processes > 1 else ""
     if device.type == "cuda":
         return f"{several}cuda ({torch.cuda.get_device_name(device)})"
-    return f"{several}{device.type}" + (f" ({torch.get_num_threads()} threads)" if device.type == "cpu" else "")
-
-
-@contextmanager
-def threads_for(pixels: int) -> Iterator[None]:
-    """Within this block a CPU works on batches of this many pixels with as many threads as help.
-
-    Small images take one: a second thread makes a step on 128 digits of 8x8 slower, and many times
-    slower when something else wants the core that it waits on.
-
-    Args:
-        pixels: images a batch times height times width.
-    """
-    before = torch.get_num_threads()
-    if pixels < ONE_THREAD_PIXELS:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    if device.type == "cpu" and threads is not None:
+        return f"{several}cpu ({threads} thread{'s' if threads > 1 else ''})"
+    return f"{several}{device.type}"
 
 
 def use_device(name: str) -> torch.device:

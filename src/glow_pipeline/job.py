@@ -1,7 +1,7 @@
 """One training from image tables to a trained flow: in this process, or in several that work together."""
 
 import logging
-from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -15,7 +15,6 @@ from glow_pipeline.device import (
     keeps_on_device,
     resolve_device,
     resolve_precision,
-    threads_for,
     use_device,
 )
 from glow_pipeline.errors import GlowPipelineError
@@ -25,6 +24,7 @@ from glow_pipeline.flow.execution import Execution
 from glow_pipeline.images.loader import Batches
 from glow_pipeline.images.spec import ImageSpec
 from glow_pipeline.images.table import ImageTable, TableRecord
+from glow_pipeline.memory import memory_in_one_line
 from glow_pipeline.metric_logger import MetricLogger
 from glow_pipeline.mlflow_runs import RunAddress
 from glow_pipeline.parameters import ModelParameters, Parameters, TrainParameters, check_num_classes
@@ -32,7 +32,10 @@ from glow_pipeline.plots.grids import cross_out, square_grid
 from glow_pipeline.randomness import generator
 from glow_pipeline.resuming import Training, identity, shown
 from glow_pipeline.sampling import draw
+from glow_pipeline.start_summary import announce
+from glow_pipeline.training.adaptive import TrainingThreads
 from glow_pipeline.training.checkpoints import Checkpoint, Interval, Keeper, TrainingFolder, read_checkpoint
+from glow_pipeline.training.epoch_reports import EpochReports, OnEpoch, epochs_heard
 from glow_pipeline.training.fit import fit
 from glow_pipeline.training.group import Alone, Group, Together
 from glow_pipeline.training.history import History, reported
@@ -41,9 +44,8 @@ from glow_pipeline.training.processes import launch, leads_here
 from glow_pipeline.training.state import Weights, best_weights_in
 from glow_pipeline.training.stored import ModelRecord, Provenance, TrainedGlow, build_flow, read_model
 
-EVALUATION_BATCH = 256
+EVALUATION_BATCH, EVALUATION_PIXELS = 256, 2**22  # images at once; on a CPU no more of them than have so many pixels
 CHANGE_LAST_BITS = ("activations", "compile", "accumulate")  # of a training that may go on with other ones
-OnEpoch = Callable[[dict[str, float], int], bool | None]
 
 logger = logging.getLogger(__name__)
 
@@ -99,8 +101,16 @@ def untrained_flow(parameters: Parameters, spec: ImageSpec, num_classes: int) ->
             check_knows_classes(parameters.train.checkpoint, flow.num_classes, num_classes)
         return flow
     check_num_classes(parameters, num_classes)
-    arguments = flow_arguments(parameters.model, parameters.model.num_classes or num_classes)
-    return build_flow(spec, arguments, generator(parameters.seed, "weights"))
+    model = parameters.model
+    arguments = flow_arguments(model, model.num_classes or num_classes)
+    with memory_in_one_line(f"model.hidden_channels={model.hidden_channels}", f"lower it, or model.K={model.K}"):
+        return build_flow(spec, arguments, generator(parameters.seed, "weights"))
+
+
+def evaluation_batch(spec: ImageSpec, device: torch.device) -> int:
+    """Return how many images are scored at once to evaluate a model: few enough to need less memory than a step."""
+    fitting = EVALUATION_PIXELS // (spec.height * spec.width) if device.type == "cpu" else EVALUATION_BATCH
+    return max(1, min(EVALUATION_BATCH, fitting))
 
 
 def check_knows_classes(checkpoint: str, known: int, there: int) -> None:
@@ -117,14 +127,15 @@ def check_knows_classes(checkpoint: str, known: int, there: int) -> None:
 
 
 def check_training(parameters: Parameters, n_images: int) -> None:
-    """Check all of a training in one process that can be known before it starts, its images and their number included.
+    """Check all of a training on one machine that can be known before it starts, its number of images included.
 
     Raises:
         GlowPipelineError: what is wrong first.
     """
     settings = parameters.train
-    resolve_precision(settings.precision, resolve_device(parameters.device))
-    _check_batches(settings, min(settings.batch_size, n_images), 1)
+    device = resolve_device(parameters.device)
+    resolve_precision(settings.precision, device)
+    _check_batches(settings, min(settings.batch_size, n_images), n_processes(settings.devices, device))
 
 
 def _check_batches(settings: TrainParameters, batch_size: int, n_processes: int) -> None:
@@ -140,8 +151,8 @@ def run(job: Job, flow: Glow, on_epoch: OnEpoch | None = None) -> tuple[TrainedG
     """Train `flow`; the model that comes out is that of the best epoch.
 
     Args:
-        on_epoch: takes each epoch's metrics and the step at its end; the training ends if it answers True. Not with
-            several processes.
+        on_epoch: takes each epoch's metrics and the step at its end; the training ends if it answers True. With several
+            processes it is called in a thread of this one.
 
     Raises:
         ValueError: several processes without a folder, in which the first one hands the model over.
@@ -151,18 +162,20 @@ def run(job: Job, flow: Glow, on_epoch: OnEpoch | None = None) -> tuple[TrainedG
     device = use_device(job.parameters.device)
     per_machine = n_processes(settings.devices, device)
     if per_machine * settings.nodes == 1:
-        return _train(job, flow, Alone(), on_epoch)
+        with _memory_in_one_line(settings):
+            return _train(job, flow, Alone(), on_epoch)
     only_helps = machine_rank(settings.nodes) > 0
     if job.folder is None and not only_helps:
         raise ValueError(f"{per_machine} processes here need a folder to hand the trained model over in")
-    launch(
-        _worker,
-        (job,),
-        per_machine=per_machine,
-        machines=settings.nodes,
-        rendezvous=settings.rendezvous,
-        max_restarts=settings.max_restarts,
-    )
+    with nullcontext() if on_epoch is None else epochs_heard(on_epoch) as reports:
+        launch(
+            _worker,
+            (job, reports),
+            per_machine=per_machine,
+            machines=settings.nodes,
+            rendezvous=settings.rendezvous,
+            max_restarts=settings.max_restarts,
+        )
     if job.folder is None or only_helps:
         logger.info("This machine has helped; the trained model is on the first one.")
         raise SystemExit(0)
@@ -174,11 +187,20 @@ def run(job: Job, flow: Glow, on_epoch: OnEpoch | None = None) -> tuple[TrainedG
     return _trained(job, flow.eval(), history, end.facts), history
 
 
-def _worker(restarted: bool, job: Job) -> None:
+def _worker(restarted: bool, job: Job, reports: EpochReports | None) -> None:
     """What each of several processes does."""
     record = job.fit_images.record
     flow = untrained_flow(job.parameters, record.spec, record.num_classes)
-    _train(job, flow, Together(leads=leads_here(job.folder is not None)), None, restarted)
+    on_epoch = None if reports is None else reports.send
+    with _memory_in_one_line(job.parameters.train):
+        _train(job, flow, Together(leads=leads_here(job.folder is not None)), on_epoch, restarted)
+
+
+def _memory_in_one_line(train: TrainParameters) -> AbstractContextManager[None]:
+    return memory_in_one_line(
+        f"train.batch_size={train.batch_size}",
+        f"lower it, raise train.accumulate={train.accumulate}, or set train.activations=reversible",
+    )
 
 
 def _train(
@@ -192,7 +214,20 @@ def _train(
     batch_size = min(settings.batch_size, len(job.fit_images))
     _check_batches(settings, batch_size, group.share.of)
     start = _start(job, restarted) if group.leads else None
-    facts = _facts(job, flow, describe_device(device, group.share.of), start)
+    threads = TrainingThreads.of(
+        fixed=settings.threads,
+        recorded=None if start is None else _recorded_threads(start, device),
+        pixels=batch_size * flow.image_shape[1] * flow.image_shape[2],
+        measured=device.type == "cpu" and group.share.of == 1,
+    )
+    facts = _facts(job, flow, start)
+
+    def record_threads(number: int) -> None:
+        facts["device"] = describe_device(device, group.share.of, number)
+        facts["computed_with"]["threads"] = number
+
+    threads.changed = record_threads
+    record_threads(threads.number)
     if start is not None:
         _warn_of_changes(start.facts, facts)
     keeper = None
@@ -200,6 +235,20 @@ def _train(
         every = Interval.of(settings.checkpoint_every)
         keeper = Keeper(TrainingFolder(job.folder), every, settings.keep_checkpoints, facts)
 
+    if group.leads and on_epoch is None:  # a search says what it does itself
+        counts = {"training": len(job.fit_images), "validation": len(job.val_images)}
+        announce(
+            job.fit_images.record,
+            parameters,
+            flow,
+            counts=counts if job.test_table is None else {**counts, "testing": job.test_table.count},
+            batch_size=batch_size,
+            scored=evaluation_batch(job.val_images.record.spec, device),
+            processes=group.share.of,
+            steps_done=0 if start is None else start.step,
+            device=facts["device"],
+            folder=job.folder,
+        )
     with MetricLogger(job.mlflow_run if group.leads else None) as metric_logger:
         if start is not None:
             metric_logger.catch_up([_logged(row, flow.y_condition) for row in start.facts["history"]["epochs"]])
@@ -216,7 +265,7 @@ def _train(
             figure = square_grid(tiles, f"epoch {epoch}")
             metric_logger.log_figure(figure, f"progress/epoch_{epoch:04d}.png")
 
-        with threads_for(batch_size * flow.image_shape[1] * flow.image_shape[2]):
+        with threads.in_use():
             history = fit(
                 flow,
                 Batches(
@@ -228,13 +277,14 @@ def _train(
                     on_device=on_device,
                     share=group.share,
                 ),
-                Batches(job.val_images, EVALUATION_BATCH, device),
+                Batches(job.val_images, evaluation_batch(job.val_images.record.spec, device), device),
                 settings,
                 seed=seed,
                 y_weight=parameters.model.y_weight,
                 group=group,
                 start=start,
                 keeper=keeper,
+                threads=threads if device.type == "cpu" else None,
                 on_epoch=tell,
                 on_save=show,
             )
@@ -248,19 +298,21 @@ def _start(job: Job, restarted: bool) -> Checkpoint | None:
     return None if job.start is None else read_checkpoint(job.start, check=False)  # it was checked when it was found
 
 
-def _facts(job: Job, flow: Glow, device: str, start: Checkpoint | None) -> dict[str, Any]:
-    """What each checkpoint says of the training beside its state."""
+def _recorded_threads(start: Checkpoint, device: torch.device) -> int | None:
+    """Return the number of threads that a training on a CPU goes on with, to the same bits."""
+    on_cpu = device.type == "cpu" and "cpu" in start.facts["device"]
+    return start.facts.get("computed_with", {}).get("threads") if on_cpu else None
+
+
+def _facts(job: Job, flow: Glow, start: Checkpoint | None) -> dict[str, Any]:
+    """What each checkpoint says of the training beside its state, device and threads."""
     before = [] if start is None else start.facts["resumed_from"]
     began_at = job.parameters.train.checkpoint
     return {
         "identity": identity(job.parameters),
         "train_table": job.fit_images.record.model_dump(mode="json"),
         "num_classes": flow.num_classes,
-        "device": device,
-        "computed_with": {
-            **{f"train.{name}": getattr(job.parameters.train, name) for name in CHANGE_LAST_BITS},
-            "threads": torch.get_num_threads(),
-        },
+        "computed_with": {f"train.{name}": getattr(job.parameters.train, name) for name in CHANGE_LAST_BITS},
         "mlflow_run_id": None if job.mlflow_run is None else job.mlflow_run.run_id,
         "provenance": job.provenance.model_dump(),
         "started_from": None if began_at is None else f"{Path(began_at).name} sha256:{sha256(Path(began_at))}",
@@ -274,7 +326,7 @@ def _warn_of_changes(before: dict[str, Any], now: dict[str, Any]) -> None:
     def made_by(facts: dict[str, Any]) -> dict[str, object]:
         provenance = facts["provenance"]
         versions = {name: provenance["versions"].get(name) for name in ("python", "torch", "numpy")}
-        how = facts.get("computed_with", {})
+        how = {name: value for name, value in facts.get("computed_with", {}).items() if name != "threads"}
         return {"device": facts["device"], "commit": provenance["git_commit"], **versions, **how}
 
     was, is_ = made_by(before), made_by(now)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger(__name__)
 TAG_LENGTH = 500
+PARAMS_AT_ONCE = 100
 NO_TAGS: Mapping[str, str] = MappingProxyType({})
 SET_BY_MLFLOW = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID")  # in the environment, by its module-level functions
 LOCAL_ARTIFACTS = re.compile(r"file:|(?![a-z][a-z0-9+.-]+:)", re.IGNORECASE)  # two letters or more: C:\ is a folder
@@ -146,14 +147,21 @@ def start_child_run(
         return None
     child = None
     with mlflow_may_fail(f"run {name!r}"):
-        from mlflow.entities import Param
-
         client = client_of(parent)
         experiment = client.get_run(parent.run_id).info.experiment_id
         run = client.create_run(experiment, run_name=name, tags={**tags, "mlflow.parentRunId": parent.run_id})
         child = RunAddress(parent.tracking_uri, run.info.run_id)
-        client.log_batch(child.run_id, params=[Param(key, str(value)) for key, value in params.items()])
+        log_params(child, params)
     return child
+
+
+def log_params(run: RunAddress, params: Mapping[str, object]) -> None:
+    """Log parameters, as many at once as MLflow takes."""
+    from mlflow.entities import Param
+
+    entities = [Param(key, str(value)) for key, value in params.items()]
+    for start in range(0, len(entities), PARAMS_AT_ONCE):
+        client_of(run).log_batch(run.run_id, params=entities[start : start + PARAMS_AT_ONCE])
 
 
 def end_run(run: RunAddress | None, status: str, tags: Mapping[str, str] = NO_TAGS) -> None:

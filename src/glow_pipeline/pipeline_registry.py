@@ -1,8 +1,8 @@
 """The pipelines by the names that users type."""
 
+from importlib import import_module
 from pkgutil import iter_modules
 
-from kedro.framework.project import find_pipelines
 from kedro.pipeline import Pipeline
 
 from glow_pipeline.garbage import no_garbage_here
@@ -11,6 +11,8 @@ with no_garbage_here():  # pandas comes with these
     from glow_pipeline import pipelines
     from glow_pipeline.pipelines import ingest, ood, sample, search, train
     from glow_pipeline.pipelines.ingest.pipeline import create_out_pipeline, create_test_pipeline
+
+OURS = ("ingest", "train", "sample", "ood", "search")
 
 
 def register_pipelines() -> dict[str, Pipeline]:
@@ -31,7 +33,6 @@ def register_pipelines() -> dict[str, Pipeline]:
 
 def _own_pipelines() -> dict[str, Pipeline]:
     """Pipelines that a user put beside these, as `kedro pipeline create mine` does; no part of the default run."""
-    ours = ("ingest", "train", "sample", "ood", "search")
-    names = [module.name for module in iter_modules(pipelines.__path__) if module.name not in ours]
-    found = find_pipelines(raise_errors=True, pipelines_to_find=names) if names else {}
-    return {name: pipeline for name, pipeline in found.items() if name != "__default__"}
+    modules = [import_module(f"{pipelines.__name__}.{found.name}") for found in iter_modules(pipelines.__path__)]
+    own = {module.__name__.rpartition(".")[2]: getattr(module, "create_pipeline", None) for module in modules}
+    return {name: create() for name, create in own.items() if create is not None and name not in OURS}

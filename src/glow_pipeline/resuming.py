@@ -41,6 +41,7 @@ FREE = {
             "nodes",
             "rendezvous",
             "max_restarts",
+            "threads",
         )
     ),
 }

@@ -1,6 +1,7 @@
 """Images that a model draws: fresh ones, one set at many temperatures, and paths between real ones."""
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Self, TypeVar
 
@@ -10,6 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from glow_pipeline.flow import Glow
+from glow_pipeline.threads import chosen_threads
 
 HIGHEST_TEMPERATURE = 2.0
 T = TypeVar("T")
@@ -119,6 +121,26 @@ def interpolate(
         for part in _watched(model, parts)
     ]
     return Movement(parts, images)
+
+
+def sampling_threads(model: Glow, n: int, pictures: int, fixed: int | None = None) -> AbstractContextManager[None]:
+    """Within this block a CPU draws images with the number of threads that a short measurement finds best.
+
+    Args:
+        model: the model.
+        n: images at once.
+        pictures: how often so many.
+        fixed: the number, if it is not to be chosen.
+    """
+    _, height, width = model.image_shape
+
+    def work(images: int) -> None:
+        model.decode(
+            model.draw_latents(images, torch.Generator().manual_seed(0)), y=torch.zeros(images, dtype=torch.int64)
+        )
+
+    device = next(model.parameters()).device
+    return chosen_threads(device, work, pixels=height * width, batch=n, total=n * pictures, fixed=fixed)
 
 
 def there_and_back(images: list[T]) -> list[T]:

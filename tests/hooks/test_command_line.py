@@ -1,5 +1,7 @@
 """Options of `kedro run` beside the parameters, typed wrongly."""
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,9 @@ from kedro.framework.startup import bootstrap_project
 
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.hooks.command_line import check_options
+from glow_pipeline.hooks.tracking import _tags
+from glow_pipeline.parameters import Parameters
+from glow_pipeline.training.stored import Provenance
 from tests.hooks.test_early_checks import refused
 from tests.project import ROOT, copy_project, run, session, versions
 
@@ -125,3 +130,10 @@ def test_input_of_another_version_is_refused(tmp_path: Path) -> None:
             pipeline_names=["train"], node_names=["train.split_validation"], load_versions={"train_images": "2024"}
         )
     assert refusal.value.message.startswith("train_images: no version 2024; let the node ingest.ingest_train run too")
+
+
+def test_recorded_command_can_be_typed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["kedro", "run", "--params", "ingest.path=/set #2"])
+    provenance = Provenance(kedro_session="session", versions={})
+    recorded = _tags("ingest", Parameters(), provenance)["kedro_command"]
+    assert shlex.split(recorded) == sys.argv

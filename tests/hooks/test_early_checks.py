@@ -32,6 +32,10 @@ def refused(project: Path, pipeline: str, **runtime_params: Any) -> str:
         ({"model": {"K": "many"}}, "model.K='many': should be a valid integer"),
         ({"model": {"L": 4}}, "model.L=4: each level halves the image, and 8x8 can be halved 3 times"),
         ({"model": {"n_bits": 8}}, "model.n_bits=8: digits has images of 4 bits"),
+        (
+            {"model": {"hidden_channels": 10**9}},
+            "model.hidden_channels=1000000000: the model's parameters alone take ",
+        ),
         ({"train": {"checkpoint": "nowhere.safetensors"}}, "nowhere.safetensors: no such file"),
         ({"sample": {"mode": "wild"}}, "sample.mode='wild': should be 'normal', 'vtemp' or 'interpolate'"),
     ],

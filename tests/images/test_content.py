@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from glow_pipeline.images.content import GOLDEN, content_hash, content_noise, mix
+from glow_pipeline.images.content import CHUNK_VALUES, GOLDEN, content_hash, content_noise, mix
 from tests.conftest import MakeTable, random_images
 
 
@@ -37,7 +37,7 @@ def test_swapped_pixels_change_the_hash() -> None:
 def test_hash_is_the_same_in_any_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     images = random_images(9)
     alone = torch.cat([content_hash(image[None]) for image in images])
-    monkeypatch.setattr("glow_pipeline.images.content.CHUNK_VALUES", 130)
+    monkeypatch.setitem(CHUNK_VALUES, "cpu", 130)
     assert torch.equal(content_hash(images), alone)
     assert content_hash(images[:0]).shape == (0,)
 
@@ -67,7 +67,7 @@ def test_noise_is_a_splitmix64_stream_an_image(key: int) -> None:
 def test_noise_is_the_same_in_any_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     images = random_images(9)
     alone = torch.cat([content_noise(image[None], 3) for image in images])
-    monkeypatch.setattr("glow_pipeline.images.content.NOISE_VALUES", 130)
+    monkeypatch.setitem(CHUNK_VALUES, "cpu", 130)
     assert torch.equal(content_noise(images, 3), alone)
     assert torch.equal(content_noise(images.flip(0).to(memory_format=torch.channels_last), 3), alone.flip(0))
     assert content_noise(images[:0], 3).shape == images[:0].shape

@@ -26,6 +26,7 @@ RANGES: dict[str, Any] = {
     "model.K": {"low": 1, "high": 2, "step": 1},
     "model.hidden_channels": {"choices": [4, 8]},
 }
+RATES: dict[str, Any] = {"low": None, "high": None, "log": None}  # null: not those of conf/base
 EPOCHS = 2
 
 
@@ -154,6 +155,25 @@ def test_no_trial_takes_the_checkpoint_of_another(
     assert list(trials.glob("*/*/*")) == [left], "what may still be gone on with"
 
 
+@pytest.mark.slow
+def test_trials_of_several_processes_are_pruned_and_their_epochs_counted(tmp_path: Path) -> None:
+    project = copy_project(tmp_path)
+    ranges = {**dict.fromkeys(("model.K", "model.hidden_channels")), "train.lr": {**RATES, "choices": [1e-12, 1e-2]}}
+    model, train = {"K": 1, "L": 2, "hidden_channels": 4}, {**TINY["train"], "n_epochs": 2, "devices": 2}
+    group = {"n_trials": 3, "ranges": ranges, "warmup_epochs": 0, "startup_trials": 1}
+    run(project, "search", search=group, model=model, train=train, device="cpu")
+    found = pd.read_parquet(versions(project, "08_reporting/digits/search_results.parquet/*/*")[-1])
+    assert found["state"].isin(["complete", "pruned"]).all()
+    assert found["state"][0] == "complete"
+    assert (found["epochs"] == found["state"].map({"complete": 2, "pruned": 1})).all()
+    assert (found["state"] == "pruned").any()
+    with sqlite3.connect(project / "mlflow.db") as database:
+        steps = database.execute(
+            "select count(*) from metrics join runs using (run_uuid) where key='val_bits_per_dim' group by name"
+        ).fetchall()
+    assert [count for (count,) in steps] == found["epochs"].tolist()
+
+
 def test_searching_and_training_in_one_command_split_once() -> None:
     pipelines = register_pipelines()
     both = pipelines["train"] + pipelines["search"]
@@ -172,8 +192,7 @@ def test_a_trial_that_does_not_fit_or_diverges_does_not_end_the_search(
         return whole(*given)
 
     monkeypatch.setattr(nodes, "train_trial", too_large)
-    rates = {"low": None, "high": None, "log": None, "choices": [1e-3, 1e12]}  # null: not those of conf/base
-    ranges = {**RANGES, "train.lr": rates, "train.max_skipped_steps": {"choices": [1]}}
+    ranges = {**RANGES, "train.lr": {**RATES, "choices": [1e-3, 1e12]}, "train.max_skipped_steps": {"choices": [1]}}
     found = search(copy_project(tmp_path), 6, ranges=ranges)
     first = [found[column][0] for column in ("state", "val_bits_per_dim", "error")]
     assert first == ["diverged", float("inf"), nodes.TOO_LARGE]

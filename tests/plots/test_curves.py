@@ -41,7 +41,9 @@ def test_a_training_without_an_epoch_has_empty_curves() -> None:
 
 def test_an_epoch_that_is_not_a_number_is_not_the_best() -> None:
     rows = [*EPOCHS, {"epoch": 4, "train_bits_per_dim": math.nan, "val_bits_per_dim": math.nan}]
-    assert "best: epoch 2" in lines(training_curves(rows, "nan"))
+    drawn = lines(training_curves(rows, "nan"))
+    assert "best: epoch 2" in drawn
+    assert "val (1 epochs not finite)" in drawn
 
 
 def test_a_first_epoch_that_is_not_a_number_is_not_the_best() -> None:

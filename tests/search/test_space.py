@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from optuna.trial import FixedTrial
 
-from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.errors import GlowPipelineError, NotAllowedError
 from glow_pipeline.parameters import Parameters, parse_parameters
 from glow_pipeline.search.space import extremes, suggest
 
@@ -59,6 +59,32 @@ def test_the_extremes_are_both_ends_and_all_choices_one_at_a_time() -> None:
     ranges = {"model.K": {"low": 2, "high": 4, "step": 2}, "train.max_grad_norm": {"choices": [0, 1, 10.0]}}
     found = [(one.model.K, one.train.max_grad_norm) for one in extremes(searching(ranges, model={"K": 3}))]
     assert found == [(2, 0.0), (4, 0.0), (3, 0.0), (3, 1.0), (3, 10.0)]
+
+
+def test_an_end_needs_to_be_allowed_beside_one_end_of_another_range() -> None:
+    ranges: dict[str, Any] = {"model.flow_coupling": {"choices": ["affine", "additive"]}}
+    floor = {"model.scale_floor": {"low": 0.0, "high": 0.5}}
+    set_to = {"scale_floor": 0.25}
+    found = [
+        (one.model.flow_coupling, one.model.scale_floor)
+        for one in extremes(searching({**ranges, **floor}, model=set_to))
+    ]
+    assert found == [("affine", 0.25), ("additive", 0.0), ("affine", 0.0), ("affine", 0.5)]
+    with pytest.raises(
+        GlowPipelineError, match=r"^search\.ranges: model\.scale_floor=0\.25: an additive coupling has no"
+    ):
+        list(extremes(searching(ranges, model=set_to)))
+
+
+def test_a_combination_that_is_not_allowed_is_told_apart_from_other_errors() -> None:
+    ranges = {
+        "model.flow_coupling": {"choices": ["affine", "additive"]},
+        "model.scale_floor": {"low": 0.0, "high": 0.5},
+    }
+    trial = FixedTrial({"model.flow_coupling": "additive", "model.scale_floor": 0.5})
+    with pytest.raises(NotAllowedError, match="an additive coupling has no scale"):
+        suggest(trial, searching(ranges))  # type: ignore[arg-type]
+    assert trial.params == {"model.flow_coupling": "additive", "model.scale_floor": 0.5}
 
 
 def test_what_is_proposed_is_set_and_all_else_is_as_it_was() -> None:

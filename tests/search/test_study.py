@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,21 @@ def test_a_training_that_diverged_is_a_finished_trial(tmp_path: Path, value: flo
     study = opened(tmp_path, parameters)
     run_trials(study, parameters, lambda trial, _parameters, _on_epoch: value if trial.number else 1.0)
     assert [trial.value for trial in study.trials] == [1.0, math.inf, math.inf]
+
+
+def test_epochs_that_are_not_finite_are_no_noise_for_the_pruner(tmp_path: Path) -> None:
+    parameters = searching(8, pruner="median", startup_trials=2, warmup_epochs=0)
+    study = opened(tmp_path, parameters)
+
+    def not_finite(trial: optuna.Trial, _parameters: Parameters, on_epoch: OnEpoch) -> float:
+        on_epoch(1, math.nan if trial.number % 2 else math.inf)
+        return math.inf
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        run_trials(study, parameters, not_finite)
+    assert states(study) == ["COMPLETE"] * 3 + ["PRUNED", "COMPLETE"] * 2 + ["PRUNED"]
+    assert [study_module.state_of(trial) for trial in study.trials[:4]] == ["diverged"] * 3 + ["pruned"]
 
 
 def test_an_error_ends_the_search_and_its_trial_is_not_repeated(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from glow_pipeline.parameters import TrainParameters
 from glow_pipeline.randomness import generator
 from glow_pipeline.training import step as step_module
 from glow_pipeline.training.adamax import Adamax
+from glow_pipeline.training.adaptive import TrainingThreads
 from glow_pipeline.training.checkpoints import Checkpoint, Keeper
 from glow_pipeline.training.fit import fit
 from glow_pipeline.training.history import History
@@ -52,6 +53,7 @@ def train(
     *,
     keeper: Keeper | None = None,
     start: Checkpoint | None = None,
+    threads: TrainingThreads | None = None,
     num_workers: int = 0,
     **settings: float | str,
 ) -> Run:
@@ -73,6 +75,7 @@ def train(
         y_weight=y_weight,
         keeper=keeper,
         start=start,
+        threads=threads,
         on_epoch=on_epoch,
         on_save=on_save,
     )

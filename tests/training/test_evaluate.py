@@ -1,4 +1,5 @@
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -9,8 +10,10 @@ from glow_pipeline.flow import Glow
 from glow_pipeline.images.content import content_noise
 from glow_pipeline.images.loader import Batches
 from glow_pipeline.images.table import ImageTable
-from glow_pipeline.randomness import key
-from glow_pipeline.training.evaluate import log_probs, mean_bits_per_dim
+from glow_pipeline.randomness import generator, key
+from glow_pipeline.sampling import draw, sampling_threads
+from glow_pipeline.threads import most_threads
+from glow_pipeline.training.evaluate import log_probs, mean_bits_per_dim, scoring_threads
 from tests.conftest import MakeTable, jittered_glow, random_images
 
 CPU = torch.device("cpu")
@@ -136,3 +139,42 @@ def test_mean_bits_per_dim_is_the_mean_over_images_not_over_batches(table: Image
     assert mean_bits_per_dim(model, Batches(table, 4, CPU), 0) == pytest.approx(expected, rel=1e-9)
     by_batches = np.mean([(-part / (64 * math.log(2))).mean() for part in (nats[:4], nats[4:8], nats[8:])])
     assert expected != pytest.approx(by_batches, rel=1e-9)
+
+
+@pytest.fixture
+def back_to_one_thread() -> Iterator[None]:
+    yield
+    torch.set_num_threads(1)
+
+
+def test_scores_have_the_same_bits_with_any_threads(back_to_one_thread: None, make_table: MakeTable) -> None:
+    model = jittered_glow(image_shape=(1, 32, 32), K=2, L=3, hidden_channels=32)
+    table = make_table(random_images(64, size=(32, 32)), 4)
+
+    def computed(threads: int) -> Tensor:
+        torch.set_num_threads(threads)
+        drawn = draw(model, 16, 0.7, generator(0, "drawn"))
+        return torch.cat([scores(model, table, batch_size=64), drawn.images.flatten().float()])
+
+    assert torch.equal(computed(1), computed(2))
+
+
+def test_threads_are_fixed_while_scoring(back_to_one_thread: None, table: ImageTable) -> None:
+    with scoring_threads(jittered_glow(), Batches(table, 4, CPU), fixed=2):
+        assert torch.get_num_threads() == 2
+    with sampling_threads(jittered_glow(), 4, 1, fixed=2):
+        assert torch.get_num_threads() == 2
+    assert torch.get_num_threads() == 1
+
+
+@pytest.mark.parametrize("y_condition", [False, True])
+def test_threads_are_measured_by_scoring_and_sampling(
+    back_to_one_thread: None, make_table: MakeTable, y_condition: bool
+) -> None:
+    torch.set_num_threads(2)
+    table = make_table(random_images(20, size=(32, 32)), 4)
+    model = jittered_glow(image_shape=(1, 32, 32), y_condition=y_condition, num_classes=3)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with scoring_threads(model, Batches(table, 20, CPU)), sampling_threads(model, 16, 1):
+        assert torch.get_num_threads() == most_threads(), "work of a moment is not worth a choice"
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())

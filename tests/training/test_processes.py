@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.threads import usable_cores
 from glow_pipeline.training.interruption import SIGNALS
 from glow_pipeline.training.processes import launch
 from tests import proc
@@ -76,7 +77,7 @@ def test_a_process_that_dies_is_started_again_until_it_may_no_more(
         "the last checkpoint it is not tried again; mend what it says and type the same command again"
     )
     assert [[restarted for _, restarted, _ in each] for each in starts(tmp_path)] == [["False", "True"]] * 2
-    share_of_cores = max(1, len(os.sched_getaffinity(0)) // 2)
+    share_of_cores = max(1, usable_cores() // 2)
     assert {threads for each in starts(tmp_path) for *_, threads in each} == {str(share_of_cores)}
     assert reachable == ["looked"], "no port is open to the network"
     assert caplog.records == [], "torch's own pages of what happened"
@@ -87,6 +88,12 @@ def test_a_mistake_of_the_users_ends_all_at_once_and_is_the_line_that_is_told(tm
     with pytest.raises(GlowPipelineError) as told:
         launch_two(workers.mistaken, tmp_path, max_restarts=3)
     assert str(told.value) == "train.some=1: should be 2"
+    assert [len(each) for each in starts(tmp_path)] == [1, 1]
+
+
+def test_too_little_memory_is_raised_here_without_another_start(tmp_path: Path) -> None:
+    with pytest.raises(torch.OutOfMemoryError, match=r"^CUDA out of memory$"):
+        launch_two(workers.too_large, tmp_path, max_restarts=3)
     assert [len(each) for each in starts(tmp_path)] == [1, 1]
 
 

@@ -46,6 +46,13 @@ def mistaken(restarted: bool, folder: Path) -> None:
     group.any(False)
 
 
+def too_large(restarted: bool, folder: Path) -> None:
+    group = _begin(folder, restarted)
+    if group.share.rank == 1:
+        raise torch.OutOfMemoryError("CUDA out of memory\nand a page of advice")
+    group.any(False)
+
+
 def asked_to_stop(restarted: bool, folder: Path) -> None:
     with interruption(patient=True) as asked:
         group = _begin(folder, restarted)

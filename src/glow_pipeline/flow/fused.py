@@ -41,7 +41,7 @@ def run(level: Prepared, x: Tensor, execution: Execution) -> tuple[Tensor, Tenso
     else:
         y, logdet = x, x.new_zeros(len(x))
         for step in level.folded:
-            y, step_logdet, _ = step_forward(y, step, level.scale_floor)
+            y, step_logdet = step_forward(y, step, level.scale_floor)[:2]  # lets go of the hidden layers at once
             logdet += step_logdet
     return y, logdet + level.log_abs_det * (x.shape[2] * x.shape[3])
 
@@ -49,7 +49,7 @@ def run(level: Prepared, x: Tensor, execution: Execution) -> tuple[Tensor, Tenso
 def inverse(level: Prepared, y: Tensor) -> Tensor:
     """The inverse of `run`."""
     for step, matrix in zip(reversed(level.folded), reversed(level.inverse_matrices), strict=True):
-        out, *_ = network(y, step)
+        out = network(y, step)[0]
         y = _inverse_given(out, y, step, matrix, level.scale_floor)
     return y
 
@@ -164,6 +164,7 @@ class _Steps(torch.autograd.Function):
                 logdet += step_logdet
                 if execution.activations == "stored":
                     kept += [tensor for tensor in hidden if tensor is not None]
+                del hidden  # before the next step makes its own
         ctx.save_for_backward(*flat, y, *kept)
         ctx.execution, ctx.scale_floor, ctx.n_flat = execution, scale_floor, len(flat)
         return y, logdet
@@ -191,6 +192,7 @@ class _Steps(torch.autograd.Function):
                 grad_y, of_step = backward(grad_y, grad_logdet, x, y, hidden, step, ctx.scale_floor)
                 gradients.append(of_step)
                 y = x
+                del hidden
         flat = [gradient for of_step in reversed(gradients) for gradient in of_step]
         return grad_y, None, None, *flat
 

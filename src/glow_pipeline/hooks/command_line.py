@@ -36,6 +36,8 @@ def check_options(options: Mapping[str, Any]) -> dict[str, list[str]]:
             pipelines.set_requested(None)
             raise GlowPipelineError(f"--pipelines {name}: no such pipeline; {nearest(name, sorted(pipelines))}")
     pipeline = sum((pipelines[name] for name in names or ["__default__"]), Pipeline([]))
+    if not pipeline.nodes:
+        raise GlowPipelineError(f"--pipelines {','.join(names)}: has no nodes yet")
     full = {option: _nodes(flag, options.get(option) or [], pipeline) for option, flag in NODE_OPTIONS.items()}
     _check_selection({**options, **full}, pipeline)
     return full

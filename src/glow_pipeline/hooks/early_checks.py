@@ -1,5 +1,6 @@
 """Everything that can be known to be wrong before a run starts, and one line for what goes wrong later."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -18,13 +19,14 @@ from glow_pipeline.hooks.catalog_entries import check_entries
 from glow_pipeline.hooks.command_line import check_inputs, check_load_versions, check_version_names
 from glow_pipeline.hooks.images import TABLES
 from glow_pipeline.hooks.missing_outputs import report_skipped
-from glow_pipeline.hooks.permissions import check_writable
+from glow_pipeline.hooks.permissions import check_writable, not_permitted
 from glow_pipeline.hooks.stored_model import check_class, check_stored_model
 from glow_pipeline.images.image_set import ImageSet
 from glow_pipeline.images.registry import FOLDER, source_of
 from glow_pipeline.images.source import Split
 from glow_pipeline.images.sources.folder import check_apart, check_folder, n_classes, with_class_names
 from glow_pipeline.job import check_knows_classes
+from glow_pipeline.memory import check_weights
 from glow_pipeline.parameters import Parameters, check_num_classes, parse_parameters
 from glow_pipeline.resuming import check_resume
 from glow_pipeline.search.space import extremes
@@ -70,6 +72,7 @@ class EarlyChecksHook:
             for training in trainings:
                 resolve_precision(training.train.precision, device)
                 _check_processes(training, device)
+                _check_weights(training)
                 if training.train.checkpoint is not None:
                     _check_checkpoint(Path(training.train.checkpoint), training)
             if "untrained_glow" in pipeline.all_outputs():
@@ -104,6 +107,8 @@ class EarlyChecksHook:
         while cause is not None:
             if isinstance(cause, GlowPipelineError):
                 raise click.ClickException(str(cause)) from None
+            if isinstance(cause, PermissionError) and cause.filename:
+                raise click.ClickException(not_permitted(Path(os.fsdecode(cause.filename)))) from None
             cause = cause.__cause__
 
 
@@ -121,16 +126,23 @@ def _check_processes(parameters: Parameters, device: torch.device) -> None:
         )
 
 
+def _check_weights(parameters: Parameters) -> None:
+    """Check that this machine can hold the model's parameters."""
+    model = parameters.model
+    affine = model.flow_coupling == "affine"
+    check_weights(parameters.image_spec.shape, model.K, model.L, model.hidden_channels, affine=affine)
+
+
 def _trainings(parameters: Parameters, pipeline: Pipeline) -> Iterator[Parameters]:
     """The parameters of all trainings of this run, of a search those at the ends of its ranges."""
     if "untrained_glow" in pipeline.all_outputs():
         yield parameters
     if "search_results" in pipeline.all_outputs():
-        for name, value in (("devices", 1), ("nodes", 1), ("resume", "auto")):
+        for name, value in (("nodes", 1), ("resume", "auto")):
             if getattr(parameters.train, name) != value:
                 raise GlowPipelineError(
-                    f"train.{name}={getattr(parameters.train, name)}: trials of a search train in one process each and "
-                    f"go on by themselves; leave it at {value} (several commands may share one search)"
+                    f"train.{name}={getattr(parameters.train, name)}: trials of a search train on one machine each and "
+                    f"resume by themselves; leave it at {value} (several commands may share one search)"
                 )
         yield from extremes(parameters)
 

@@ -1,5 +1,6 @@
 """Which images a run is about, and what they look like: as the parameters ask, or as the stored model was fed."""
 
+from pathlib import Path
 from typing import Any, cast
 
 import click
@@ -13,9 +14,9 @@ from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.images.grey_range import decide_range
 from glow_pipeline.images.image_set import ImageSet
 from glow_pipeline.images.source import Split
-from glow_pipeline.images.spec import ImageSpec
+from glow_pipeline.images.spec import GreyRange, ImageSpec
 from glow_pipeline.parameters import Parameters
-from glow_pipeline.training.stored import ModelRecord
+from glow_pipeline.training.stored import ModelRecord, read_record
 
 TABLES = ("train_images", "test_images", "out_images")
 RANGES_FROM: tuple[tuple[str, str, Split], ...] = (
@@ -66,13 +67,21 @@ def _complete_range(catalog: DataCatalog, parameters: Parameters, pipeline: Pipe
     spec: ImageSpec = catalog.load("image_spec")
     if spec.range is not None:
         return
-    found = parameters.image_spec.range  # of a stored model that has none
+    found = parameters.image_spec.range or _range_of_the_start(parameters, pipeline)
     for name, key, split in RANGES_FROM:
         if found is None and name in pipeline.all_outputs():
             ingest = parameters.ingest
             found = decide_range(catalog.load(key), split, ingest.max_pixels, ingest.num_workers)
     if found is not None:
         _set_spec(catalog, spec.model_copy(update={"range": found}))
+
+
+def _range_of_the_start(parameters: Parameters, pipeline: Pipeline) -> GreyRange | None:
+    """Return the range of the model that a training of a folder starts from: to it, nothing is to become darker."""
+    start = parameters.train.checkpoint
+    if start is None or "glow_model" not in pipeline.all_outputs() or not parameters.image_set.is_folder:
+        return None
+    return read_record(Path(start)).image_spec.range
 
 
 def _stored_record(catalog: DataCatalog) -> ModelRecord | None:

@@ -21,11 +21,18 @@ def check_writable(pipeline: Pipeline, catalog: DataCatalog) -> None:
         existing = next(folder for folder in (path, *path.parents) if folder.exists())
         if not existing.is_dir():
             raise GlowPipelineError(f"{existing}: is a file, where a folder is needed for {path.name}; move it away")
-        if not os.access(existing, os.W_OK | os.X_OK):
-            raise GlowPipelineError(
-                f"{existing}: belongs to {_owner(existing)} and cannot be written to; ask for permission "
-                f"(chmod -R g+w), or run in a clone of your own"
-            )
+        lock = existing / ".lock"
+        if not os.access(existing, os.W_OK | os.X_OK) or (lock.exists() and not os.access(lock, os.W_OK)):
+            raise GlowPipelineError(not_permitted(existing))
+
+
+def not_permitted(path: Path) -> str:
+    """One line about a file or folder that belongs to another user."""
+    known = next(place for place in (path, *path.parents) if os.path.lexists(place))
+    return (
+        f"{path}: belongs to {_owner(known)} and cannot be used; ask for permission (chmod -R g+rwX of data/ and "
+        f"mlflow.db), or run in a clone of your own"
+    )
 
 
 def _outputs(pipeline: Pipeline, catalog: DataCatalog) -> Iterator[Path]:

@@ -68,7 +68,8 @@ def describe_model(dataset: GlowModelDataset) -> str:
     record = dataset.record()
     facts = [record.dataset, f"epoch {record.best_epoch} of {record.epochs}"]
     if record.val_bits_per_dim is not None:
-        facts.append(f"{record.val_bits_per_dim:.4f} bits/dim on validation images")
+        given_class = " given their class" if record.flow["y_condition"] else ""
+        facts.append(f"{record.val_bits_per_dim:.4f} bits/dim on validation images{given_class}")
     if record.diverged:
         facts.append("its training diverged after that epoch")
     line = f"Model {version_of(dataset)} ({dataset.why_this_one}): {', '.join(facts)}"

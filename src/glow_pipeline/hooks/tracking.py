@@ -4,6 +4,7 @@ import atexit
 import hashlib
 import logging
 import os
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -34,6 +35,7 @@ from glow_pipeline.mlflow_runs import (
     enter_run,
     first_line,
     leave_run,
+    log_params,
     make_experiment,
     metric_value,
     mlflow_failures,
@@ -136,7 +138,6 @@ class TrackingHook:
     def _start(self, run_params: dict[str, Any], pipeline: Pipeline, provenance: Provenance) -> None:
         restrain_mlflow()
         import mlflow
-        from mlflow.entities import Param
 
         parameters = Parameters.model_validate(self._catalog.load("parameters"))
         name = "+".join(sorted(run_params["pipeline_names"] or ["all"]))  # Kedro hands them over in no fixed order
@@ -170,7 +171,7 @@ class TrackingHook:
         with mlflow_may_fail("the run's parameters"):
             params = logged_parameters(parameters, self._stored(pipeline))
             lacking = params if old is None else describe_again(client, old, params, tags)
-            client.log_batch(address.run_id, params=[Param(key, str(value)) for key, value in lacking.items()])
+            log_params(address, lacking)
 
     def _old_run(self, client: "MlflowClient", experiment_id: str) -> "Run | None":
         """The run that a resumed training goes on in."""
@@ -284,7 +285,7 @@ def _tags(pipelines: str, parameters: Parameters, provenance: Provenance) -> dic
         "pipeline": pipelines,
         "dataset": parameters.image_set.key,
         "kedro_session": provenance.kedro_session,
-        "kedro_command": " ".join(["kedro", *sys.argv[1:]]),
+        "kedro_command": shlex.join(["kedro", *sys.argv[1:]]),
         "git_commit": provenance.git_commit,
         "git_dirty": provenance.git_dirty,
         "mlflow.user": user(),

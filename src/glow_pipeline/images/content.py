@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 GOLDEN = 0x9E3779B97F4A7C15  # 2**64 divided by the golden ratio
-CHUNK_VALUES = 2**19  # hashed at once; each takes eight bytes
-NOISE_VALUES = 2**17  # drawn at once: on a CPU they stay in its cache
-GPU_NOISE_VALUES = 2**24
+# Worked on at once; each takes eight bytes, several times over. On a CPU they stay in its cache.
+CHUNK_VALUES = {"cpu": 2**17, "cuda": 2**24}
 
 
 def content_hash(images: Tensor) -> Tensor:
@@ -27,7 +26,7 @@ def content_hash(images: Tensor) -> Tensor:
     """
     values = images.flatten(1)
     coefficients = mix(torch.arange(1, values.shape[1] + 1, device=images.device)) | 1
-    rows = max(1, CHUNK_VALUES // max(1, values.shape[1]))
+    rows = _rows_at_once(values)
     sums = [((chunk.long() + 1) * coefficients).sum(dim=1) for chunk in values.split(rows)]
     return mix(torch.cat(sums)) if sums else values.new_empty(0, dtype=torch.int64)
 
@@ -49,8 +48,7 @@ def content_noise(images: Tensor, key: int) -> Tensor:
     starts = mix(content_hash(images) ^ key)[:, None]
     counter = torch.arange(values.shape[1], device=images.device)
     noise = torch.empty(values.shape, device=images.device)
-    at_once = NOISE_VALUES if images.device.type == "cpu" else GPU_NOISE_VALUES
-    rows = max(1, at_once // max(1, values.shape[1]))
+    rows = _rows_at_once(values)
     for part, start in zip(noise.split(rows), starts.split(rows), strict=True):
         torch.mul(_shifted(mix(start + counter), 40), 2.0**-24, out=part)
     return noise.view(images.shape)
@@ -65,6 +63,10 @@ def mix(numbers: Tensor) -> Tensor:
     z = (z ^ _shifted(z, 30)) * _signed(0xBF58476D1CE4E5B9)
     z = (z ^ _shifted(z, 27)) * _signed(0x94D049BB133111EB)
     return z ^ _shifted(z, 31)
+
+
+def _rows_at_once(values: Tensor) -> int:
+    return max(1, CHUNK_VALUES.get(values.device.type, 2**22) // max(1, values.shape[1]))
 
 
 def _shifted(numbers: Tensor, bits: int) -> Tensor:

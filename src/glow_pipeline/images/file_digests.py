@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from glow_pipeline.files import sha256
 from glow_pipeline.images.archives import Names
-from glow_pipeline.images.workers import usable_cores
+from glow_pipeline.threads import usable_cores
 
 FILES_A_TASK = 16
 TASKS = 256  # handed to the threads at a time

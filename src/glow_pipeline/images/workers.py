@@ -4,7 +4,6 @@ Decoding is the long part of an ingest. Each process also brings its images to t
 that only small arrays travel back.
 """
 
-import os
 from collections.abc import Iterator
 from typing import NamedTuple, TypeVar
 
@@ -20,6 +19,7 @@ from glow_pipeline.images.findings import Findings
 from glow_pipeline.images.preparation import prepare
 from glow_pipeline.images.source import Reader
 from glow_pipeline.images.spec import ImageSpec
+from glow_pipeline.threads import usable_cores
 
 # What a process works on at a time: enough to make the trip worth it, little enough for small shared memory.
 CHUNK_IMAGES = 64
@@ -112,11 +112,6 @@ def in_processes(
             f"ingest.num_workers={num_workers}: a decoding process died ({str(problem).splitlines()[0]}); "
             f"if memory ran out, lower it"
         ) from problem
-
-
-def usable_cores() -> int:
-    """Cores that this process may use, which in a container or a batch job are fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _as_it_is(result: Result) -> Result:

@@ -224,6 +224,11 @@ class TrainParameters(Group):
     rendezvous: str | None = Field(
         None, description="where these machines meet, host:port of the first; null: MASTER_ADDR and MASTER_PORT"
     )
+    threads: int | None = Field(
+        None,
+        ge=1,
+        description="threads of a process on a CPU, also to score and sample; null: chosen by measurement",
+    )
     max_restarts: int = Field(
         3, ge=0, description="how often the processes are started again, from the last checkpoint, after one died"
     )

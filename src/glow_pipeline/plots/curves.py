@@ -20,9 +20,10 @@ def training_curves(epochs: Sequence[dict[str, float]], title: str, *, given_cla
     figure, axes = single_axes(6, 4)
     epoch = [row["epoch"] for row in epochs]
     for split in ("train", "val"):
-        axes.plot(
-            epoch, [row[f"{split}_bits_per_dim"] for row in epochs], label=split, marker="." if len(epoch) < 20 else ""
-        )
+        values = [row[f"{split}_bits_per_dim"] for row in epochs]
+        gaps = len(values) - sum(map(math.isfinite, values))
+        label = f"{split} ({gaps} epochs not finite)" if gaps else split
+        axes.plot(epoch, values, label=label, marker="." if len(epoch) < 20 else "")
     finite = [row for row in epochs if math.isfinite(row["val_bits_per_dim"])]
     if finite:
         best = min(finite, key=lambda row: row["val_bits_per_dim"])

@@ -1,7 +1,7 @@
 """From ranges to the parameters of one trial."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from glow_pipeline.errors import GlowPipelineError, NotAllowedError
@@ -19,24 +19,37 @@ NOT_COMPARABLE = {
 
 
 def extremes(parameters: Parameters) -> Iterator[Parameters]:
-    """The parameters with each searched one at either end of its range, or at each of its choices; all are checked.
+    """Yield the parameters with each searched one at either end of its range, or at each of its choices; all checked.
 
     Raises:
-        GlowPipelineError: a range is of a parameter that cannot be searched, or leads to a value that is not allowed.
+        GlowPipelineError: a range is of a parameter that cannot be searched, or leads to a value that is not allowed,
+            neither beside the values that are set nor beside an end of another range.
     """
     ranges = parameters.search.searched
     if not ranges:
         raise GlowPipelineError("search.ranges={}: nothing to search; give a range to a parameter of model or train")
     for name, given in ranges.items():
         _check_name(name)
-        ends = [given.low, given.high] if given.choices is None else given.choices
-        for end in ends:
-            try:
-                yield with_values(parameters, {name: end})
-            except GlowPipelineError as error:
-                raise GlowPipelineError(f"search.ranges: {error}") from None
+        for end in _ends(given):
+            yield _at_end(parameters, name, end)
         if given.choices is None and _is_whole(parameters, name, given) and not isinstance(given.step, int | None):
             raise GlowPipelineError(f"search.ranges.{name}.step={given.step}: should be whole, as {name} is")
+
+
+def _ends(given: Range) -> list[object]:
+    return [given.low, given.high] if given.choices is None else [*given.choices]
+
+
+def _at_end(parameters: Parameters, name: str, end: object) -> Parameters:
+    try:
+        return with_values(parameters, {name: end})
+    except GlowPipelineError as error:
+        refused = error
+    for other, given in parameters.search.searched.items():
+        for value in _ends(given) if other != name else []:
+            with suppress(GlowPipelineError):
+                return with_values(parameters, {other: value, name: end})
+    raise GlowPipelineError(f"search.ranges: {refused}")
 
 
 def suggest(trial: "Trial", parameters: Parameters) -> Parameters:
@@ -74,7 +87,8 @@ def _value(trial: "Trial", parameters: Parameters, name: str, given: Range) -> o
 def _is_whole(parameters: Parameters, name: str, given: Range) -> bool:
     """Whether the parameter takes whole numbers only; of the others a checked one has become a float."""
     group, _, leaf = name.partition(".")
-    return isinstance(getattr(getattr(with_values(parameters, {name: given.low}), group), leaf), int)
+    alone = type(getattr(parameters, group)).model_validate({leaf: given.low})
+    return isinstance(getattr(alone, leaf), int)
 
 
 def _check_name(name: str) -> None:

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.exceptions import ExperimentalWarning, StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import RetryHeartbeatStaleTrialCallback, fail_stale_trials
@@ -169,7 +170,10 @@ def _run_trial(
         nonlocal pruned
         if epoch not in told_before:
             trial.report(val_bits_per_dim, epoch)
-        pruned = trial.should_prune()
+            told_before.add(epoch)  # processes that were started again may tell of it twice
+        with warnings.catch_warnings(), np.errstate(invalid="ignore"):
+            warnings.filterwarnings("ignore", message="All-NaN")  # of epochs that were not finite
+            pruned = trial.should_prune()
         return pruned
 
     try:

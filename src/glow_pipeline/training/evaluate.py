@@ -1,6 +1,8 @@
 """Bits per dimension and log-probabilities of a table under a model."""
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from functools import cache
 
 import numpy as np
 import torch
@@ -11,6 +13,7 @@ from glow_pipeline.flow import Glow
 from glow_pipeline.images.content import content_noise
 from glow_pipeline.images.loader import Batches
 from glow_pipeline.randomness import key
+from glow_pipeline.threads import chosen_threads
 from glow_pipeline.training.group import Alone, Group
 
 
@@ -58,6 +61,35 @@ def _given_class(model: Glow, images: Tensor, noise: Tensor, labels: Tensor) -> 
     if bool(known.any()):
         log_prob[known] = model.log_prob(images[known], noise[known], labels[known])
     return log_prob
+
+
+def scoring_threads(model: Glow, batches: Batches, fixed: int | None = None) -> AbstractContextManager[None]:
+    """Within this block a CPU scores these batches with the number of threads that a short measurement finds best.
+
+    Args:
+        model: the model.
+        batches: their first one is measured.
+        fixed: the number, if it is not to be chosen.
+    """
+
+    @cache
+    def first() -> Tensor:
+        return next(iter(batches)).images
+
+    @torch.no_grad()
+    def work(n: int) -> None:
+        images = first()[:n]
+        model.log_prob(images, torch.rand(images.shape, generator=torch.Generator().manual_seed(0)))
+
+    _, height, width = model.image_shape
+    return chosen_threads(
+        batches.device,
+        work,
+        pixels=height * width,
+        batch=min(batches.batch_size, batches.n_images),
+        total=batches.n_images,
+        fixed=fixed,
+    )
 
 
 def mean_bits_per_dim(

@@ -1,21 +1,25 @@
 """The training loop."""
 
 import logging
+import sys
 from collections.abc import Callable
 from typing import NoReturn, Protocol
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from glow_pipeline.flow import Glow
 from glow_pipeline.images.loader import Batch, Batches
 from glow_pipeline.randomness import generator
 from glow_pipeline.training.acceleration import Compile, accelerated
 from glow_pipeline.training.adamax import Adamax
+from glow_pipeline.training.adaptive import TrainingThreads
 from glow_pipeline.training.averaging import Average
 from glow_pipeline.training.checkpoints import Checkpoint, Keeper
 from glow_pipeline.training.evaluate import mean_bits_per_dim
+from glow_pipeline.training.forecast import Forecast
 from glow_pipeline.training.group import Alone, Group
 from glow_pipeline.training.history import History, Tally
 from glow_pipeline.training.inputs import first_batch, initialize, inputs_of
@@ -71,6 +75,7 @@ def fit(
     group: Group | None = None,
     start: Checkpoint | None = None,
     keeper: Keeper | None = None,
+    threads: TrainingThreads | None = None,
     on_epoch: Callable[[dict[str, float], int], bool | None],
     on_save: Callable[[Weights, History], None],
 ) -> History:
@@ -83,6 +88,7 @@ def fit(
         group: the processes that do this together; None: this one alone.
         start: go on from here, to the same bits as if there had been no stop; only the leader's counts.
         keeper: the leader's; writes checkpoints: at the start, when it is time, when asked to stop, and at the end.
+        threads: of a CPU, in use; None: leave them as they are.
         on_epoch: takes each epoch's metrics and the step at its end; the training ends if it answers True.
         on_save: takes the best weights and the history so far; called each
             `sample_and_save_freq` epochs and after the last epoch.
@@ -96,23 +102,38 @@ def fit(
     group = group or Alone()
     state = _prepared(model, train, settings, y_weight, group)
     history, tally, optimizer = state.history, state.tally, state.step.optimizer
-    _begin(state, train, seed, group, start)
-    if keeper is not None:
-        keeper.begin(history.steps)
-        if start is None:
-            keeper.write(state.checkpoint())
 
     def inputs(batch: Batch, number: int) -> tuple[Tensor, ...]:
         return inputs_of(model, batch, seed, number, flip=settings.flip, batch_size=train.batch_size, share=train.share)
+
+    def example() -> tuple[Tensor, ...]:
+        return inputs(first_batch(train, seed), 0)
 
     def save() -> None:
         tally.read(now_at_once=True)
         if keeper is not None:
             keeper.write(state.checkpoint())
 
-    step = accelerated(state.step, settings.compile, lambda: inputs(first_batch(train, seed), 0))
     alarm, watched, enough = InvertibilityAlarm(), _watched(val, seed), False
-    with interruption(patient=group.share.of > 1) as asked, _bar(history, train, settings, group) as bar:
+    done_before = 0 if start is None else start.step
+    with (
+        interruption(patient=group.share.of > 1) as asked,
+        _bar(done_before, train, settings, group) as bar,
+        logging_redirect_tqdm(),
+    ):
+        if threads is not None:
+            threads.choose_at_start(state.step, example, settings.n_epochs * len(train))
+        _begin(state, train, seed, group, start)
+        if keeper is not None:
+            keeper.begin(history.steps)
+            if start is None:
+                keeper.write(state.checkpoint())
+        step = accelerated(state.step, settings.compile, example)
+        if threads is not None and not (model.execution and model.execution.compiled):
+            step = threads.watched(state.step, save)  # compiled code has its number of threads built in
+        bar.unpause()  # what comes before the first step counts for no speed
+        tally.start_clock()
+        forecast = Forecast(history.steps, settings.n_epochs * len(train), len(train))
         while not _over(history, settings) and not enough:
             epoch = len(history.epochs) + 1
             done = history.steps - (epoch - 1) * len(train)
@@ -123,6 +144,8 @@ def fit(
                 if steps := tally.read():
                     bar.set_postfix_str(_progress(epoch, tally, train.batch_size), refresh=False)
                     bar.update(steps)
+                    if group.leads and (line := forecast.line(history.steps)):
+                        bar.write(line, file=sys.stderr)
                 if group.any(bool(asked) or history.diverged):
                     save()
                     if history.diverged:
@@ -212,10 +235,10 @@ def _leave(asked: Interruption, group: Group, history: History) -> NoReturn:
     raise SystemExit(asked.exit_code)
 
 
-def _bar(history: History, train: Batches, settings: Settings, group: Group) -> "tqdm[NoReturn]":
+def _bar(done_before: int, train: Batches, settings: Settings, group: Group) -> "tqdm[NoReturn]":
     return tqdm(
         total=settings.n_epochs * len(train),
-        initial=history.steps,
+        initial=done_before,
         desc="train",
         unit="step",
         mininterval=0.5,

@@ -68,6 +68,10 @@ class Tally:
         self._norms: list[float] = []
         self._started = self._last_read = time.perf_counter()
 
+    def start_clock(self) -> None:
+        """Measure speed from now on: what came before the first step is no part of it."""
+        self._started = self._last_read = time.perf_counter()
+
     @property
     def told(self) -> Tensor:
         """What this epoch's steps told that were read: bits per dimension and gradient norm of each (n, 2)."""

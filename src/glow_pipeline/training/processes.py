@@ -24,13 +24,14 @@ from torch.distributed.rendezvous import rendezvous as meet
 from tqdm import tqdm
 
 from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.threads import usable_cores
 from glow_pipeline.training.group import ProcessMissingError
 from glow_pipeline.training.interruption import SIGNALS
 from glow_pipeline.training.machines import host_and_port, machine_rank, meeting_point, own_address
 
 logger = logging.getLogger(__name__)
 
-STOPPED, FAILED = "stopped", "failed"
+STOPPED, FAILED, TOO_LARGE = "stopped", "failed", "out of memory"
 MEETING_TIME = 1800  # seconds; a machine that has its images at hand waits for one that has to prepare them
 NO_SERVER = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"
 
@@ -59,6 +60,7 @@ def launch(
 
     Raises:
         GlowPipelineError: a process told one, or failed once more than it may; with that process's own error.
+        torch.OutOfMemoryError: the memory of one of the GPUs did not suffice.
         SystemExit: the processes were asked to stop, and did.
     """
     from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs, SignalException
@@ -131,6 +133,8 @@ def launch(
     for kind, content in told.values():
         if kind == FAILED:
             raise GlowPipelineError(content)
+        if kind == TOO_LARGE:
+            raise torch.OutOfMemoryError(content)
     for kind, content in told.values():
         if kind == STOPPED:
             raise SystemExit(content)
@@ -182,7 +186,7 @@ def _join(folder: Path, endpoint: str | None) -> Store:
     processes_here = int(os.environ["LOCAL_WORLD_SIZE"])
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    torch.set_num_threads(max(1, _cores() // processes_here))
+    torch.set_num_threads(max(1, usable_cores() // processes_here))
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     if endpoint is None:
@@ -204,22 +208,22 @@ def _work(messages: Store, worker: Callable[..., None], arguments: tuple[Any, ..
     except GlowPipelineError as error:
         messages.set(FAILED, str(error))
         return FAILED, str(error)
+    except torch.OutOfMemoryError as error:  # there is as little memory after a new start
+        line = str(error).partition("\n")[0]
+        messages.set(TOO_LARGE, line)
+        return TOO_LARGE, line
     except SystemExit as stopped:
         return STOPPED, stopped.code
     except ProcessMissingError:
-        if messages.check([FAILED]):  # it has left with a mistake of the user's
-            return FAILED, messages.get(FAILED).decode()
+        for kind in (FAILED, TOO_LARGE):
+            if messages.check([kind]):  # it has left with that
+                return kind, messages.get(kind).decode()
         time.sleep(1)  # that the launcher sees it first: its error is the one to tell
         raise
     except Exception:
         logger.exception("Process %s of %s has failed", os.environ["RANK"], os.environ["WORLD_SIZE"])
         raise
     return "done", None
-
-
-def _cores() -> int:
-    """That this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _own_error(failed: Any, processes: int, max_restarts: int) -> str:

@@ -9,11 +9,13 @@ from matplotlib.figure import Figure
 from glow_pipeline.device import describe_device, resolve_device, use_device
 from glow_pipeline.images.loader import Batches
 from glow_pipeline.images.table import ImageTable
+from glow_pipeline.memory import memory_in_one_line
 from glow_pipeline.outliers.metrics import detection_metrics, finite_mean, roc_points
 from glow_pipeline.outliers.nll import nll
-from glow_pipeline.parameters import OodParameters
+from glow_pipeline.parameters import OodParameters, TrainParameters
 from glow_pipeline.plots.curves import roc_figure
 from glow_pipeline.plots.histograms import score_histogram
+from glow_pipeline.training.evaluate import scoring_threads
 from glow_pipeline.training.stored import TrainedGlow
 from glow_pipeline.training.unseen import check_same_images, unseen_by
 
@@ -35,14 +37,19 @@ def select_out_images(glow_model: TrainedGlow, out_images: ImageTable) -> tuple[
 
 
 def score_images(
-    glow_model: TrainedGlow, images: ImageTable, ood: OodParameters, seed: int, device: str
+    glow_model: TrainedGlow, images: ImageTable, ood: OodParameters, train: TrainParameters, seed: int, device: str
 ) -> pd.DataFrame:
     """One row an image: its set, its file if it has one of its own, its label, its nll in bits per dimension.
 
     Files that could not be read follow, without a score and with the reason.
     """
     resolved = use_device(device)
-    scores = nll(glow_model.flow.to(resolved), Batches(images, ood.batch_size, resolved), seed)
+    flow, batches = glow_model.flow.to(resolved), Batches(images, ood.batch_size, resolved)
+    with (
+        memory_in_one_line(f"ood.batch_size={ood.batch_size}", "lower it"),
+        scoring_threads(flow, batches, train.threads),
+    ):
+        scores = nll(flow, batches, seed)
     record = images.record
     scored = pd.DataFrame(
         {

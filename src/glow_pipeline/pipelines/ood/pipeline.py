@@ -11,7 +11,7 @@ from glow_pipeline.pipelines.ood.nodes import (
     select_out_images,
 )
 
-SETTINGS = ["params:ood", "params:seed", "params:device"]
+SETTINGS = ["params:ood", "params:train", "params:seed", "params:device"]
 
 
 def create_pipeline() -> Pipeline:

@@ -14,11 +14,21 @@ from glow_pipeline.flow import Glow
 from glow_pipeline.images.image_set import ImageSet
 from glow_pipeline.images.planned_table import plan_table
 from glow_pipeline.images.spec import ImageSpec
-from glow_pipeline.parameters import IngestParameters, SampleParameters
+from glow_pipeline.memory import memory_in_one_line
+from glow_pipeline.parameters import IngestParameters, SampleParameters, TrainParameters
 from glow_pipeline.plots.grids import cross_out, frame, labelled_grid, square_grid
 from glow_pipeline.plots.movie import Movie
 from glow_pipeline.randomness import generator
-from glow_pipeline.sampling import Decoded, Endpoints, Movement, draw, interpolate, there_and_back, vary_temperature
+from glow_pipeline.sampling import (
+    Decoded,
+    Endpoints,
+    Movement,
+    draw,
+    interpolate,
+    sampling_threads,
+    there_and_back,
+    vary_temperature,
+)
 from glow_pipeline.training.stored import TrainedGlow
 
 STILL_ROWS, STILL_COLUMNS = 6, 9
@@ -53,17 +63,27 @@ def draw_endpoints(
 
 
 def sample_images(
-    glow_model: TrainedGlow, endpoints: Endpoints, sample: SampleParameters, seed: int, device: str
+    glow_model: TrainedGlow,
+    endpoints: Endpoints,
+    sample: SampleParameters,
+    train: TrainParameters,
+    seed: int,
+    device: str,
 ) -> Figure | Movie:
     """Return the picture that `sample.mode` asks for."""
     flow = glow_model.flow.to(use_device(device))
-    match sample.mode:
-        case "normal":
-            return _normal(flow, glow_model.record.dataset, sample, seed)
-        case "vtemp":
-            return _vtemp(flow, glow_model.record.dataset, sample, seed)
-        case "interpolate":
-            return _interpolate(flow, endpoints, glow_model.record.dataset, sample, seed)
+    pictures = sample.frames if sample.mode != "normal" else flow.num_classes if flow.y_condition else 1
+    with (
+        memory_in_one_line(f"sample.n={sample.n}", f"lower it, or sample.frames={sample.frames}"),
+        sampling_threads(flow, sample.n, pictures, train.threads),
+    ):
+        match sample.mode:
+            case "normal":
+                return _normal(flow, glow_model.record.dataset, sample, seed)
+            case "vtemp":
+                return _vtemp(flow, glow_model.record.dataset, sample, seed)
+            case "interpolate":
+                return _interpolate(flow, endpoints, glow_model.record.dataset, sample, seed)
 
 
 def _normal(flow: Glow, name: str, sample: SampleParameters, seed: int) -> Figure:

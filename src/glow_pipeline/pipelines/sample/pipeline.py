@@ -19,7 +19,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 sample_images,
-                ["glow_model", "endpoints", "params:sample", "params:seed", "params:device"],
+                ["glow_model", "endpoints", "params:sample", "params:train", "params:seed", "params:device"],
                 "samples",
                 name="sample_images",
             ),

@@ -16,6 +16,7 @@ from glow_pipeline.errors import NotAllowedError
 from glow_pipeline.images.image_set import ImageSet
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.job import Job, check_training, run, untrained_flow
+from glow_pipeline.memory import NotEnoughMemoryError
 from glow_pipeline.metric_logger import MetricLogger
 from glow_pipeline.mlflow_runs import RunAddress, current_run, end_run, sibling, start_child_run
 from glow_pipeline.parameters import Parameters
@@ -64,7 +65,7 @@ def run_search(
             folder = checkpoints / "trials" / first_try(search_study, trial)
             try:
                 best = train_trial(job, folder, provenance.kedro_session or "no_session", stops)
-            except torch.OutOfMemoryError:
+            except (NotEnoughMemoryError, torch.OutOfMemoryError):
                 logger.warning("trial %d: %s; counts as diverged", trial.number, TOO_LARGE)
                 trial.set_user_attr(ERROR, TOO_LARGE)
                 trial_run.tags["error"] = TOO_LARGE

@@ -15,14 +15,14 @@ from glow_pipeline.images.examples import first_of_each_class
 from glow_pipeline.images.image_set import ImageSet
 from glow_pipeline.images.loader import Batches
 from glow_pipeline.images.table import ImageTable, count_copies, split_validation, unseen
-from glow_pipeline.job import EVALUATION_BATCH, Job, run, untrained_flow
+from glow_pipeline.job import Job, evaluation_batch, run, untrained_flow
 from glow_pipeline.mlflow_runs import current_run
 from glow_pipeline.parameters import IngestParameters, ModelParameters, Parameters, TrainParameters
 from glow_pipeline.plots.curves import training_curves
 from glow_pipeline.plots.grids import labelled_grid
 from glow_pipeline.randomness import generator
 from glow_pipeline.resuming import Training
-from glow_pipeline.training.evaluate import mean_bits_per_dim
+from glow_pipeline.training.evaluate import mean_bits_per_dim, scoring_threads
 from glow_pipeline.training.history import History, reported
 from glow_pipeline.training.stored import Provenance, TrainedGlow, read_model
 from glow_pipeline.training.unseen import unseen_by
@@ -136,9 +136,12 @@ def evaluate_glow(
     flow = glow_model.flow.to(resolved)
     # The model of train.checkpoint may have been trained on others than this training.
     test_images, _ = unseen_by(glow_model, unseen_test_images)
-    batches = Batches(test_images, EVALUATION_BATCH, resolved)
+    batches = Batches(test_images, evaluation_batch(test_images.record.spec, resolved), resolved)
+    with scoring_threads(flow, batches, train.threads):
+        bits_per_dim = mean_bits_per_dim(flow, batches, seed)
+        given_class = mean_bits_per_dim(flow, batches, seed, labelled=True) if flow.y_condition else None
     metrics: dict[str, object] = {
-        "test_bits_per_dim": mean_bits_per_dim(flow, batches, seed),
+        "test_bits_per_dim": bits_per_dim,
         **reported({"best_val_bits_per_dim": record.val_bits_per_dim}, flow.y_condition),
         "best_epoch": record.best_epoch,
         "epochs": record.epochs,
@@ -148,8 +151,8 @@ def evaluate_glow(
         "images": record.image_spec.key,
         "device": record.device,
     }
-    if flow.y_condition:
-        metrics["test_bits_per_dim_given_class"] = mean_bits_per_dim(flow, batches, seed, labelled=True)
+    if given_class is not None:
+        metrics["test_bits_per_dim_given_class"] = given_class
     _warn_of_test_images(test_images, flow, metrics)
     return metrics
 

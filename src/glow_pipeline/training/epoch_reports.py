@@ -1,0 +1,72 @@
+"""What a training in other processes reports of each epoch to this one, which answers whether it shall stop there."""
+
+import json
+import secrets
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Client, Listener
+
+OnEpoch = Callable[[dict[str, float], int], bool | None]
+
+
+@dataclass(frozen=True)
+class EpochReports:
+    """Where to report to; goes to other processes of this machine.
+
+    Attributes:
+        address: of a Unix socket, on Windows of a named pipe.
+        key: without which nothing is taken there.
+    """
+
+    address: str
+    key: bytes = field(repr=False)
+
+    def send(self, metrics: dict[str, float], step: int) -> bool:
+        """Report an epoch's metrics and the step at its end; return whether to stop there."""
+        with Client(self.address, authkey=self.key) as connection:
+            connection.send_bytes(json.dumps([metrics, step]).encode())
+            return bool(json.loads(connection.recv_bytes()))
+
+
+@contextmanager
+def epochs_heard(on_epoch: OnEpoch) -> Iterator[EpochReports]:
+    """Within this block call `on_epoch` for each report, in a thread.
+
+    Where it raises, the training is told to stop, and the error is raised at the end of the block.
+    """
+    key, failures = secrets.token_bytes(32), list[Exception]()
+    with Listener(authkey=key) as listener:
+
+        def answer() -> None:
+            while True:
+                try:
+                    with listener.accept() as connection:
+                        report = json.loads(connection.recv_bytes())
+                        if report is None:  # the end of the block
+                            return
+                        connection.send_bytes(json.dumps(_stops(on_epoch, report, failures)).encode())
+                except (AuthenticationError, EOFError, OSError):  # a process that died as it reported, and begins again
+                    continue
+
+        reports = EpochReports(str(listener.address), key)
+        thread = threading.Thread(target=answer, name="epoch_reports", daemon=True)
+        thread.start()
+        try:
+            yield reports
+        finally:
+            with Client(reports.address, authkey=key) as connection:
+                connection.send_bytes(json.dumps(None).encode())
+            thread.join()
+    if failures:
+        raise failures[0]
+
+
+def _stops(on_epoch: OnEpoch, report: tuple[dict[str, float], int], failures: list[Exception]) -> bool:
+    try:
+        return bool(on_epoch(*report))
+    except Exception as error:
+        failures.append(error)
+        return True

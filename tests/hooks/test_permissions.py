@@ -1,0 +1,54 @@
+"""A checkout that belongs to another user, as far as it can be seen by one."""
+
+import os
+from pathlib import Path
+
+import click
+import pytest
+from kedro.io import DatasetError
+
+from glow_pipeline.hooks import EarlyChecksHook, permissions
+from tests.hooks.test_early_checks import refused
+from tests.project import copy_project, run
+
+
+def only(*writable: Path) -> object:
+    """`os.access` of a user who may write in these folders alone; root may write everywhere."""
+    return lambda path, mode: any(Path(path).is_relative_to(folder) for folder in writable)
+
+
+def test_folder_of_another_user_is_refused_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = copy_project(tmp_path)
+    monkeypatch.setattr(os, "access", only(project / "conf"))
+    assert refused(project, "ingest").startswith(f"{project}/data: belongs to ")
+
+
+def test_lock_of_another_user_is_refused_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = copy_project(tmp_path)
+    run(project, "ingest", "digits")
+    (folder,) = (project / "data/03_primary/digits").glob("*/test")
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != folder / ".lock")
+    assert refused(project, "ingest", env="digits").startswith(f"{folder}: belongs to ")
+
+
+def test_file_where_a_folder_is_needed_is_refused(tmp_path: Path) -> None:
+    project = copy_project(tmp_path)
+    (project / "data" / "03_primary").touch()
+    assert refused(project, "ingest").startswith(f"{project}/data/03_primary: is a file, where a folder is needed")
+
+
+@pytest.mark.parametrize("name", ["there", "not/there"])
+def test_owner_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / "there").touch()
+    line = permissions.not_permitted(tmp_path / name)
+    assert line.startswith(f"{tmp_path / name}: belongs to ")
+    assert "\n" not in line
+
+
+def test_error_in_the_middle_of_a_run_is_one_line(tmp_path: Path) -> None:
+    try:
+        raise DatasetError("test_images") from PermissionError(13, "Permission denied", str(tmp_path))
+    except DatasetError as error:
+        with pytest.raises(click.ClickException) as refusal:
+            EarlyChecksHook().on_pipeline_error(error)
+    assert refusal.value.message.startswith(f"{tmp_path}: belongs to ")

@@ -1,0 +1,37 @@
+"""Nodes that need more memory than there is."""
+
+import pytest
+import torch
+
+from glow_pipeline.flow import Glow
+from glow_pipeline.images.table import ImageTable
+from glow_pipeline.memory import NotEnoughMemoryError
+from glow_pipeline.parameters import OodParameters, SampleParameters, TrainParameters
+from glow_pipeline.pipelines.ood.nodes import score_images
+from glow_pipeline.pipelines.sample.nodes import sample_images
+from glow_pipeline.sampling import Endpoints
+from glow_pipeline.training.stored import TrainedGlow
+from tests.conftest import MakeTable, jittered_glow, model_record, random_images
+
+
+@pytest.fixture
+def table(make_table: MakeTable) -> ImageTable:
+    return make_table(random_images(4), 4)
+
+
+@pytest.mark.parametrize("n", [10**13, 10**18, 10**30])
+def test_more_samples_than_memory_holds_are_one_line(n: int) -> None:
+    model, none = TrainedGlow(jittered_glow(), model_record()), Endpoints.none((1, 8, 8))
+    with pytest.raises(NotEnoughMemoryError) as error:
+        sample_images(model, none, SampleParameters(n=n), TrainParameters(), 0, "cpu")
+    assert str(error.value) == f"sample.n={n}: memory does not suffice; lower it, or sample.frames=40"
+
+
+def test_more_scored_images_than_memory_holds_are_one_line(table: ImageTable, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Glow, "log_prob", full)
+    with pytest.raises(NotEnoughMemoryError) as error:
+        score_images(TrainedGlow(jittered_glow(), model_record()), table, OodParameters(), TrainParameters(), 0, "cpu")
+    assert str(error.value) == "ood.batch_size=256: memory does not suffice; lower it"

@@ -1,0 +1,161 @@
+"""How much memory a flow takes, and what is said where it does not suffice."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from glow_pipeline.flow import Glow
+from glow_pipeline.flow.execution import Activations
+from glow_pipeline.memory import (
+    NotEnoughMemoryError,
+    _group_left,
+    available_bytes,
+    check_weights,
+    in_words,
+    memory_in_one_line,
+    n_weights,
+    training_bytes,
+)
+
+CPU = torch.device("cpu")
+# Peak of a training step in a process of its own, less what the process had before; both in bytes.
+PEAK = """
+import sys, torch
+from glow_pipeline.device import keep_freed_memory
+from glow_pipeline.flow import Glow
+from glow_pipeline.flow.execution import Execution
+from glow_pipeline.training.adamax import Adamax
+from glow_pipeline.training.step import TrainingStep
+
+channels, side, K, L, hidden, batch = map(int, sys.argv[1:7])
+keep_freed_memory(torch.device("cpu"))
+torch.set_num_threads(1)
+images = torch.zeros(batch, channels, side, side, dtype=torch.uint8)
+x, logdet = Glow((channels, side, side), 1, 1, 1).dequantization.dequantize(images, torch.Generator())
+def peak():  # ru_maxrss would be that of the process that started this one, if it was larger
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
+
+before = peak()
+model = Glow((channels, side, side), K, L, hidden).to(memory_format=torch.channels_last)
+model.initialize(x)
+model.execution = Execution(sys.argv[7])
+step = TrainingStep(model, Adamax(model.parameters(), lr=1e-3), 0.0, 1)
+for _ in range(2):
+    assert step(x, logdet).isfinite()
+print(1024 * before, 1024 * peak())
+"""
+
+
+def too_large() -> None:
+    torch.empty(10**15)
+
+
+def beyond_all_bounds() -> None:
+    torch.empty(10**15, 10**15)
+
+
+def beyond_integers() -> None:
+    torch.empty(10**30)
+
+
+def too_large_for_python() -> None:
+    bytearray(10**15)
+
+
+def gpu_is_full() -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+@pytest.mark.parametrize("allocate", [too_large, beyond_all_bounds, beyond_integers, too_large_for_python, gpu_is_full])
+def test_failed_allocation_is_one_line(allocate: Callable[[], None]) -> None:
+    with pytest.raises(NotEnoughMemoryError) as error, memory_in_one_line("sample.n=5", "lower it"):
+        allocate()
+    assert str(error.value) == "sample.n=5: memory does not suffice; lower it"
+
+
+def test_other_errors_pass() -> None:
+    with pytest.raises(RuntimeError, match="shapes") as error, memory_in_one_line("sample.n=5", "lower it"):
+        raise RuntimeError("shapes differ")
+    assert not isinstance(error.value, NotEnoughMemoryError)
+
+
+def test_parameters_that_no_machine_holds_are_refused() -> None:
+    check_weights((3, 32, 32), 8, 3, 64, affine=True)
+    with pytest.raises(NotEnoughMemoryError) as error:
+        check_weights((3, 32, 32), 8, 3, 10**9, affine=True)
+    assert str(error.value).startswith("model.hidden_channels=1000000000: the model's parameters alone take 87,3"), (
+        error.value
+    )
+    assert str(error.value).endswith(" GiB are free; lower it, or model.K=8")
+
+
+@pytest.mark.parametrize("coupling", ["affine", "additive"])
+def test_parameters_are_counted_without_the_model(coupling: str) -> None:
+    flow = Glow((3, 32, 32), 8, 3, 64, flow_coupling=coupling)  # type: ignore[arg-type]
+    counted = n_weights((3, 32, 32), 8, 3, 64, affine=coupling == "affine")
+    assert counted == pytest.approx(sum(parameter.numel() for parameter in flow.parameters()), rel=0.03)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="VmHWM is Linux's")
+@pytest.mark.parametrize(
+    ("side", "batch", "activations"), [(64, 32, "stored"), (64, 64, "checkpointed"), (128, 16, "reversible")]
+)
+def test_estimate_is_near_the_measured_peak(side: int, batch: int, activations: Activations) -> None:
+    arguments = [3, side, 8, 3, 64, batch]
+    command = [sys.executable, "-c", PEAK, *map(str, arguments), activations]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    before, peak = map(int, done.stdout.split())
+    estimated = training_bytes(
+        (3, side, side), 8, 3, 64, affine=True, batch=batch, at_once=batch, scored=1, activations=activations
+    )
+    assert before + estimated == pytest.approx(peak, rel=0.25)
+    assert estimated == pytest.approx(peak - before, rel=0.5)
+
+
+def test_fewer_images_at_once_and_fewer_activations_take_less() -> None:
+    def of(activations: Activations, at_once: int) -> int:
+        return training_bytes(
+            (3, 256, 256), 8, 3, 64, affine=True, batch=128, at_once=at_once, scored=64, activations=activations
+        )
+
+    assert of("stored", 128) > of("stored", 64) > of("stored", 32)
+    assert of("stored", 128) > of("checkpointed", 128) > of("reversible", 128)
+    assert in_words(of("stored", 128)) == "16.6 GiB"
+
+
+def test_control_group_limits_what_is_available(tmp_path: Path) -> None:
+    of_process = tmp_path / "of_process"
+    of_process.write_text("0::/jobs/one\n")
+    root = tmp_path / "cgroup"
+    group = root / "jobs" / "one"
+    group.mkdir(parents=True)
+    assert _group_left(root, of_process) is None
+    (group / "memory.max").write_text("max\n")
+    (group / "memory.current").write_text("100\n")
+    assert _group_left(root, of_process) is None
+    (group.parent / "memory.max").write_text("1000\n")
+    (group.parent / "memory.current").write_text("700\n")
+    (group.parent / "memory.stat").write_text("anon 500\ninactive_file 150\n")
+    assert _group_left(root, of_process) == 450
+
+
+def test_control_group_of_version_1(tmp_path: Path) -> None:
+    of_process = tmp_path / "of_process"
+    of_process.write_text("4:memory:/job\n3:cpu,cpuacct:/other\n")
+    group = tmp_path / "cgroup" / "memory" / "job"
+    group.mkdir(parents=True)
+    (group / "memory.limit_in_bytes").write_text("1000\n")
+    (group / "memory.usage_in_bytes").write_text("700\n")
+    assert _group_left(tmp_path / "cgroup", of_process) == 300
+
+
+def test_memory_that_is_available() -> None:
+    available = available_bytes(CPU)
+    assert available is None or 2**20 < available < 2**50
+    assert available_bytes(torch.device("mps")) is None
+    assert (in_words(3 * 2**30), in_words(100 * 2**20)) == ("3.0 GiB", "100 MiB")
+    assert in_words(2 * 2**40) == "2 TiB"
