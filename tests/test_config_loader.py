@@ -198,3 +198,9 @@ def test_catalogs_read_in_two_threads_keep_their_own_names() -> None:
         digits, textures = threads.map(paths_of, ("digits", "textures"))
     assert digits == {"data/06_models/digits/checkpoints"}
     assert textures == {"data/06_models/textures/checkpoints"}
+
+
+def test_credentials_read_the_environment_under_a_preset(conf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET", "word")
+    (conf / "local" / "credentials.yml").write_text("s3:\n  key: ${oc.env:SECRET}\n")
+    assert load(conf, "credentials", env="digits") == {"s3": {"key": "word"}}

@@ -82,24 +82,20 @@ def test_a_training_may_begin_with_the_weights_of_a_model(table: ImageTable, tmp
     assert trained.record.started_from == f"model.safetensors sha256:{sha256(path)}"
 
 
-def test_model_knows_all_images_that_chose_its_weights(make_table: MakeTable, tmp_path: Path) -> None:
+def test_model_knows_all_images_that_chose_its_weights(make_table: MakeTable) -> None:
     table = make_table(random_images(24), 4)
     given = replace(job(table.subset(np.arange(16))), val_images=table.subset(np.arange(16, 20)))
     trained, _ = run(given, fresh(given))
     assert trained.trained_on is not None
     assert set(trained.trained_on) == set(table.content_hashes[:20])
-    path = tmp_path / "model.safetensors"
-    write_model(path, trained.record, trained.flow.state_dict(), trained.trained_on)
-    given = job(table.subset(np.arange(20, 24)), checkpoint=str(path), batch_size=4)
+    given = replace(job(table.subset(np.arange(20, 24)), batch_size=4), seen_before=trained.trained_on)
     later, _ = run(given, fresh(given))
     assert later.trained_on is not None
     assert set(later.trained_on) == set(table.content_hashes), "those of the model it started from too"
 
 
-def test_unknown_images_of_the_first_model_stay_unknown(table: ImageTable, tmp_path: Path) -> None:
-    path = tmp_path / "model.safetensors"
-    write_model(path, model_record(), jittered_glow().state_dict())
-    trained, _ = run(given := job(table, checkpoint=str(path)), fresh(given))
+def test_unknown_images_of_the_first_model_stay_unknown(table: ImageTable) -> None:
+    trained, _ = run(given := replace(job(table), seen_before=None), fresh(given))
     assert trained.trained_on is None
 
 
@@ -177,7 +173,7 @@ def test_resumed_training_takes_the_recorded_threads(
 
 
 def test_start_is_summarised(table: ImageTable, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run(given := replace(job(table, tmp_path), test_table=table.record.model_copy(update={"count": 5})), fresh(given))
+    run(given := replace(job(table, tmp_path), test_images=table.subset(np.arange(5))), fresh(given))
     lines = [line for line in capsys.readouterr().err.splitlines() if line.partition(":")[0] in STARTS]
     assert [line.partition(":")[0] for line in lines] == STARTS
     assert "24 for training, 24 for validation, 5 for testing" in lines[0]

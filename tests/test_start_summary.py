@@ -48,7 +48,7 @@ def test_summary_says_what_is_trained_on_what() -> None:
         "Model:  K=8, L=3, hidden_channels=64: 301,952 parameters.",
         "Steps:  100 epochs of 421 steps of 128 images: 42,100; on cpu (2 threads); about 256 MiB of memory, 20.0 GiB "
         "are free.",
-        "Stop:   Ctrl-C writes a checkpoint, and the same command goes on from it (checkpoints).",
+        "Stop:   Ctrl-C writes a checkpoint, and the same command resumes from it (checkpoints).",
     ]
 
 

@@ -104,7 +104,9 @@ class ConfigLoader(OmegaConfigLoader):
             loaded = {}
         files: set[Path] = set()
         folder = self._get_conf_env_path(LOCAL)
-        local = self.load_and_merge_dir_config(folder, self.config_patterns[key], key, files)
+        local = self.load_and_merge_dir_config(
+            folder, self.config_patterns[key], key, files, read_environment_variables=key == "credentials"
+        )
         if not files and not loaded:
             return super().__getitem__(key)  # which raises, as Kedro does
         if key == "parameters" and files:

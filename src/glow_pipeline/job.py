@@ -2,7 +2,7 @@
 
 import logging
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -50,12 +50,18 @@ CHANGE_LAST_BITS = ("activations", "compile", "accumulate")  # of a training tha
 logger = logging.getLogger(__name__)
 
 
+def no_hashes() -> NDArray[np.int64]:
+    """Return the content hashes of no image."""
+    return np.empty(0, dtype=np.int64)
+
+
 @dataclass(frozen=True)
 class Job:
     """What a training needs to know; goes to other processes as it is, since tables are known by where they lie.
 
     Attributes:
-        test_table: the record of the images held out for testing.
+        test_images: held out for testing.
+        seen_before: content hashes of what the model of `train.checkpoint` was trained on; None: not known.
         folder: where its checkpoints are stored; None on a machine that writes none.
         start: the checkpoint to go on from.
         mlflow_run: takes its metrics.
@@ -68,7 +74,8 @@ class Job:
     folder: Path | None = None
     start: Path | None = None
     mlflow_run: RunAddress | None = None
-    test_table: TableRecord | None = None
+    test_images: ImageTable | None = None
+    seen_before: NDArray[np.int64] | None = field(default_factory=no_hashes)
 
     def within(self, training: Training) -> Self:
         """The job of beginning a claimed training, or of going on with it.
@@ -241,7 +248,7 @@ def _train(
             job.fit_images.record,
             parameters,
             flow,
-            counts=counts if job.test_table is None else {**counts, "testing": job.test_table.count},
+            counts=counts if job.test_images is None else {**counts, "testing": len(job.test_images)},
             batch_size=batch_size,
             scored=evaluation_batch(job.val_images.record.spec, device),
             processes=group.share.of,
@@ -344,13 +351,9 @@ def _trained(job: Job, flow: Glow, history: History, facts: dict[str, Any]) -> T
 
 def _trained_on(job: Job) -> NDArray[np.int64] | None:
     """Content hashes of all images that chose the weights; None if those of the model it started from are unknown."""
-    hashes = [job.fit_images.content_hashes, job.val_images.content_hashes]
-    if job.parameters.train.checkpoint is not None:
-        earlier = read_model(Path(job.parameters.train.checkpoint)).trained_on
-        if earlier is None:
-            return None
-        hashes.append(earlier)
-    return np.unique(np.concatenate(hashes))
+    if job.seen_before is None:
+        return None
+    return np.unique(np.concatenate([job.fit_images.content_hashes, job.val_images.content_hashes, job.seen_before]))
 
 
 def _record(job: Job, flow: Glow, history: History, facts: dict[str, Any]) -> ModelRecord:
@@ -370,7 +373,7 @@ def _record(job: Job, flow: Glow, history: History, facts: dict[str, Any]) -> Mo
         provenance=job.provenance,
         started_from=facts["started_from"],
         resumed_from=facts["resumed_from"],
-        test_table=job.test_table,
+        test_table=None if job.test_images is None else job.test_images.record,
         diverged=history.diverged,
     )
 

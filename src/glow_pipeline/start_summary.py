@@ -47,15 +47,16 @@ def start_summary(
     steps = counts["training"] // batch_size
     found = ", ".join(f"{count:,} for {part}" for part, count in counts.items())
     lines = [
-        f"Images: {record.name}: {found}; {record.num_classes} classes; {_prepared(record)}.",
+        f"Images: {record.name}: {found}; {_counted(record.num_classes, 'class', 'classes')}; {_prepared(record)}.",
         f"Model:  K={model.K}, L={model.L}, hidden_channels={model.hidden_channels}: {n_weights:,} parameters.",
-        f"Steps:  {train.n_epochs:,} epochs of {steps:,} steps of {batch_size:,} images: {train.n_epochs * steps:,}"
+        f"Steps:  {_counted(train.n_epochs, 'epoch', 'epochs')} of {_counted(steps, 'step', 'steps')} of "
+        f"{batch_size:,} images: {train.n_epochs * steps:,}"
         + (f", of which {steps_done:,} are done" if steps_done else "")
         + f"; on {device}; about {in_words(memory)} of memory"
         + (f", {in_words(available)} are free." if available is not None else "."),
     ]
     if folder is not None:
-        lines.append(f"Stop:   Ctrl-C writes a checkpoint, and the same command goes on from it ({folder}).")
+        lines.append(f"Stop:   Ctrl-C writes a checkpoint, and the same command resumes from it ({folder}).")
     return lines
 
 
@@ -124,6 +125,10 @@ def memory_warning(memory: int, available: int | None, parameters: Parameters) -
         f"lower train.batch_size={train.batch_size}, raise train.accumulate={train.accumulate}, or set "
         f"train.activations=reversible (it is {train.activations})"
     )
+
+
+def _counted(count: int, one: str, many: str) -> str:
+    return f"{count:,} {one if count == 1 else many}"
 
 
 def _prepared(record: TableRecord) -> str:

@@ -5,6 +5,7 @@ one on that core: with one busy process beside it, a training on two cores is fa
 cannot be read anywhere, but a short measurement shows it.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from statistics import median
 import torch
 
 Work = Callable[[int], object]  # takes so many images of a batch through the model, and changes nothing
+
+logger = logging.getLogger(__name__)
 
 ONE_THREAD_PIXELS = 16384
 BETTER = 1.15  # so much faster another number has to be; below that an idle machine would not be deterministic
@@ -133,7 +136,8 @@ def chosen_threads(
 ) -> Iterator[None]:
     """Within this block a CPU computes without gradients with the number of threads that suits what else it is doing.
 
-    Scores and samples have the same bits with any number of threads (docs/training.md), so none is recorded.
+    Scores have the same bits with any number of threads (docs/training.md). Of samples a grey level here and there may
+    differ, so a number that is not the usual one is reported.
 
     Args:
         device: others than a CPU are left alone.
@@ -146,7 +150,12 @@ def chosen_threads(
             if fixed is None and (total == 0 or is_small(batch * pixels)):
                 fixed = 1
             counts = alternatives(most_threads()) if fixed is None else [fixed]
-            measured_choice(work, counts, pixels=pixels, batch=batch, total=total)
+            chosen = measured_choice(work, counts, pixels=pixels, batch=batch, total=total)
+            if chosen != counts[0]:
+                logger.info(
+                    "Other programs use the cores: computing with %d of %d threads; train.threads=%d takes all",
+                    *(chosen, counts[0], counts[0]),
+                )
         yield
     finally:
         torch.set_num_threads(before)

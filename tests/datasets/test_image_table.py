@@ -96,8 +96,8 @@ def test_findings_are_said_of_a_new_table_and_of_a_linked_one(tmp_path: Path, ca
     images = ImageSet.of_folder(str(tmp_path / "set"), str(tmp_path / "set"), 10.0, 0)
     with caplog.at_level(logging.INFO, "glow_pipeline"):
         for day in (1, 2):
-            dataset(tmp_path, day).save(plan_table(images, "train", SMALL, tmp_path))
-    said = f"{images.key} train: 2 images with transparent pixels, shown on white (ingest.background)"
+            dataset(tmp_path, day).save(plan_table(images, "test", SMALL, tmp_path))
+    said = f"{images.key} test: 2 images with transparent pixels, shown on white (ingest.background)"
     assert caplog.messages == [said, said]
 
 

@@ -69,7 +69,7 @@ def test_every_node_has_a_name_that_can_be_typed() -> None:
 
     bootstrap_project(ROOT)
     names = {node.name for pipeline in pipelines.values() for node in pipeline.nodes}
-    assert len(names) == 18
+    assert len(names) == 21
     assert all(name.replace(".", "").replace("_", "").isalpha() for name in names), names
     assert len({name.rpartition(".")[2] for name in names}) == len(names)
 
@@ -111,9 +111,9 @@ def test_version_of_an_unknown_dataset_is_refused(tmp_path: Path, name: str, mes
     [
         (
             ["train.evaluate_glow"],
-            "train_history: is made by the node train.train_glow and not stored; let that run too",
+            "exact_copies: is made by the node train.split_images and not stored; let that run too",
         ),
-        (["train.split_validation"], "train_images: is not stored yet; let the node ingest.ingest_train run too"),
+        (["train.split_images"], "test_images: is not stored yet; let the node ingest.ingest_test run too"),
     ],
 )
 def test_input_that_is_not_stored_is_refused(tmp_path: Path, nodes: list[str], message: str) -> None:
@@ -126,9 +126,7 @@ def test_input_of_another_version_is_refused(tmp_path: Path) -> None:
     project = copy_project(tmp_path)
     run(project, "ingest")
     with session(project) as created, pytest.raises(click.ClickException) as refusal:
-        created.run(
-            pipeline_names=["train"], node_names=["train.split_validation"], load_versions={"train_images": "2024"}
-        )
+        created.run(pipeline_names=["train"], node_names=["train.split_images"], load_versions={"train_images": "2024"})
     assert refusal.value.message.startswith("train_images: no version 2024; let the node ingest.ingest_train run too")
 
 

@@ -52,9 +52,9 @@ def out_table(project: Path) -> ImageTable:
 
 
 def test_range_of_training_is_in_the_record_and_in_the_path(scans: Path) -> None:
-    (model,) = versions(scans, "06_models/folder_scans_*/glow_model.safetensors/*/*")
+    (model,) = versions(scans, "06_models/folder_scans/glow_model.safetensors/*/*")
     assert read_record(model).image_spec.range == (0, 4095)
-    (table,) = versions(scans, "03_primary/folder_scans_*/1x8x8_8bit_resize_range0-4095/train/*/train")
+    (table,) = versions(scans, "03_primary/folder_scans/1x8x8_8bit_resize_range0-4095/train/*/train")
     written = ImageTable(table)
     values = np.asarray(Image.open(scans / "scans" / (written.names or [])[0])).astype(np.float64)
     assert np.array_equal(written[:1][0][0, 0].numpy(), np.rint(values / 4095 * 255))
@@ -82,7 +82,7 @@ def test_another_range_than_the_models_is_refused(scans: Path) -> None:
 
 def test_same_command_has_the_same_range(scans: Path) -> None:
     run(scans, "ingest", **of_scans(scans))
-    tables = {path.parts[-4] for path in versions(scans, "03_primary/folder_scans_*/*/train/*/train")}
+    tables = {path.parts[-4] for path in versions(scans, "03_primary/folder_scans/*/train/*/train")}
     assert tables == {"1x8x8_8bit_resize_range0-4095"}
 
 

@@ -106,3 +106,25 @@ def test_trained_model_lists_the_commands_own_parameters(trained: Path) -> None:
     params = runs(trained)[-1].data.params
     assert params["stored_model"] == "None"
     assert "trained.seed" not in params
+
+
+def test_model_judged_otherwise_is_not_called_better(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = read_model(newest(project))
+    ingest = {**model.record.parameters["ingest"], "val_percentage": 20.0}
+    store(
+        project,
+        "2025-01-01T00.00.00.000Z",
+        model,
+        val_bits_per_dim=0.5,
+        flow={**model.record.flow, "y_condition": True},
+    )
+    parameters = {**model.record.parameters, "ingest": ingest}
+    store(project, "2025-01-02T00.00.00.000Z", model, val_bits_per_dim=0.6, parameters=parameters)
+    run(project, "sample")
+    assert "A better one of the same images: stored_model=2026-01-01T00.00.00.000Z" in closing(capsys)
+
+
+def test_mlflow_lists_what_the_command_has_of_its_own(project: Path) -> None:
+    run(project, "ood", ingest={"max_pixels": 10**8}, train={"threads": 1})
+    params = runs(project)[0].data.params
+    assert (params["ingest.max_pixels"], params["train.threads"], params["model.K"]) == ("100000000", "1", "2")

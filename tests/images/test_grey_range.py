@@ -96,8 +96,9 @@ def test_only_the_wanted_classes_are_looked_at(tmp_path: Path) -> None:
         (tmp_path / "set" / name).mkdir(parents=True)
         (tmp_path / "set" / name / "one.png").write_bytes(encoded(np.full(SIZE, top, dtype=np.uint16), "PNG"))
     path = str(tmp_path / "set")
-    assert decide_range(ImageSet.of_folder(path, path, 10.0, 0), "train") == (0, 8191)
-    assert decide_range(ImageSet.of_folder(path, path, 10.0, 0, [0]), "train") == (0, 1023)
+    assert decide_range(ImageSet.of_folder(path, path, 10.0, 0), "test") == (0, 8191)
+    assert decide_range(ImageSet.of_folder(path, path, 10.0, 0, [0]), "test") == (0, 1023)
+    assert decide_range(ImageSet.of_folder(path, path, 10.0, 0, ["b"]), "test") == (0, 8191)
 
 
 def test_what_was_decided_is_said_in_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

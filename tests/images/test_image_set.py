@@ -243,3 +243,9 @@ def test_an_image_set_does_not_change() -> None:
         ImageSet.of("mnist").source = "digits"  # type: ignore[misc]
     with pytest.raises(ValidationError):
         ImageSet.model_validate({"source": "mnist", "colour": "red"})
+
+
+def test_folder_of_the_models_name_elsewhere_is_distinct() -> None:
+    inside = ImageSet.of_folder(None, None, 10.0, 0, name="xrays")
+    outside = ImageSet.of_folder("/b/xrays", "/b/xrays", 10.0, 0)
+    assert outside.distinct_from(inside).key == "folder_b_xrays"

@@ -71,7 +71,7 @@ def test_findings_of_all_files_are_in_the_record(tmp_path: Path, num_workers: in
     ):
         (tmp_path / "pictures" / "a" / name).write_bytes(content)
     spec = SPEC.model_copy(update={"range": (0, 4095)})
-    plan_table(images, "train", spec, tmp_path, num_workers=num_workers).write(tmp_path / "table")
+    plan_table(images, "test", spec, tmp_path, num_workers=num_workers).write(tmp_path / "table")
     assert ImageTable(tmp_path / "table").record.findings == Findings(
         transparent=1, paged=1, further_pages=1, deep=1, deep_values=2, clipped=1, lowest=100, highest=5000
     )

@@ -26,7 +26,6 @@ from glow_pipeline.images.table import (
     TableRecord,
     count_copies,
     split_validation,
-    unseen,
 )
 from tests.conftest import MakeSource, MakeTable, random_images
 
@@ -290,12 +289,3 @@ def test_copies_in_a_folder_are_all_fitted_or_all_validated_on(tmp_path: Path) -
 def test_copies_of_one_image_cannot_be_fitted_and_validated_on(tmp_path: Path) -> None:
     with pytest.raises(GlowPipelineError, match=r"^folder_cats: its 3 images are copies of one"):
         split_validation(of_folder(tmp_path / "table", np.tile(noise(1), (3, 1, 1, 1))), 25, 0)
-
-
-def test_test_images_that_are_trained_on_are_left_out(tmp_path: Path) -> None:
-    images = noise(10)
-    train, test = of_folder(tmp_path / "train", images[:6]), of_folder(tmp_path / "test", images[4:])
-    assert unseen(test, train).rows.tolist() == [2, 3, 4, 5]
-    assert count_copies(train, train.subset(np.array([], dtype=np.int64)), test).test_copies_of_train == 2
-    with pytest.raises(GlowPipelineError, match="each of its 2 test images is an exact copy of a training image"):
-        unseen(test.subset(np.array([0, 1])), train)

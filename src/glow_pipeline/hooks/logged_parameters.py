@@ -2,11 +2,13 @@
 
 from typing import Any, NamedTuple
 
+from glow_pipeline.hooks.stored_model import PLACES
 from glow_pipeline.parameters import Parameters
 from glow_pipeline.training.stored import ModelRecord
 
 OF_THE_MODEL = ("ingest", "model", "train")
-OF_THE_COMMAND = ("ingest.num_workers", "ingest.on_unreadable")
+# What a command has of its own in the groups that made the model: where the images are now, and how it computes.
+OF_THE_COMMAND = (*PLACES, "ingest.on_unreadable", "ingest.max_pixels", "train.threads")
 
 
 class StoredModel(NamedTuple):

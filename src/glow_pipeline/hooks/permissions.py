@@ -1,7 +1,6 @@
 """Whether a command may write where it will have to, in a checkout that several users share."""
 
 import os
-import pwd
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from kedro.io import AbstractVersionedDataset, DataCatalog
 from kedro.pipeline import Pipeline
 
 from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.hooks.artifacts import is_local
 
 
 def check_writable(pipeline: Pipeline, catalog: DataCatalog) -> None:
@@ -40,15 +40,14 @@ def _outputs(pipeline: Pipeline, catalog: DataCatalog) -> Iterator[Path]:
     outputs = pipeline.all_outputs()
     for name in sorted(outputs):
         dataset = catalog.get(name)
-        if isinstance(dataset, AbstractVersionedDataset):
+        if isinstance(dataset, AbstractVersionedDataset) and is_local(dataset):
             yield Path(dataset._filepath)
     if outputs & {"untrained_glow", "search_results"}:
         yield Path(catalog.load("checkpoints"))
 
 
 def _owner(path: Path) -> str:
-    uid = path.stat().st_uid
     try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"user {uid}"
+        return path.owner()
+    except (KeyError, NotImplementedError):  # a user without a name; Windows
+        return f"user {path.stat().st_uid}"

@@ -124,14 +124,20 @@ def _better(dataset: GlowModelDataset, record: ModelRecord) -> tuple[str, float]
             other = read_record(Path(path))
         except GlowPipelineError:  # damaged; a run that wants it says so
             continue
-        alike = (other.train_table.origin, other.parameters["seed"]) == (
-            record.train_table.origin,
-            record.parameters["seed"],
-        )
         value = other.val_bits_per_dim
-        if alike and value is not None and (lowest is None or value < lowest):
+        if _judged_alike(other, record) and value is not None and (lowest is None or value < lowest):
             lowest, best = value, (Path(path).parent.name, value)
     return best
+
+
+def _judged_alike(one: ModelRecord, other: ModelRecord) -> bool:
+    """Return whether the bits per dimension of two models are of the same validation images, and of the same kind."""
+
+    def judged_by(record: ModelRecord) -> tuple[object, ...]:
+        ingest = record.parameters["ingest"]
+        return record.parameters["seed"], ingest["val_percentage"], record.flow["y_condition"]
+
+    return one.train_table.origin.makes_the_same(other.train_table.origin) and judged_by(one) == judged_by(other)
 
 
 def _contradicts(key: str, value: object, record: ModelRecord) -> bool:

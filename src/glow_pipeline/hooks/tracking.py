@@ -32,6 +32,7 @@ from glow_pipeline.mlflow_runs import (
     RunAddress,
     check_artifacts,
     client_of,
+    end_run,
     enter_run,
     first_line,
     leave_run,
@@ -146,7 +147,7 @@ class TrackingHook:
         if "out_images" in pipeline.all_outputs():
             tags["out_dataset"] = parameters.out_image_set.key
             name = f"{name} vs {parameters.out_image_set.key}"
-        place = destination(self._config, self._project, os.environ)
+        place, address = destination(self._config, self._project, os.environ), None
         try:
             if place.database is not None:
                 make_database(place.database)
@@ -155,10 +156,11 @@ class TrackingHook:
             old = self._old_run(client, experiment.experiment_id)
             # start_run itself would import IPython, a second, to find out whether this is a notebook.
             run = old or client.create_run(experiment.experiment_id, run_name=name, tags=tags)
-            check_artifacts(client, run)
             address = RunAddress(place.tracking_uri, run.info.run_id)
+            check_artifacts(client, run)
             enter_run(address, experiment.experiment_id)
         except mlflow_failures() as error:
+            end_run(address, "FAILED")
             raise click.ClickException(
                 f"{place.shown}: no run could be started there "
                 f"({first_line(error)}); mend the address, or set enabled: false"
@@ -224,7 +226,7 @@ class TrackingHook:
             self._experiment,
             model_name(model.record),
             params=model.record.flow,
-            tags={"path": path.relative_to(self._project), "images": model.record.image_spec.key},
+            tags={"path": os.path.relpath(path, self._project), "images": model.record.image_spec.key},
         )
         client_of(run).log_text(run.run_id, model.record.model_dump_json(indent=2), "model/record.json")
 

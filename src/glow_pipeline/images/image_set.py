@@ -92,7 +92,7 @@ class ImageSet(BaseModel):
 
         On file systems that ignore case, too, their artifacts lie apart.
         """
-        if self.path is None or other.path is None or self._folders == other._folders:
+        if self.path is None or not other.is_folder or self._folders == other._folders:
             return self
         name = self.name or self.path.name
         above = self.path.parent.name

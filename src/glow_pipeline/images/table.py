@@ -195,18 +195,3 @@ def count_copies(fit: ImageTable, val: ImageTable, test: ImageTable) -> ExactCop
         val_copies_of_fit=int(np.isin(val.content_hashes, fit.content_hashes).sum()),
         test_copies_of_train=int(np.isin(test.content_hashes, trained_on).sum()),
     )
-
-
-def unseen(test: ImageTable, train: ImageTable) -> ImageTable:
-    """Return the test images that are no exact copies of training images.
-
-    Raises:
-        GlowPipelineError: none is left.
-    """
-    left = test.without(train.content_hashes)
-    if not len(left):
-        raise GlowPipelineError(
-            f"{test.record.name}: each of its {len(test)} test images is an exact copy of a training image; give other "
-            f"test images"
-        )
-    return left

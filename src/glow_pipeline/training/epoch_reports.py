@@ -37,7 +37,7 @@ def epochs_heard(on_epoch: OnEpoch) -> Iterator[EpochReports]:
 
     Where it raises, the training is told to stop, and the error is raised at the end of the block.
     """
-    key, failures = secrets.token_bytes(32), list[Exception]()
+    key, failures, ended = secrets.token_bytes(32), list[Exception](), threading.Event()
     with Listener(authkey=key) as listener:
 
         def answer() -> None:
@@ -48,8 +48,9 @@ def epochs_heard(on_epoch: OnEpoch) -> Iterator[EpochReports]:
                         if report is None:  # the end of the block
                             return
                         connection.send_bytes(json.dumps(_stops(on_epoch, report, failures)).encode())
-                except (AuthenticationError, EOFError, OSError):  # a process that died as it reported, and begins again
-                    continue
+                except (AuthenticationError, EOFError, OSError):  # a process that died as it reported, and starts again
+                    if ended.is_set():  # the listener is closed
+                        return
 
         reports = EpochReports(str(listener.address), key)
         thread = threading.Thread(target=answer, name="epoch_reports", daemon=True)
@@ -57,6 +58,7 @@ def epochs_heard(on_epoch: OnEpoch) -> Iterator[EpochReports]:
         try:
             yield reports
         finally:
+            ended.set()
             with Client(reports.address, authkey=key) as connection:
                 connection.send_bytes(json.dumps(None).encode())
             thread.join()

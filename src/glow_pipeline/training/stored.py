@@ -151,6 +151,13 @@ def _where_it_can(record: str) -> str:
     return "train it anew, or use another model" if commit is None else f"commit {commit} wrote it, and reads it"
 
 
+def read_trained_on(path: Path) -> NDArray[np.int64] | None:
+    """Read what a model was trained on, as `TrainedGlow` has it, and nothing else."""
+    with safe_open(path, framework="np") as file:
+        found: NDArray[np.int64] | None = file.get_tensor(TRAINED_ON) if TRAINED_ON in file.keys() else None  # noqa: SIM118
+    return found
+
+
 def read_model(path: Path) -> TrainedGlow:
     """Read a model, on the CPU and in evaluation mode.
 

@@ -3,56 +3,75 @@
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.images.table import ImageTable
-from glow_pipeline.training.stored import ModelRecord, TrainedGlow
+from glow_pipeline.images.table import ImageTable, TableOrigin
+from glow_pipeline.training.stored import ModelRecord
 
 
 class Unseen(NamedTuple):
-    """Images to test on, and how many of those that were given are exact copies of images that were trained on."""
+    """Images to test on.
+
+    Attributes:
+        copies: how many of those that were given are exact copies of images that were trained on; None: not known.
+    """
 
     images: ImageTable
-    copies: int
+    copies: int | None
 
 
-def unseen_by(model: TrainedGlow, images: ImageTable) -> Unseen:
-    """Leave out the images of a folder that the model was trained on, whatever they are called now.
+def unseen_images(images: ImageTable, trained_on: NDArray[np.int64] | None) -> Unseen:
+    """Leave out the images of a folder that were trained on, whatever they are called now.
 
     Copies in a published set are counted and stay, so that figures are comparable with those of others.
+
+    Args:
+        images: all that may be tested on.
+        trained_on: content hashes of the images that were trained on; None where nobody knows them.
 
     Raises:
         GlowPipelineError: no image is left, or nobody knows which to leave out.
     """
-    name, image_set = images.record.name, images.record.image_set
-    if model.trained_on is None:
-        if image_set.is_folder and image_set.eval_percentage is not None:
-            raise GlowPipelineError(
-                f"{name}: the model is of an earlier version, whose record does not say which images it was trained "
-                f"on; give others to test with by ingest.eval_path, or train it anew"
-            )
-        return Unseen(images, 0)
-    seen = np.isin(images.content_hashes, model.trained_on)
-    if not image_set.is_folder:
+    check_known(images.record, trained_on)
+    if trained_on is None:
+        return Unseen(images, None)
+    seen = np.isin(images.content_hashes, trained_on)
+    if not images.record.image_set.is_folder:
         return Unseen(images, int(seen.sum()))
     if seen.all():
         raise GlowPipelineError(
-            f"{name}: the model was trained on exact copies of all its {len(images)} images; give others"
+            f"{images.record.name}: each of its {len(images)} images for testing is an exact copy of one that is "
+            f"trained on; give others"
         )
     return Unseen(images.subset(np.flatnonzero(~seen)), int(seen.sum()))
 
 
-def check_same_images(record: ModelRecord, images: ImageTable, *, chosen: bool) -> None:
+def check_known(origin: TableOrigin, trained_on: NDArray[np.int64] | None) -> None:
+    """Check that it is known which of these images were trained on, if some may have been.
+
+    Raises:
+        GlowPipelineError: they were drawn from the folder that a model of an earlier format was trained on.
+    """
+    if trained_on is None and origin.image_set.is_folder and origin.image_set.eval_percentage is not None:
+        raise GlowPipelineError(
+            f"{origin.name}: the model is of an earlier version, whose record does not say which images it was trained "
+            f"on; give others to test with by ingest.eval_path, or train it anew"
+        )
+
+
+def check_same_images(record: ModelRecord, now: TableOrigin, *, chosen: bool) -> None:
     """Check that the images to test on are those that were held out when the model was trained.
 
     Args:
-        images: of the model's own data set.
+        record: of the model.
+        now: of images of the model's own data set.
         chosen: whether the user has named the model, who then means it to be used with these images.
 
     Raises:
         GlowPipelineError: they are others, and nobody has said that they are meant.
     """
-    now, then = images.record, record.test_table
+    then = record.test_table
     if chosen or then is None or now.image_set.eval_path != then.image_set.eval_path:
         return
     if sorted(now.source_files.values()) == sorted(then.source_files.values()):
@@ -61,6 +80,6 @@ def check_same_images(record: ModelRecord, images: ImageTable, *, chosen: bool) 
     version = record.provenance.kedro_session
     raise GlowPipelineError(
         f"{now.name}{'' if place is None else f' in {place}'}: not the images that model {version} was trained and "
-        f"tested with ({then.count} test images then, {now.count} now, other checksums); bring those back, train "
-        f"anew, or set stored_model={version} to use that model with these"
+        f"tested with ({then.count} test images then; other checksums now); bring those back, train anew, or set "
+        f"stored_model={version} to use that model with these"
     )

@@ -17,23 +17,24 @@ from glow_pipeline.plots.curves import roc_figure
 from glow_pipeline.plots.histograms import score_histogram
 from glow_pipeline.training.evaluate import scoring_threads
 from glow_pipeline.training.stored import TrainedGlow
-from glow_pipeline.training.unseen import check_same_images, unseen_by
+from glow_pipeline.training.unseen import check_same_images, unseen_images
 
 UNREADABLE = "unreadable"  # column: why a file has no score
 
 
 def select_in_images(
     glow_model: TrainedGlow, test_images: ImageTable, parameters: dict[str, Any]
-) -> tuple[ImageTable, int]:
+) -> tuple[ImageTable, dict[str, int | None]]:
     """Return the test images that the model was not trained on, and how many are copies of training images."""
-    chosen = parameters["stored_model"] is not None
-    check_same_images(glow_model.record, test_images, chosen=chosen)
-    return unseen_by(glow_model, test_images)
+    check_same_images(glow_model.record, test_images.record, chosen=parameters["stored_model"] is not None)
+    images, copies = unseen_images(test_images, glow_model.trained_on)
+    return images, {"in_copies_of_train": copies}
 
 
-def select_out_images(glow_model: TrainedGlow, out_images: ImageTable) -> tuple[ImageTable, int]:
+def select_out_images(glow_model: TrainedGlow, out_images: ImageTable) -> tuple[ImageTable, dict[str, int | None]]:
     """Return the outliers that the model was not trained on, and how many are copies of training images."""
-    return unseen_by(glow_model, out_images)
+    images, copies = unseen_images(out_images, glow_model.trained_on)
+    return images, {"out_copies_of_train": copies}
 
 
 def score_images(
@@ -80,8 +81,8 @@ def measure_detection(
     ood_scores: pd.DataFrame,
     glow_model: TrainedGlow,
     out_images: ImageTable,
-    in_copies: int,
-    out_copies: int,
+    in_copies: dict[str, int | None],
+    out_copies: dict[str, int | None],
     device: str,
 ) -> dict[str, object]:
     """AUROC, AUPR and FPR at 95% TPR of the likelihood, with what was compared.
@@ -100,8 +101,8 @@ def measure_detection(
         "n_not_finite_out": out_not_finite,
         "n_in": int((~is_out).sum()),
         "n_out": int(is_out.sum()),
-        "in_copies_of_train": in_copies,
-        "out_copies_of_train": out_copies,
+        **in_copies,
+        **out_copies,
         "in_dataset": glow_model.record.dataset,
         "out_dataset": out_images.record.name,
         # Both sets came to this shape by images.preparation.prepare.

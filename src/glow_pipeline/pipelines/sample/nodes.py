@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from matplotlib.figure import Figure
@@ -15,7 +16,7 @@ from glow_pipeline.images.image_set import ImageSet
 from glow_pipeline.images.planned_table import plan_table
 from glow_pipeline.images.spec import ImageSpec
 from glow_pipeline.memory import memory_in_one_line
-from glow_pipeline.parameters import IngestParameters, SampleParameters, TrainParameters
+from glow_pipeline.parameters import Parameters, SampleParameters, TrainParameters
 from glow_pipeline.plots.grids import cross_out, frame, labelled_grid, square_grid
 from glow_pipeline.plots.movie import Movie
 from glow_pipeline.randomness import generator
@@ -30,6 +31,7 @@ from glow_pipeline.sampling import (
     vary_temperature,
 )
 from glow_pipeline.training.stored import TrainedGlow
+from glow_pipeline.training.unseen import check_known, check_same_images
 
 STILL_ROWS, STILL_COLUMNS = 6, 9
 
@@ -41,14 +43,18 @@ def draw_endpoints(
     image_set: ImageSet,
     image_spec: ImageSpec,
     raw_folder: Path,
-    ingest: IngestParameters,
-    sample: SampleParameters,
-    seed: int,
+    parameters: dict[str, Any],
 ) -> Endpoints:
     """Draw the test images between which `sample.mode=interpolate` moves; other modes need none, and read none."""
+    checked = Parameters.model_validate(parameters)
+    sample, ingest, seed = checked.sample, checked.ingest, checked.seed
     if sample.mode != "interpolate":
         return Endpoints.none(image_spec.shape)
-    plan = plan_table(image_set, "test", image_spec, raw_folder, ingest.on_unreadable, num_workers=0)
+    plan = plan_table(
+        image_set, "test", image_spec, raw_folder, ingest.on_unreadable, ingest.num_workers, ingest.max_pixels
+    )
+    check_same_images(glow_model.record, plan.origin, chosen=checked.stored_model is not None)
+    check_known(plan.origin, glow_model.trained_on)
     num_classes = glow_model.flow.num_classes if glow_model.flow.y_condition else None
     images, labels = plan.draw(
         max(2, sample.n // 2 * 2), generator(seed, "pairs"), seen=glow_model.trained_on, num_classes=num_classes

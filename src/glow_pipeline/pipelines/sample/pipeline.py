@@ -4,8 +4,6 @@ from kedro.pipeline import Node, Pipeline
 
 from glow_pipeline.pipelines.sample.nodes import draw_endpoints, sample_images
 
-IMAGES = ["image_set", "image_spec", "raw_folder", "params:ingest"]
-
 
 def create_pipeline() -> Pipeline:
     """Return the whole of sampling: it needs no image table, and most modes no image."""
@@ -13,7 +11,7 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 draw_endpoints,
-                ["glow_model", *IMAGES, "params:sample", "params:seed"],
+                ["glow_model", "image_set", "image_spec", "raw_folder", "parameters"],
                 "endpoints",
                 name="draw_endpoints",
             ),

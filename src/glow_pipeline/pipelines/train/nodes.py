@@ -14,8 +14,8 @@ from glow_pipeline.flow import Dequantization, Glow
 from glow_pipeline.images.examples import first_of_each_class
 from glow_pipeline.images.image_set import ImageSet
 from glow_pipeline.images.loader import Batches
-from glow_pipeline.images.table import ImageTable, count_copies, split_validation, unseen
-from glow_pipeline.job import Job, evaluation_batch, run, untrained_flow
+from glow_pipeline.images.table import ImageTable, count_copies, split_validation
+from glow_pipeline.job import Job, evaluation_batch, no_hashes, run, untrained_flow
 from glow_pipeline.mlflow_runs import current_run
 from glow_pipeline.parameters import IngestParameters, ModelParameters, Parameters, TrainParameters
 from glow_pipeline.plots.curves import training_curves
@@ -24,8 +24,8 @@ from glow_pipeline.randomness import generator
 from glow_pipeline.resuming import Training
 from glow_pipeline.training.evaluate import mean_bits_per_dim, scoring_threads
 from glow_pipeline.training.history import History, reported
-from glow_pipeline.training.stored import Provenance, TrainedGlow, read_model
-from glow_pipeline.training.unseen import unseen_by
+from glow_pipeline.training.stored import Provenance, TrainedGlow, read_trained_on
+from glow_pipeline.training.unseen import unseen_images
 
 PREVIEWED = 8
 _LESS_STEEP = "lower train.lr or set train.max_grad_norm"
@@ -44,7 +44,7 @@ def split_images(
     fit, val = split_validation(train_images, ingest.val_percentage, seed)
     copies = count_copies(fit, val, test_images)
     own_folder = test_images.record.image_set.is_folder
-    tested = unseen(test_images, train_images) if own_folder else test_images
+    tested, _ = unseen_images(test_images, train_images.content_hashes)
     found = {
         "training images that repeat another": copies.train_copies,
         "validation images that are also trained on": copies.val_copies_of_fit,
@@ -81,7 +81,7 @@ def train_glow(
     untrained_glow: Glow,
     fit_images: ImageTable,
     val_images: ImageTable,
-    test_images: ImageTable,
+    unseen_test_images: ImageTable,
     parameters: dict[str, Any],
     training: Training,
     provenance: Provenance,
@@ -94,9 +94,18 @@ def train_glow(
         GlowPipelineError: no epoch was better than none, so that there is no model to store.
     """
     checked = Parameters.model_validate(parameters)
-    if checked.train.checkpoint is not None:  # refuse before the training what could not be tested after it
-        unseen_by(read_model(Path(checked.train.checkpoint)), test_images)
-    job = Job(fit_images, val_images, checked, provenance, mlflow_run=current_run(), test_table=test_images.record)
+    start = checked.train.checkpoint
+    seen_before = no_hashes() if start is None else read_trained_on(Path(start))
+    test_images, _ = unseen_images(unseen_test_images, seen_before)  # refuses now what could not be tested later
+    job = Job(
+        fit_images,
+        val_images,
+        checked,
+        provenance,
+        mlflow_run=current_run(),
+        test_images=test_images,
+        seen_before=seen_before,
+    )
     trained, history = run(job.within(training), untrained_glow)
     if history.best_epoch == 0:
         raise GlowPipelineError(f"{_why_it_failed(history, checked.train)}; no model is stored; {_LESS_STEEP}")
@@ -135,7 +144,7 @@ def evaluate_glow(
     resolved = use_device(device)
     flow = glow_model.flow.to(resolved)
     # The model of train.checkpoint may have been trained on others than this training.
-    test_images, _ = unseen_by(glow_model, unseen_test_images)
+    test_images, _ = unseen_images(unseen_test_images, glow_model.trained_on)
     batches = Batches(test_images, evaluation_batch(test_images.record.spec, resolved), resolved)
     with scoring_threads(flow, batches, train.threads):
         bits_per_dim = mean_bits_per_dim(flow, batches, seed)

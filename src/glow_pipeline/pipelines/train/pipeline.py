@@ -36,7 +36,15 @@ def create_pipeline() -> Pipeline:
             Node(build_glow, ["dequantization", "train_images", "parameters"], "untrained_glow", name="build_glow"),
             Node(
                 train_glow,
-                ["untrained_glow", "fit_images", "val_images", "test_images", "parameters", "training", "provenance"],
+                [
+                    "untrained_glow",
+                    "fit_images",
+                    "val_images",
+                    "unseen_test_images",
+                    "parameters",
+                    "training",
+                    "provenance",
+                ],
                 ["glow_model", "train_history"],
                 name="train_glow",
             ),
