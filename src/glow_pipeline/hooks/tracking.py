@@ -20,12 +20,13 @@ from glow_pipeline.datasets.glow_model import GlowModelDataset
 from glow_pipeline.garbage import no_garbage_here
 from glow_pipeline.hooks.artifacts import artifact_files
 from glow_pipeline.hooks.logged_parameters import StoredModel, logged_parameters, model_name
+from glow_pipeline.hooks.moved_artifacts import follow_artifacts
 from glow_pipeline.hooks.new_database import make_database
 from glow_pipeline.hooks.provenance import provenance_of, user
 from glow_pipeline.hooks.resumption import describe_again
 from glow_pipeline.hooks.stored_model import version_of
 from glow_pipeline.hooks.termination import ExitOnSignals
-from glow_pipeline.hooks.tracking_config import Destination, TrackingConfig, destination
+from glow_pipeline.hooks.tracking_config import DEFAULT_ARTIFACTS, Destination, TrackingConfig, destination
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.mlflow_runs import (
     LOCAL_ARTIFACTS,
@@ -153,6 +154,9 @@ class TrackingHook:
                 make_database(place.database)
             client = mlflow.MlflowClient(place.tracking_uri)
             experiment = make_experiment(client, place.experiment, place.artifacts)
+            if (before := _left_behind(experiment, place, self._project)) is not None:
+                follow_artifacts(*before)
+                experiment = client.get_experiment(experiment.experiment_id)
             old = self._old_run(client, experiment.experiment_id)
             # start_run itself would import IPython, a second, to find out whether this is a notebook.
             run = old or client.create_run(experiment.experiment_id, run_name=name, tags=tags)
@@ -272,6 +276,15 @@ def _say_where(experiment: "Experiment", place: Destination, run: RunAddress, pr
             "of this run go there; for a place of their own, set another `experiment` in conf/local/mlflow.yml.",
             *(experiment.name, experiment.artifact_location, place.artifacts),
         )
+
+
+def _left_behind(experiment: "Experiment", place: Destination, project: Path) -> tuple[Path, str, str] | None:
+    """Return the database, and the old and new place of artifacts that came along with a moved or copied project."""
+    now, before, database = place.artifacts, experiment.artifact_location, place.database
+    if now is None or now == before or not place.artifacts_by_default or not before.endswith(f"/{DEFAULT_ARTIFACTS}"):
+        return None
+    came_along = database is not None and database.parent == project and (project / DEFAULT_ARTIFACTS).is_dir()
+    return (database, before, now) if came_along and database is not None else None
 
 
 def _only_helps(pipeline: Pipeline, catalog: DataCatalog) -> bool:
