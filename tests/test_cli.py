@@ -87,7 +87,7 @@ def test_options_come_from_a_file(tmp_path: Path) -> None:
         ("run:\n  env: ${nope}\n", ": Interpolation key 'nope' not found"),
     ],
 )
-def test_slip_in_a_file_of_options_is_one_line(tmp_path: Path, content: str, message: str) -> None:
+def test_error_in_an_options_file_is_one_line(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "run.yml").write_text(content)
     assert (
         refusal("--config", str(tmp_path / "run.yml"))

@@ -189,7 +189,7 @@ def test_typed_dollar_brace_is_a_value(conf: Path) -> None:
         assert load(conf, env="digits", ingest={"path": text})["ingest"]["path"] == text
 
 
-def test_catalogs_read_in_two_threads_keep_their_own_names() -> None:
+def test_catalogs_of_two_threads_keep_their_names() -> None:
     def paths_of(dataset: str) -> set[str]:
         loader = ConfigLoader(str(ROOT / "conf"), "base", {"dataset": dataset}, base_env="base")
         return {loader["catalog"]["checkpoints"]["filepath"] for _ in range(10)}

@@ -57,7 +57,7 @@ def test_the_record_says_what_was_trained_on_what(table: ImageTable) -> None:
     assert (record.started_from, record.resumed_from) == (None, [])
 
 
-def test_a_model_of_fewer_classes_than_its_images_is_refused(table: ImageTable, tmp_path: Path) -> None:
+def test_model_with_too_few_classes_is_refused(table: ImageTable, tmp_path: Path) -> None:
     parameters = Parameters.model_validate({"model": {**MODEL, "y_condition": True, "num_classes": 2}})
     with pytest.raises(GlowPipelineError, match=r"^model\.num_classes=2: digits has 3 classes; use at least 3"):
         untrained_flow(parameters, table.record.spec, 3)

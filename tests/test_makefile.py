@@ -24,7 +24,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def commands(folder: Path, target: str = "run") -> str:
-    """What `make` would do there."""
+    """Return what `make` would do there."""
     done = subprocess.run(["make", "-n", target], cwd=folder, capture_output=True, text=True, check=True)
     return done.stdout
 

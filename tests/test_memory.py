@@ -1,4 +1,4 @@
-"""How much memory a flow takes, and what is said where it does not suffice."""
+"""Memory that a flow takes, and the messages where it does not suffice."""
 
 import subprocess
 import sys
@@ -116,7 +116,7 @@ def test_estimate_is_near_the_measured_peak(side: int, batch: int, activations: 
     assert estimated == pytest.approx(peak - before, rel=0.5)
 
 
-def test_fewer_images_at_once_and_fewer_activations_take_less() -> None:
+def test_smaller_batches_and_fewer_activations_take_less() -> None:
     def of(activations: Activations, at_once: int) -> int:
         return training_bytes(
             (3, 256, 256), 8, 3, 64, affine=True, batch=128, at_once=at_once, scored=64, activations=activations

@@ -101,7 +101,7 @@ def test_a_child_of_a_server_that_is_away_is_none(caplog: pytest.LogCaptureFixtu
     ]
 
 
-def test_more_params_than_one_request_takes_are_all_logged(server: MlflowServer) -> None:
+def test_params_beyond_one_request_are_logged(server: MlflowServer) -> None:
     client = mlflow.MlflowClient(server.address)
     experiment = client.create_experiment("many params")
     run = RunAddress(server.address, client.create_run(experiment).info.run_id)

@@ -435,7 +435,7 @@ def test_a_folder_is_its_path_its_split_and_its_classes(tmp_path: Path, monkeypa
     ("typed", "classes"),
     [("cats+dogs", ("cats", "dogs")), ("0-9", ("0-9",)), ("3+cats", (3, "cats")), (["a+b", 1], ("a+b", 1))],
 )
-def test_classes_of_a_folder_stay_as_they_are_typed(typed: object, classes: tuple[int | str, ...]) -> None:
+def test_classes_of_a_folder_stay_as_typed(typed: object, classes: tuple[int | str, ...]) -> None:
     raw = {"dataset": "folder", "out_dataset": "folder", "ingest": {"path": "a", "classes": typed}}
     parsed = parse_parameters({**raw, "ood": {"out_path": "b", "out_classes": typed}})
     assert (parsed.image_set.classes, parsed.out_image_set.classes) == (classes, classes)

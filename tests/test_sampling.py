@@ -81,7 +81,7 @@ def test_the_same_latents_are_shown_at_each_temperature() -> None:
     assert torch.equal(sequence.images[2], draw(model, 4, 2.0, generator(0, "sample")).images)
 
 
-def test_images_are_broken_from_the_overflow_of_their_inverse_on() -> None:
+def test_images_are_broken_from_their_first_overflow() -> None:
     model = jittered_glow()
     with torch.no_grad():
         model.get_parameter("splits.0.network.log_scale").zero_()

@@ -1,4 +1,4 @@
-"""What is said before a training begins."""
+"""The lines before a training starts."""
 
 from pathlib import Path
 from typing import Any

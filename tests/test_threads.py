@@ -1,4 +1,4 @@
-"""How many threads to compute with."""
+"""The number of threads to compute with."""
 
 from collections.abc import Iterator
 
@@ -64,7 +64,7 @@ def test_busy_machine_takes_fewer_threads() -> None:
 
 
 @pytest.mark.parametrize(("faster", "chosen"), [(1.10, 2), (1.20, 1)])
-def test_first_number_is_kept_unless_another_is_clearly_faster(faster: float, chosen: int) -> None:
+def test_first_number_stays_unless_another_is_faster(faster: float, chosen: int) -> None:
     assert fastest([2, 1], {2: faster, 1: 1.0}.__getitem__) == chosen
     assert fastest([1, 2], {1: faster, 2: 1.0}.__getitem__) == 3 - chosen
 

@@ -1,4 +1,4 @@
-"""What is typed after --params arrives as it is typed, or is refused in one line."""
+"""Values typed after --params arrive as typed, or are refused in one line."""
 
 import re
 from typing import Any
@@ -49,7 +49,7 @@ def refusal(*texts: str) -> str:
         (" ", {}),
     ],
 )
-def test_values_are_read_by_the_type_of_their_parameter(typed: str, values: dict[str, Any]) -> None:
+def test_values_are_read_by_their_parameters_type(typed: str, values: dict[str, Any]) -> None:
     read = parse_typed([typed])
     assert read == values
     assert repr(read) == repr(values)  # 1 is not true, nor 1.0
@@ -149,7 +149,7 @@ def test_same_value_twice_is_fine() -> None:
 
 
 def test_every_default_can_be_typed() -> None:
-    """What docs/parameters.md lists as a default is understood as that default."""
+    """Each default in docs/parameters.md, typed, is understood as that default."""
     defaults = parse_parameters({})
     typed = []
     for name in known_names():

@@ -1,4 +1,4 @@
-"""Runs the project as `python -m glow_pipeline`, which takes the options of `kedro run`; also from a wheel."""
+"""Run the project as `python -m glow_pipeline`, which takes the options of `kedro run`; also from a wheel."""
 
 import os
 import sys

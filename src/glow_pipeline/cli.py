@@ -136,7 +136,7 @@ READERS = {"load_versions": _read_load_versions, "config": _read_config}
 
 
 def _options() -> list[click.Parameter]:
-    """Kedro's options, read by the functions above."""
+    """Return Kedro's options, read by the functions above."""
     options: list[click.Parameter] = []
     for kedros in kedro_run.params:
         option = copy.copy(kedros)

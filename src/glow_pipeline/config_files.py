@@ -1,4 +1,4 @@
-"""What can be wrong in a file of conf/, each as one line with the file and the line number."""
+"""Errors in the files of conf/, each reported as one line with the file and the line number."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class ConfigFile:
     content: bytes
 
     def line_of(self, dotted: str) -> int | None:
-        """The line in which a value is set, from 1; None if this file does not set it or is not YAML."""
+        """Return the line in which a value is set, from 1; None if this file does not set it or is not YAML."""
         try:
             return next((line for name, line in _lines(_root(self)) if name == dotted), None)
         except (yaml.YAMLError, UnicodeDecodeError):
@@ -25,7 +25,7 @@ class ConfigFile:
 
 
 def slip_in(file: ConfigFile) -> str | None:
-    """One line about why this is no file of names and values; None if it is one."""
+    """Return one line about why this is no file of names and values; None if it is one."""
     if file.content.startswith(UTF16_MARKS) or b"\0" in file.content:
         return f"{file.name}: is UTF-16; save it as UTF-8"
     try:
@@ -53,7 +53,7 @@ def slip_in(file: ConfigFile) -> str | None:
 
 
 def repeated_key(files: list[ConfigFile], *, leaves_count: bool) -> str | None:
-    """One line about a name that two files of one environment set.
+    """Return one line about a name that two files of one environment set.
 
     Args:
         files: Of one environment; each is valid by itself.
@@ -72,7 +72,7 @@ def repeated_key(files: list[ConfigFile], *, leaves_count: bool) -> str | None:
 
 
 def dotted_key(file: ConfigFile) -> str | None:
-    """One line about a name such as `model.K` at the top of a file, where it belongs below its group."""
+    """Return one line about a name such as `model.K` at the top of a file, where it belongs below its group."""
     for node, value in _pairs(_root(file)):
         group, dot, leaf = str(node.value).partition(".")
         if dot:
@@ -93,7 +93,7 @@ def _pairs(node: Node | None) -> Iterator[tuple[ScalarNode, Node]]:
 
 
 def _lines(node: Node | None, prefix: str = "", *, leaves_only: bool = False) -> Iterator[tuple[str, int]]:
-    """(dotted name, line from 1) of all that a node sets."""
+    """Yield (dotted name, line from 1) of all that a node sets."""
     for key, value in _pairs(node):
         name = f"{prefix}{key.value}"
         if not (leaves_only and isinstance(value, MappingNode)):

@@ -86,7 +86,7 @@ class ConfigLoader(OmegaConfigLoader):
         return loaded
 
     def environments(self) -> list[str]:
-        """Names of the folders of conf/, also of an archive."""
+        """Return the names of the folders of conf/, also of an archive."""
         root = Path(self._get_conf_env_path(""))
         if not self._fs.isdir(root.as_posix()):
             return []
@@ -94,7 +94,7 @@ class ConfigLoader(OmegaConfigLoader):
         return sorted(Path(entry["name"]).name for entry in found if entry["type"] == "directory")
 
     def _load(self, key: str) -> dict[str, Any]:
-        """Kedro's own layers, and conf/local over them where the environment is another one."""
+        """Load Kedro's own layers, and conf/local over them where the environment is another one."""
         if key in self.data or self.env in (None, LOCAL, self.base_env) or LOCAL not in self.environments():
             loaded: dict[str, Any] = super().__getitem__(key)
             return loaded
@@ -141,12 +141,12 @@ class ConfigLoader(OmegaConfigLoader):
         return values
 
     def _layers(self) -> list[str]:
-        """Environments in the order in which they are read."""
+        """Return the environments in the order in which they are read."""
         named = [self.base_env, self.env or self.default_run_env, LOCAL if self.env != self.base_env else ""]
         return [name for name in dict.fromkeys(named) if name in self.environments()]
 
     def _files(self, key: str, env: str) -> list[ConfigFile]:
-        """The files of one environment that configure `key`, in the order of their names.
+        """Return the files of one environment that configure `key`, in the order of their names.
 
         Raises:
             OSError: one cannot be read.
@@ -165,7 +165,7 @@ class ConfigLoader(OmegaConfigLoader):
         return os.path.relpath(path, parent) if Path(path).is_relative_to(parent) else path
 
     def _slip(self, key: str, error: Exception) -> str | None:
-        """One line about what is wrong in the files of `key`; None if it is something else."""
+        """Return one line about what is wrong in the files of `key`; None if it is something else."""
         if self.env is not None and (known := self.environments()) and self.env not in known:
             return f"--env {self.env!r}: no such folder in {self.conf_source}; {nearest(self.env, known)}"
         if isinstance(error, MissingConfigException):
@@ -217,7 +217,7 @@ OmegaConf.register_new_resolver("run", lambda name: _THREAD.run[name], replace=T
 
 
 def _unresolved(error: OmegaConfBaseException, files: list[ConfigFile]) -> str:
-    """A line about a `${...}` that has no value."""
+    """Return a line about a `${...}` that has no value."""
     said = str(error.msg or error).splitlines()[0]
     name = str(error.full_key or "")
     place = next((f"{file.name}:{line}: " for file in files if (line := file.line_of(name)) is not None), "")
@@ -244,7 +244,7 @@ def literal(value: Any) -> Any:
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Two nested mappings as one; of a value that both have, the one of `above`."""
+    """Merge two nested mappings; of a value that both have, take the one of `above`."""
     result = dict(below)
     for name, value in above.items():
         inner = result.get(name)
@@ -254,7 +254,7 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
 
 
 def leaves(nested: Any, prefix: str = "") -> dict[str, Any]:
-    """Values of a nested mapping by their dotted names."""
+    """Return the values of a nested mapping by their dotted names."""
     found: dict[str, Any] = {}
     for name, value in (nested or {}).items():
         found |= leaves(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}

@@ -1,4 +1,4 @@
-"""The exceptions that a user is meant to read."""
+"""The exceptions that are written for users."""
 
 
 class GlowPipelineError(Exception):

@@ -120,16 +120,16 @@ def evaluation_batch(spec: ImageSpec, device: torch.device) -> int:
     return max(1, min(EVALUATION_BATCH, fitting))
 
 
-def check_knows_classes(checkpoint: str, known: int, there: int) -> None:
+def check_knows_classes(checkpoint: str, known: int, num_classes: int) -> None:
     """Check that a class-conditioned `train.checkpoint` knows as many classes as the images have.
 
     Raises:
         GlowPipelineError: it does not.
     """
-    if known < there:
+    if known < num_classes:
         raise GlowPipelineError(
-            f"train.checkpoint={checkpoint}: a model of {known} classes, but the images have {there}; choose another "
-            f"checkpoint, or start anew with train.checkpoint=null"
+            f"train.checkpoint={checkpoint}: a model of {known} classes, but the images have {num_classes}; choose "
+            f"another checkpoint, or start anew with train.checkpoint=null"
         )
 
 
@@ -306,13 +306,13 @@ def _start(job: Job, restarted: bool) -> Checkpoint | None:
 
 
 def _recorded_threads(start: Checkpoint, device: torch.device) -> int | None:
-    """Return the number of threads that a training on a CPU goes on with, to the same bits."""
+    """Return the number of threads with which a training on a CPU resumes, to the same bits."""
     on_cpu = device.type == "cpu" and "cpu" in start.facts["device"]
     return start.facts.get("computed_with", {}).get("threads") if on_cpu else None
 
 
 def _facts(job: Job, flow: Glow, start: Checkpoint | None) -> dict[str, Any]:
-    """What each checkpoint says of the training beside its state, device and threads."""
+    """Return what each checkpoint records of the training beside its state, device and threads."""
     before = [] if start is None else start.facts["resumed_from"]
     began_at = job.parameters.train.checkpoint
     return {
@@ -350,7 +350,7 @@ def _trained(job: Job, flow: Glow, history: History, facts: dict[str, Any]) -> T
 
 
 def _trained_on(job: Job) -> NDArray[np.int64] | None:
-    """Content hashes of all images that chose the weights; None if those of the model it started from are unknown."""
+    """Return content hashes of all images that chose the weights; None if those of the first model are unknown."""
     if job.seen_before is None:
         return None
     return np.unique(np.concatenate([job.fit_images.content_hashes, job.val_images.content_hashes, job.seen_before]))

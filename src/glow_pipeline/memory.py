@@ -1,4 +1,4 @@
-"""How much memory a flow takes, how much there is, and one line where it does not suffice."""
+"""The memory that a flow takes, the memory that is free, and one line where it does not suffice."""
 
 import re
 from collections.abc import Iterator
@@ -24,12 +24,12 @@ SAYS_SO = re.compile(
 
 
 class NotEnoughMemoryError(GlowPipelineError):
-    """Memory does not suffice; the message names the parameters that lower what is needed."""
+    """A lack of memory; the message names the parameters that lower what is needed."""
 
 
 @contextmanager
 def memory_in_one_line(doing: str, remedy: str) -> Iterator[None]:
-    """Within this block an allocation that fails ends in one line.
+    """Turn an allocation that fails within the block into an error of one line.
 
     Args:
         doing: the parameter that decides how much is needed, with its value.
@@ -181,7 +181,7 @@ def in_words(n_bytes: float) -> str:
 
 
 def _levels(image_shape: tuple[int, int, int], L: int) -> Iterator[tuple[int, int]]:
-    """Channels and pixels of each level's steps."""
+    """Yield the channels and pixels of each level's steps."""
     channels, pixels = image_shape[0], image_shape[1] * image_shape[2]
     for _ in range(L):
         channels, pixels = 4 * channels, pixels // 4
@@ -197,7 +197,7 @@ def _system_left(meminfo: Path = Path("/proc/meminfo")) -> int | None:
 
 
 def _group_left(root: Path = Path("/sys/fs/cgroup"), of_process: Path = Path("/proc/self/cgroup")) -> int | None:
-    """Of the control groups that this process is in, by version 2 or 1: the limit less what counts against it."""
+    """Return the free memory of this process's control groups (v1 or v2): the limit less what counts against it."""
     if not of_process.is_file():
         return None
     left = []
@@ -220,7 +220,7 @@ def _group_left(root: Path = Path("/sys/fs/cgroup"), of_process: Path = Path("/p
 
 
 def _cache(group: Path) -> int:
-    """Bytes of files that the system gives back when memory is needed."""
+    """Return the bytes of cached files that the system frees when memory is needed."""
     if not (group / "memory.stat").is_file():
         return 0
     stat = (group / "memory.stat").read_text(encoding="ascii")

@@ -120,8 +120,7 @@ class MetricLogger:
             steps = sorted({row.step for row in self._rows})
             listed = ", ".join(map(str, steps if len(steps) <= 6 else [*steps[:3], "...", *steps[-2:]]))
             parts.append(
-                f"{len(self._rows)} rows of metrics, of steps {listed}; these are in the run's checkpoint and, once "
-                f"it has ended, in train_history"
+                f"{len(self._rows)} rows of metrics, of steps {listed}; these are in the training's last checkpoint"
             )
         return " and ".join(parts)
 

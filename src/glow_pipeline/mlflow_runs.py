@@ -38,12 +38,12 @@ class RunAddress:
 
 
 def current_run() -> RunAddress | None:
-    """The run of this thread."""
+    """Return the run of this thread."""
     return getattr(_THREAD, "run", None)
 
 
 def enter_run(run: RunAddress, experiment_id: str) -> None:
-    """Make it the run of this thread, for `current_run` and for MLflow's own functions in a user's nodes."""
+    """Make `run` the run of this thread, for `current_run` and for MLflow's own functions in a user's nodes."""
     import mlflow
 
     with _mlflow_at(run.tracking_uri):
@@ -213,7 +213,7 @@ def mlflow_may_fail(what: str) -> Iterator[None]:
 
 
 def mlflow_failures() -> tuple[type[Exception], ...]:
-    """What MLflow raises where a server, a database or an artifact storage fails it; those of requests are OSErrors."""
+    """Return what MLflow raises when a server, a database or an artifact storage fails; requests raises OSErrors."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError  # as it is, if the database cannot even be opened
 
@@ -245,7 +245,7 @@ def refused(error: Exception) -> bool:
 
 
 def first_line(error: Exception) -> str:
-    """What went wrong, in one line without passwords; of a database's failure its own words, which others wrap."""
+    """Return an error's message in one line without passwords; of a database's failure the innermost message."""
     cause: BaseException | None = error
     while cause is not None and not hasattr(cause, "orig"):
         cause = cause.__cause__

@@ -32,7 +32,7 @@ def register_pipelines() -> dict[str, Pipeline]:
 
 
 def _own_pipelines() -> dict[str, Pipeline]:
-    """Pipelines that a user put beside these, as `kedro pipeline create mine` does; no part of the default run."""
+    """Return pipelines that a user put beside these (`kedro pipeline create mine`); no part of the default run."""
     modules = [import_module(f"{pipelines.__name__}.{found.name}") for found in iter_modules(pipelines.__path__)]
     own = {module.__name__.rpartition(".")[2]: getattr(module, "create_pipeline", None) for module in modules}
     return {name: create() for name, create in own.items() if create is not None and name not in OURS}

@@ -43,12 +43,12 @@ class Movement:
 
     @property
     def images(self) -> list[Tensor]:
-        """For each step uint8 (n, C, H, W) below 2**n_bits."""
+        """Return for each step uint8 (n, C, H, W) below 2**n_bits."""
         return [decoded.images for decoded in self.decoded]
 
     @property
     def broken(self) -> list[Tensor]:
-        """For each step bool (n,)."""
+        """Return for each step bool (n,)."""
         return [decoded.broken for decoded in self.decoded]
 
 
@@ -73,7 +73,7 @@ class Endpoints(NamedTuple):
 
 @torch.no_grad()
 def decode(model: Glow, eps: list[Tensor], temperature: float = 1.0, y: Tensor | None = None) -> Decoded:
-    """Latents times temperature to images, as `Glow.decode`, with which of them could not be computed."""
+    """Decode latents times temperature, as `Glow.decode`, and mark the images that could not be computed."""
     x = model.inverse([temperature * e for e in eps], y)
     return Decoded(model.dequantization.inverse(x), ~x.isfinite().flatten(1).all(dim=1))
 
@@ -124,7 +124,7 @@ def interpolate(
 
 
 def sampling_threads(model: Glow, n: int, pictures: int, fixed: int | None = None) -> AbstractContextManager[None]:
-    """Within this block a CPU draws images with the number of threads that a short measurement finds best.
+    """Have a CPU draw images within the block with the number of threads that a short measurement finds best.
 
     Args:
         model: the model.

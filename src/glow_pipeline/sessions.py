@@ -38,7 +38,7 @@ class OwnTimestamp(BaseSessionStore):
 class InterruptibleSession(KedroSession):
     """Kedro's session, which ends an interrupted run at once, in a notebook too.
 
-    Kedro tells hooks of an `Exception` that ends a run, but not of SIGTERM or Ctrl-C.
+    Kedro reports an `Exception` that ends a run to hooks, but not SIGTERM or Ctrl-C.
     """
 
     def run(self, *args: Any, **kwargs: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a training is about to do, in a few lines before it begins."""
+"""Summary of a training in a few lines before it starts."""
 
 import logging
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ def start_summary(
         steps_done: before this command.
         device: what it is computed on, in words.
         memory: bytes that it takes, roughly.
-        available: bytes there are; None: unknown.
+        available: free bytes; None: unknown.
         folder: of its checkpoints; None: it writes none.
     """
     model, train = parameters.model, parameters.train
@@ -116,7 +116,7 @@ def announce(
 
 
 def memory_warning(memory: int, available: int | None, parameters: Parameters) -> str | None:
-    """Return a line where a training takes more memory than there is."""
+    """Return a line where a training takes more memory than is free."""
     if available is None or memory <= available:
         return None
     train = parameters.train
@@ -132,7 +132,7 @@ def _counted(count: int, one: str, many: str) -> str:
 
 
 def _prepared(record: TableRecord) -> str:
-    """What the images are like, and what was made of theirs for that."""
+    """Return the prepared images' shape, and how the source's images were prepared."""
     spec = record.spec
     kind = {1: "grey", 3: "RGB"}[spec.channels]
     described = f"{spec.height}x{spec.width} {kind}, {spec.n_bits} bits"

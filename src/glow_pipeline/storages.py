@@ -1,4 +1,4 @@
-"""What goes wrong with storages that are not a local disk."""
+"""Failures of storages that are not a local disk."""
 
 import sys
 

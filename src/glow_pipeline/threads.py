@@ -1,4 +1,4 @@
-"""How many threads to compute with on a CPU that others may be using too.
+"""The number of threads to compute with on a CPU that other programs may use too.
 
 Threads of one operation wait for each other, so where something else takes one of the cores, all of them wait for the
 one on that core: with one busy process beside it, a training on two cores is faster with one thread. What is free
@@ -22,7 +22,7 @@ BETTER = 1.15  # so much faster another number has to be; below that an idle mac
 HOPELESS = 2.0  # so much slower than the best a number is not measured again
 ROUNDS = 3
 MEASURED = 0.1  # seconds that one run takes at least, if the batch is large enough
-ENOUGH = 3.0  # seconds of measuring after which no further round begins
+ENOUGH = 3.0  # seconds of measuring after which no further round starts
 WORTH_MEASURING = 10.0  # seconds that the work takes at least
 
 
@@ -134,7 +134,7 @@ def measured_choice(
 def chosen_threads(
     device: torch.device, work: Work, *, pixels: int, batch: int, total: int, fixed: int | None = None
 ) -> Iterator[None]:
-    """Within this block a CPU computes without gradients with the number of threads that suits what else it is doing.
+    """Have a CPU compute without gradients, within the block, with the measured best number of threads.
 
     Scores have the same bits with any number of threads (docs/training.md). Of samples a grey level here and there may
     differ, so a number that is not the usual one is reported.

@@ -89,7 +89,7 @@ def test_a_table_of_the_same_origin_is_not_decoded_again_but_linked(plan: Planne
     assert dataset(tmp_path, 3).load().folder == second
 
 
-def test_findings_are_said_of_a_new_table_and_of_a_linked_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_findings_of_new_and_linked_tables_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "set").mkdir()
     for name in ("a", "b"):
         (tmp_path / "set" / f"{name}.png").write_bytes(encoded(np.zeros((4, 4, 4), dtype=np.uint8), "PNG"))
@@ -128,7 +128,7 @@ def test_a_linked_table_has_the_names_of_its_images(tmp_path: Path) -> None:
     assert dataset(tmp_path, 2).load().names == ["a.png", "b.png"]
 
 
-def test_table_of_a_moved_folder_is_linked_under_its_new_place(tmp_path: Path) -> None:
+def test_table_of_a_moved_folder_is_linked(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
         (tmp_path / "pictures").mkdir(exist_ok=True)
         Image.new("L", (3, 3), len(name)).save(tmp_path / "pictures" / name)

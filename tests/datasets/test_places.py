@@ -29,7 +29,7 @@ def test_protocol_and_path_follow_from_the_address(filepath: str, expected: tupl
 
 
 @pytest.mark.parametrize("filepath", REFUSED)
-def test_an_address_that_would_become_another_path_is_refused(filepath: str) -> None:
+def test_address_that_would_become_a_path_is_refused(filepath: str) -> None:
     with pytest.raises(GlowPipelineError, match=REFUSED[filepath]):
         PictureDataset(filepath=filepath, version=Version(None, None))
 

@@ -39,7 +39,7 @@ def metrics(address: str, day: int = 1, kind: str = "json.JSONDataset", **given:
     )
 
 
-def test_a_movie_is_stored_as_a_png_and_a_gif(bucket: str) -> None:
+def test_movie_is_stored_as_png_and_gif(bucket: str) -> None:
     entry = picture(bucket)
     assert not entry.exists()
     entry.save(movie())

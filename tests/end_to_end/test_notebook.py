@@ -32,7 +32,7 @@ def test_notebook_runs_on_digits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("y_condition", [False, True])
-def test_notebook_runs_on_a_small_folder_of_colour_images(tmp_path: Path, y_condition: bool) -> None:
+def test_notebook_runs_on_a_small_colour_folder(tmp_path: Path, y_condition: bool) -> None:
     project = copy_project(tmp_path)
     for k, name in enumerate("abc"):
         if name != "c":

@@ -72,7 +72,7 @@ def with_credentials(project: Path, endpoint: str, **given: str) -> Path:
     return project
 
 
-def test_every_command_stores_its_figures_tables_and_metrics_in_s3(
+def test_every_command_stores_its_results_in_s3(
     s3: Any, endpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     project = with_credentials(copy_project(tmp_path), endpoint, key="me", secret="secret")
@@ -126,7 +126,7 @@ def test_a_bucket_that_is_missing_is_one_line(s3: Any, endpoint: str, tmp_path: 
     put(project, f"train_metrics: {{{METRICS}, credentials: store, filepath: 's3://missing/train.json'}}")
     with pytest.raises(
         click.ClickException, match=r"^s3://missing/train.json/.*train.json: cannot be written \("
-    ) as told:
+    ) as error:
         run(project, "train", **TINY)
-    assert len(told.value.message.splitlines()) == 1
+    assert len(error.value.message.splitlines()) == 1
     assert [done.info.status for done in runs(project)] == ["FAILED"]

@@ -64,7 +64,7 @@ def test_nodes_are_known_by_short_and_full_names() -> None:
     }
 
 
-def test_every_node_has_a_name_that_can_be_typed() -> None:
+def test_every_node_has_a_typable_name() -> None:
     from kedro.framework.project import pipelines
 
     bootstrap_project(ROOT)

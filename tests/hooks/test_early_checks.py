@@ -101,6 +101,8 @@ def test_a_checkpoint_of_another_shape_or_flow_is_refused(trained: Path) -> None
     line = refused(trained, "train", train={"checkpoint": checkpoint})
     assert "a model of images 1x16x16_4bit_pad, but the parameters ask for 1x8x8_4bit_resize" in line
     line = refused(trained, "train", train={"checkpoint": checkpoint}, ingest={"size": 16})
+    assert line.startswith(f"ingest.fit=resize: train.checkpoint={checkpoint} was trained with pad")
+    line = refused(trained, "train", train={"checkpoint": checkpoint}, ingest={"size": 16, "fit": "pad"})
     assert f"model.K=8: train.checkpoint={checkpoint} has 2; set model.K=2" in line
 
 

@@ -51,7 +51,7 @@ def out_table(project: Path) -> ImageTable:
     return ImageTable(table)
 
 
-def test_range_of_training_is_in_the_record_and_in_the_path(scans: Path) -> None:
+def test_range_of_training_is_in_record_and_path(scans: Path) -> None:
     (model,) = versions(scans, "06_models/folder_scans/glow_model.safetensors/*/*")
     assert read_record(model).image_spec.range == (0, 4095)
     (table,) = versions(scans, "03_primary/folder_scans/1x8x8_8bit_resize_range0-4095/train/*/train")
@@ -86,7 +86,7 @@ def test_same_command_has_the_same_range(scans: Path) -> None:
     assert tables == {"1x8x8_8bit_resize_range0-4095"}
 
 
-def test_range_of_first_deep_images_is_decided_and_said(trained: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_range_of_first_deep_images_is_reported(trained: Path, caplog: pytest.LogCaptureFixture) -> None:
     """The model was trained on images of no more than 8 bits."""
     out = pictures(trained / "out_deep", 900, count=5)
     with caplog.at_level(logging.WARNING, logger="glow_pipeline"):

@@ -47,6 +47,6 @@ def test_places_that_only_begin_alike_stay(tmp_path: Path) -> None:
     assert artifact_uris(project) == {"file:///a/mlartifacts_old/x", "file:///b/mlartifacts"}
 
 
-def test_database_that_is_held_is_left_as_it_is(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_locked_database_stays_unchanged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert not follow_artifacts(tmp_path, "file:///a", "file:///b")
     assert "cannot follow its artifacts" in caplog.text

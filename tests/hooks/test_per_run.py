@@ -52,7 +52,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def service(project: Path) -> KedroServiceSession:
-    """What `kedro server` runs everything in."""
+    """The service session of `kedro server`."""
     return KedroServiceSession.create(project_path=project, serving_mode=True)
 
 
@@ -65,7 +65,7 @@ def interrupted(*_: Any) -> NoReturn:
     raise SystemExit(143)
 
 
-def test_two_runs_at_once_have_each_their_own_mlflow_run(project: Path, service: KedroServiceSession) -> None:
+def test_concurrent_runs_have_separate_mlflow_runs(project: Path, service: KedroServiceSession) -> None:
     service._hook_manager.register(InStep())
 
     def train(K: int) -> None:
@@ -131,9 +131,7 @@ def test_a_run_that_fails_leaves_the_other_alone(project: Path, service: KedroSe
     assert "error" not in recorded["digits"].data.tags
 
 
-def test_an_interrupted_run_is_killed_and_its_training_free_at_once(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interrupted_run_is_killed_and_frees_its_training(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("glow_pipeline.pipelines.train.nodes.run", interrupted)
     with pytest.raises(SystemExit):
         run(project, "train", **TINY)
@@ -143,9 +141,7 @@ def test_an_interrupted_run_is_killed_and_its_training_free_at_once(
     training.release()
 
 
-def test_an_interrupted_run_of_a_plain_session_is_killed_by_the_next(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_next_run_kills_an_interrupted_plain_session(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr("glow_pipeline.pipelines.ingest.nodes.plan_table", interrupted)
         with pytest.raises(SystemExit):
@@ -185,7 +181,7 @@ def test_an_active_run_of_the_user_stays_active(project: Path) -> None:
     assert "MLFLOW_TRACKING_URI" not in os.environ, "another run of this process would go there"
 
 
-def test_every_call_that_a_hook_takes_is_passed_on() -> None:
+def test_every_hook_call_is_passed_on() -> None:
     (per_run,) = settings.HOOKS
     passed_on = hook_calls(per_run)
     assert passed_on > set()

@@ -45,7 +45,7 @@ def test_owner_is_named(tmp_path: Path, name: str) -> None:
     assert "\n" not in line
 
 
-def test_error_in_the_middle_of_a_run_is_one_line(tmp_path: Path) -> None:
+def test_error_during_a_run_is_one_line(tmp_path: Path) -> None:
     try:
         raise DatasetError("test_images") from PermissionError(13, "Permission denied", str(tmp_path))
     except DatasetError as error:

@@ -1,4 +1,4 @@
-"""Which model a run uses, how it is chosen, and what is said and recorded of it."""
+"""The model that a run uses: its choice, its description and its record."""
 
 import shutil
 from pathlib import Path
@@ -39,7 +39,7 @@ def closing(capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().out
 
 
-def test_closing_lines_name_the_model_and_a_better_one(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_closing_lines_name_used_and_better_model(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(project, "sample")
     lines = closing(capsys)
     assert "Model 2026-01-02T00.00.00.000Z (the newest): digits, epoch 1 of 1, 3.5000 bits/dim" in lines
@@ -124,7 +124,7 @@ def test_model_judged_otherwise_is_not_called_better(project: Path, capsys: pyte
     assert "A better one of the same images: stored_model=2026-01-01T00.00.00.000Z" in closing(capsys)
 
 
-def test_mlflow_lists_what_the_command_has_of_its_own(project: Path) -> None:
+def test_mlflow_lists_the_commands_own_parameters(project: Path) -> None:
     run(project, "ood", ingest={"max_pixels": 10**8}, train={"threads": 1})
     params = runs(project)[0].data.params
     assert (params["ingest.max_pixels"], params["train.threads"], params["model.K"]) == ("100000000", "1", "2")

@@ -163,7 +163,7 @@ def test_a_project_that_was_moved_is_told_where_its_artifacts_go(
         ("file:///other/mlartifacts", {}, ["the project was moved or copied"]),
     ],
 )
-def test_a_place_of_artifacts_that_nobody_expects_is_reported(
+def test_unexpected_artifact_location_is_reported(
     location: str, given: dict[str, str], expected: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     base = {"enabled": True, "tracking_uri": None, "experiment": None, "artifacts": None}
@@ -176,7 +176,7 @@ def test_a_place_of_artifacts_that_nobody_expects_is_reported(
     assert all(part in message for part, message in zip(expected, warned, strict=True))
 
 
-def test_a_run_on_a_server_is_shown_without_its_password(caplog: pytest.LogCaptureFixture) -> None:
+def test_server_address_is_shown_without_password(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     uri = "https://me:secret@server/mlflow/"
     place = Destination(uri, "glow_pipeline", None, True, "")

@@ -1,4 +1,4 @@
-"""What decides where runs are recorded."""
+"""The choice of where runs are recorded."""
 
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ def test_the_environment_comes_before_the_default(caplog: pytest.LogCaptureFixtu
     ]
 
 
-def test_mlflow_yml_comes_before_the_environment_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+def test_mlflow_yml_overrides_the_environment_and_reports_it(caplog: pytest.LogCaptureFixture) -> None:
     place = destination(config(tracking_uri=SERVER), HERE, {"MLFLOW_TRACKING_URI": OTHER})
     assert place.tracking_uri == SERVER
     assert caplog.messages == [
@@ -63,7 +63,7 @@ def test_an_equal_or_empty_variable_is_not_mentioned(caplog: pytest.LogCaptureFi
         (None, "/srv/artifacts", "file:///srv/artifacts"),
     ],
 )
-def test_artifacts_stay_with_the_server_unless_a_place_is_given(
+def test_artifacts_stay_with_the_server_by_default(
     tracking_uri: str | None, artifacts: str | None, expected: str | None
 ) -> None:
     assert destination(config(tracking_uri=tracking_uri, artifacts=artifacts), HERE, {}).artifacts == expected
@@ -77,7 +77,7 @@ def test_an_unused_variable_is_reported(variable: str, caplog: pytest.LogCapture
     assert message.startswith(f"MLflow: {variable} of the environment is not used: ")
 
 
-def test_a_relative_database_of_the_environment_is_where_the_command_is_typed(
+def test_relative_environment_database_is_in_the_working_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

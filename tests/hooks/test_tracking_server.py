@@ -46,7 +46,7 @@ def recorded(address: str, experiment: str = "glow_pipeline") -> list[Run]:
 
 
 def stored(server: MlflowServer, run_id: str) -> set[str]:
-    """What the server's disk has of a run."""
+    """Return the files of a run on the server's disk."""
     (folder,) = server.artifacts.glob(f"*/{run_id}/artifacts")
     return {str(path.relative_to(folder)) for path in files_below(folder)}
 
@@ -64,7 +64,7 @@ def interrupted(*_: Any, **__: Any) -> NoReturn:
     raise SystemExit(143)
 
 
-def test_a_training_in_a_git_checkout_is_on_the_servers_disk(
+def test_git_checkout_training_is_on_the_servers_disk(
     server: MlflowServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     project = clone(tmp_path, server.address)
@@ -82,7 +82,7 @@ def test_a_training_in_a_git_checkout_is_on_the_servers_disk(
     assert warnings(caplog) == []
 
 
-def test_a_storage_that_cannot_be_opened_is_one_line(server: MlflowServer, tmp_path: Path) -> None:
+def test_storage_that_cannot_be_opened_is_one_line(server: MlflowServer, tmp_path: Path) -> None:
     project = clone(tmp_path, server.address)
     (project / "conf" / "local" / "mlflow.yml").write_text(
         f"tracking_uri: {server.address}\nexperiment: elsewhere\nartifacts: gs://no-such-bucket/glow\n"
@@ -159,7 +159,7 @@ def test_two_clones_share_a_server_for_every_command(
 
 
 @pytest.mark.slow
-def test_a_database_without_a_server_keeps_artifacts_in_the_project(tmp_path: Path) -> None:
+def test_database_without_server_keeps_artifacts_in_project(tmp_path: Path) -> None:
     with postgres() as store:
         project = clone(tmp_path, store)
         run(project, "train", **TINY)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.images.classes import Choice, choose, natural, numbers, sanitised, shortened, wanted
+from glow_pipeline.images.classes import Choice, choose, natural, numbers, position, sanitised, shortened, wanted
 
 
 def test_numbers_in_names_are_ordered_as_numbers() -> None:
@@ -72,7 +72,7 @@ def test_classes_are_chosen_by_name_number_or_position(choice: Choice, names: li
         (("x",), DIGITS, "no class is called x; there are 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ... (12 in all)"),
     ],
 )
-def test_class_that_is_none_is_refused_in_one_line(choice: Choice, names: list[str], hint: str) -> None:
+def test_invalid_class_is_refused_in_one_line(choice: Choice, names: list[str], hint: str) -> None:
     with pytest.raises(GlowPipelineError) as refused:
         choose(choice, names)
     assert str(refused.value) == hint
@@ -102,3 +102,16 @@ def test_sanitised_name_is_short_and_never_empty(name: str) -> None:
 def test_long_lists_of_names_are_shortened() -> None:
     assert shortened(["a", "b"]) == "a, b"
     assert shortened(DIGITS, 3) == "0, 1, 2, ... (12 in all)"
+
+
+def test_position_is_that_of_the_name_or_the_number() -> None:
+    assert position(3, ["1", "3"]) == 1
+    assert position(1, ["cats", "dogs"]) == 1
+    assert position(7, []) == 7
+    with pytest.raises(GlowPipelineError, match="no class is called 2"):
+        position(2, ["1", "3"])
+
+
+def test_folder_without_classes_says_why() -> None:
+    with pytest.raises(GlowPipelineError, match="it has no classes, since images are directly in it"):
+        choose((0,), [""])

@@ -32,7 +32,7 @@ def test_what_was_reinterpreted_is_said_with_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("lowest", "highest", "clipped", "told"),
+    ("lowest", "highest", "clipped", "expected"),
     [
         (0, 4095, 0, []),
         (0, 1023.8, 0, []),
@@ -43,11 +43,11 @@ def test_what_was_reinterpreted_is_said_with_counts() -> None:
         (5000, 60000, 1000, ["100.0% are outside", "which use 0% of the range"]),
     ],
 )
-def test_a_range_that_does_not_fit_is_warned_of(lowest: float, highest: float, clipped: int, told: list[str]) -> None:
+def test_unsuitable_range_gives_a_warning(lowest: float, highest: float, clipped: int, expected: list[str]) -> None:
     found = Findings(deep=1, deep_values=1000, clipped=clipped, lowest=lowest, highest=highest)
     warnings = list(found.warnings(spec((0, 4095))))
-    assert len(warnings) == len(told)
-    for warning, part in zip(warnings, told, strict=True):
+    assert len(warnings) == len(expected)
+    for warning, part in zip(warnings, expected, strict=True):
         assert part in warning
 
 

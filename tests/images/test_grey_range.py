@@ -1,4 +1,4 @@
-"""Which values of deep images are black and white."""
+"""The grey range of deep images."""
 
 import logging
 import struct
@@ -39,7 +39,7 @@ def tiff(folder: Path, values: NDArray[Any], **options: Any) -> bytes:
 @pytest.mark.parametrize(
     ("largest", "high"), [(1, 255), (255, 255), (256, 511), (1023, 1023), (1024, 2047), (4012, 4095), (65535, 65535)]
 )
-def test_whole_numbers_reach_to_the_next_power_of_two(tmp_path: Path, largest: int, high: int) -> None:
+def test_whole_numbers_reach_the_next_power_of_two(tmp_path: Path, largest: int, high: int) -> None:
     values = np.zeros(SIZE, dtype=np.uint16)
     values[3, 4] = largest
     image_set = folder_of(tmp_path / "a", one__png=encoded(values, "PNG"))
@@ -61,7 +61,7 @@ def test_whole_numbers_reach_to_the_next_power_of_two(tmp_path: Path, largest: i
     ],
     ids=str,
 )
-def test_other_values_reach_from_the_lowest_to_the_highest(
+def test_other_values_reach_from_lowest_to_highest(
     tmp_path: Path, values: NDArray[Any], expected: tuple[float, float]
 ) -> None:
     image_set = folder_of(tmp_path / "a", one__tif=tiff(tmp_path, values))

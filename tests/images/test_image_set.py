@@ -81,7 +81,7 @@ def folder(
     return ImageSet.of_folder(path, eval_path, 10.0, seed, classes)
 
 
-def test_key_of_a_folder_is_its_name_wherever_it_is() -> None:
+def test_folder_key_depends_on_its_name_only() -> None:
     assert {folder(path).key for path in ("/data/cats", "/other/cats", "/data/cats/cats")} == {"folder_cats"}
     assert {folder("/data/cats", eval_path).key for eval_path in (None, "/a", "/b")} == {"folder_cats"}
     assert ImageSet.of_folder("/data/cats", None, 10.0, 0, name="felines").key == "folder_felines"
@@ -102,7 +102,7 @@ def test_key_of_a_folder_has_its_classes(classes: list[int | str], key: str) -> 
     assert folder("/data/pets", classes=classes).key == f"folder_pets_class_{key}"
 
 
-def test_classes_that_read_alike_have_keys_of_their_own() -> None:
+def test_classes_that_read_alike_have_different_keys() -> None:
     choices: list[list[int | str]] = [
         ["a b"],
         ["a_b"],
@@ -127,7 +127,7 @@ def test_classes_that_read_alike_have_keys_of_their_own() -> None:
         ("2024.05", "2024_05"),
     ],
 )
-def test_name_of_a_folder_stays_readable_in_its_key(name: str, key: str) -> None:
+def test_folder_name_stays_readable_in_its_key(name: str, key: str) -> None:
     assert folder(f"/data/{name}").key == f"folder_{key}"
 
 

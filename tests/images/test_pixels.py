@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from numpy.typing import NDArray
 from PIL import Image
 
-from glow_pipeline.images.decoding import UnreadableImageError, decode
+from glow_pipeline.images.decoding import UnreadableImageError, decode, decode_pixels
 from glow_pipeline.images.findings import Findings
 from glow_pipeline.images.spec import Background
 from tests.images.pictures import (
@@ -104,14 +105,14 @@ def test_deep_grey_whose_zero_is_white_is_inverted() -> None:
 
 
 @pytest.mark.parametrize("channels", [3, 4])
-def test_a_16_bit_png_of_colours_keeps_all_its_bits(channels: int) -> None:
+def test_16_bit_colour_png_keeps_all_bits(channels: int) -> None:
     deep = deep_noise(*SIZE, channels, below=4096)
     if channels == 4:
         deep[:, :, 3] = 65535
     assert np.array_equal(decoded(deep_png(deep), grey_range=TWELVE_BITS), in_range(deep[:, :, :3], 0, 4095))
 
 
-def test_an_interlaced_16_bit_png_keeps_all_its_bits() -> None:
+def test_interlaced_16_bit_png_keeps_all_bits() -> None:
     """Adam7, as RFC 2083 has it; Pillow does not write it."""
     deep = deep_noise(*SIZE, 3)
     passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
@@ -124,7 +125,7 @@ def test_an_interlaced_16_bit_png_keeps_all_its_bits() -> None:
 
 @pytest.mark.parametrize("compression", [None, "zlib"])
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_a_16_bit_tiff_of_colours_keeps_all_its_bits(compression: str | None, order: Any) -> None:
+def test_16_bit_colour_tiff_keeps_all_bits(compression: str | None, order: Any) -> None:
     deep = deep_noise(*SIZE, 3, below=4096)
     content = tiff(deep, byteorder=order, photometric="rgb", compression=compression)
     assert np.array_equal(decoded(content, grey_range=TWELVE_BITS), in_range(deep, 0, 4095))
@@ -155,14 +156,14 @@ def test_16_bit_colours_in_planes_are_refused() -> None:
         decode(content, grey_range=FULL)
 
 
-def test_16_bit_colours_are_turned_as_their_exif_says() -> None:
+def test_exif_orientation_of_16_bit_colours_is_applied() -> None:
     deep, exif = deep_noise(5, 8, 3), Image.Exif()
     exif[0x0112] = 6
     content = deep_png(deep, chunk_of(b"eXIf", exif.tobytes()[6:]))
     assert np.array_equal(decoded(content, grey_range=FULL), in_range(np.rot90(deep, -1), *FULL))
 
 
-def test_16_bit_grey_with_alpha_is_grey_and_composited() -> None:
+def test_16_bit_grey_with_alpha_is_composited() -> None:
     deep = deep_noise(*SIZE, 2)
     findings = Findings()
     image = decoded(deep_png(deep), grey_range=FULL, background="black", findings=findings)
@@ -173,7 +174,7 @@ def test_16_bit_grey_with_alpha_is_grey_and_composited() -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_a_transparent_colour_of_16_bits_is_compared_with_all_of_them(channels: int) -> None:
+def test_transparent_16_bit_colour_is_compared_exactly(channels: int) -> None:
     deep = np.full((1, 3, channels), 0x1234, dtype=np.uint16)
     deep[0, 1] = 0x12FF
     content = deep_png(deep, chunk_of(b"tRNS", deep[0, 0].astype(">u2").tobytes()))
@@ -245,7 +246,7 @@ def test_transparent_entries_of_a_palette_show_the_background(kind: str, transpa
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_the_transparent_colour_of_a_png_shows_the_background(channels: int) -> None:
+def test_transparent_png_colour_shows_the_background(channels: int) -> None:
     plain = noise(*SIZE, channels)
     colour = plain[0, 0].tolist()
     content = encoded(plain.squeeze(), "PNG", transparency=colour[0] if channels == 1 else tuple(colour))
@@ -258,9 +259,7 @@ def test_the_transparent_colour_of_a_png_shows_the_background(channels: int) -> 
     ("depth", "row", "shown"), [(1, 0b01010000, [0, 255, 0, 255]), (2, 0b00011011, [0, 85, 170, 255])]
 )
 @pytest.mark.parametrize("level", [0, 1])
-def test_the_transparent_grey_of_few_bits_shows_the_background(
-    depth: int, row: int, shown: list[int], level: int
-) -> None:
+def test_transparent_grey_of_few_bits_shows_background(depth: int, row: int, shown: list[int], level: int) -> None:
     content = png_of(4, 1, depth, 0, zlib.compress(bytes([0, row])), chunk_of(b"tRNS", bytes([0, level])))
     stored = [0, 1, 0, 1] if depth == 1 else [0, 1, 2, 3]
     expected = [0 if value == level else shown[i] for i, value in enumerate(stored)]
@@ -268,7 +267,7 @@ def test_the_transparent_grey_of_few_bits_shows_the_background(
 
 
 @pytest.mark.parametrize("opacity", [0, 100])
-def test_alpha_that_a_bmp_does_not_use_is_left_out(opacity: int) -> None:
+def test_unused_alpha_of_a_bmp_is_ignored(opacity: int) -> None:
     """By hand: a header of version 4, which has an alpha mask; Pillow does not write it."""
     both = noise(*SIZE, 4)
     both[:, :, 3] = opacity
@@ -291,3 +290,20 @@ def test_opaque_alpha_changes_no_pixel(kind: str, channels: int) -> None:
     options = {"lossless": True} if kind == "WEBP" else {}
     assert np.array_equal(decoded(encoded(both, kind, **options), findings=findings), plain.transpose(2, 0, 1))
     assert findings == Findings()
+
+
+def netpbm(kind: str, highest: int, values: NDArray[np.int64]) -> bytes:
+    return f"{kind} {values.shape[1]} {values.shape[0]} {highest}\n".encode() + values.astype(">u2").tobytes()
+
+
+@pytest.mark.parametrize("highest", [256, 1023, 4095, 65534, 65535])
+def test_grey_of_a_pgm_is_as_stored(highest: int) -> None:
+    values = np.array([[0, 1, 17], [highest // 3, highest - 1, highest]])
+    pixels, _ = decode_pixels(netpbm("P5", highest, values))
+    assert np.array_equal(pixels.values[:, :, 0], values)
+
+
+@pytest.mark.parametrize("highest", [256, 65535])
+def test_deep_colours_of_a_ppm_are_refused(highest: int) -> None:
+    with pytest.raises(UnreadableImageError, match="16-bit colours in PPM"):
+        decode_pixels(netpbm("P6", highest, np.zeros((2, 2, 3), dtype=np.int64)))

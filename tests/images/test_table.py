@@ -265,7 +265,7 @@ def test_two_images_are_enough(tmp_path: Path, own_validation: int, percentage: 
 # Validation and copies in folders ---------------------------------------------------------------
 
 
-def test_validation_images_of_a_folder_stay_when_others_come(tmp_path: Path) -> None:
+def test_validation_images_stay_when_images_are_added(tmp_path: Path) -> None:
     many = noise(200)
     fit, val = split_validation(of_folder(tmp_path / "many", many), 25, 0)
     few_fit, few_val = split_validation(of_folder(tmp_path / "few", many[50:130]), 25, 0)
@@ -275,7 +275,7 @@ def test_validation_images_of_a_folder_stay_when_others_come(tmp_path: Path) -> 
     assert sorted([*fit.rows, *val.rows]) == list(range(200))
 
 
-def test_copies_in_a_folder_are_all_fitted_or_all_validated_on(tmp_path: Path) -> None:
+def test_copies_are_never_split_between_training_and_validation(tmp_path: Path) -> None:
     table = of_folder(tmp_path / "table", np.tile(noise(40), (2, 1, 1, 1)))
     fit, val = split_validation(table, 25, 3)
     assert set(val.rows % 40).isdisjoint(fit.rows % 40)
@@ -286,6 +286,6 @@ def test_copies_in_a_folder_are_all_fitted_or_all_validated_on(tmp_path: Path) -
     }
 
 
-def test_copies_of_one_image_cannot_be_fitted_and_validated_on(tmp_path: Path) -> None:
+def test_copies_of_one_image_alone_are_refused(tmp_path: Path) -> None:
     with pytest.raises(GlowPipelineError, match=r"^folder_cats: its 3 images are copies of one"):
         split_validation(of_folder(tmp_path / "table", np.tile(noise(1), (3, 1, 1, 1))), 25, 0)

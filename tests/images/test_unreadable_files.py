@@ -118,7 +118,7 @@ SPLITS: tuple[Split, ...] = ("train", "test")
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_unreadable_files_of_both_splits_are_listed_at_once(tmp_path: Path, split: Split) -> None:
+def test_unreadable_files_of_both_splits_are_listed_together(tmp_path: Path, split: Split) -> None:
     picture_folder(tmp_path / "pictures", 40, unreadable=tuple(range(8)))
     for row in range(8):  # not all in one split
         (tmp_path / "pictures" / "a" / f"{row:04}.png").write_bytes(f"no picture {row}".encode())

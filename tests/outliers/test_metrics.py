@@ -82,7 +82,7 @@ def test_one_kind_of_images_alone_is_refused(is_out: bool) -> None:
         detection_metrics(np.array([is_out] * 3), np.arange(3.0))
 
 
-def test_the_finite_mean_leaves_out_and_counts_the_others() -> None:
+def test_finite_mean_counts_and_excludes_the_others() -> None:
     assert finite_mean(np.array([1.0, math.inf, 3.0, math.nan, -math.inf])) == (2.0, 3)
     assert finite_mean(np.array([math.inf])) == (None, 1)
 

@@ -184,7 +184,7 @@ def test_folder_may_move_with_its_images(inspected: tuple[Path, Path], tmp_path:
     run(project, "ood", dataset="folder", out_dataset="digits", ingest=typed)
 
 
-def test_trained_images_are_never_tested_however_they_come_back(tmp_path: Path) -> None:
+def test_trained_images_are_never_tested(tmp_path: Path) -> None:
     project, folder = copy_project(tmp_path / "project"), tmp_path / "set"
     write_images(folder, 40, 20)
     run(project, "train", dataset="folder", ingest={"path": str(folder), "size": 8}, **SMALL)
@@ -235,7 +235,7 @@ def test_sampling_needs_no_folder(tmp_path: Path) -> None:
     assert line.startswith(f"ingest.path={folder}: no such folder")
 
 
-def test_folder_inside_its_test_folder_is_refused_before_the_run(tmp_path: Path) -> None:
+def test_folder_inside_its_test_folder_is_refused(tmp_path: Path) -> None:
     project = copy_project(tmp_path / "project")
     write_images(tmp_path / "all" / "good", 4, 50)
     typed = {"path": str(tmp_path / "all" / "good"), "eval_path": str(tmp_path / "all")}
@@ -274,3 +274,35 @@ def test_copies_of_training_images_are_no_test_images(tmp_path: Path, capsys: py
     closing = capsys.readouterr().out
     assert f"{len(train)} images; left out: 1 .txt" in closing
     assert f"  {copies} " in closing
+
+
+def test_outlier_classes_are_named_as_they_are_scored(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    project, folder = copy_project(tmp_path / "project"), tmp_path / "pets"
+    for k, name in enumerate(("cats", "dogs")):
+        write_images(folder / name, 30, 60 * k, seed=k)
+    typed: dict[str, Any] = {"dataset": "folder", "out_dataset": "folder"}
+    ingest = {"path": str(folder), "classes": "cats"}
+    run(project, "train", **typed, ingest={**ingest, "size": 8}, ood={"out_classes": "dogs"}, **SMALL)
+    version = versions(project, "06_models/*/glow_model.safetensors/*")[-1].name
+    write_images(folder / "ants", 60, 120, seed=9)
+    with caplog.at_level("INFO"):
+        run(project, "ood", **typed, ingest=ingest, ood={"out_classes": 2}, stored_model=version)
+    assert "ood.out_classes=2: these are the folders ants of" in caplog.text
+    table = scores(project, "*/vs_*")
+    assert {Path(name).parts[0] for name in table.loc[table["is_out"], "file"]} == {"ants"}
+    line = refused(project, "ood", **typed, ingest=ingest, ood={"out_classes": 0}, stored_model=version)
+    assert "its images are among those of dataset=folder_pets_class_cats" in line
+
+
+def test_images_that_are_inside_are_no_outliers(tmp_path: Path) -> None:
+    project, folder, out = copy_project(tmp_path / "project"), tmp_path / "set", tmp_path / "out"
+    write_images(folder, 40, 20)
+    run(project, "train", dataset="folder", ingest={"path": str(folder), "size": 8}, **SMALL)
+    shutil.copytree(folder, out)
+    write_images(out / "more", 5, 100, seed=8)
+    typed: dict[str, Any] = {"dataset": "folder", "out_dataset": "folder", "ingest": {"path": str(folder)}}
+    run(project, "ood", **typed, ood={"out_path": str(out)})
+    metrics = json.loads(
+        versions(project, "08_reporting/folder_set/vs_folder_out/ood_metrics.json/*/*")[-1].read_text()
+    )
+    assert (metrics["n_out"], metrics["out_copies_of_train"] + metrics["out_copies_of_in"]) == (5, 40)

@@ -27,7 +27,7 @@ def test_more_samples_than_memory_holds_are_one_line(n: int) -> None:
     assert str(error.value) == f"sample.n={n}: memory does not suffice; lower it, or sample.frames=40"
 
 
-def test_more_scored_images_than_memory_holds_are_one_line(table: ImageTable, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exhausted_memory_while_scoring_is_one_line(table: ImageTable, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 

@@ -44,7 +44,7 @@ def read(path: Path) -> dict[str, Any]:
     return metrics
 
 
-def test_scores_that_are_not_finite_are_counted_and_said(overflowing: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_scores_that_are_not_finite_are_reported(overflowing: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(overflowing, "ood")
     printed = capsys.readouterr().out
     scores = pd.read_parquet(versions(overflowing, "07_model_output/digits/vs_textures/ood_scores.parquet/*/*")[-1])

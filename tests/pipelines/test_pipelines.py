@@ -107,7 +107,8 @@ def test_a_conditioned_model_moves(conditioned: Path, mode: str) -> None:
 def test_scores_follow_the_table_and_metrics_follow_the_scores(conditioned: Path) -> None:
     run(conditioned, "ood")
     scores = pd.read_parquet(versions(conditioned, "07_model_output/digits/vs_textures/ood_scores.parquet/*/*")[-1])
-    assert list(scores.columns) == ["source", "split", "index", "file", "label", "nll_bits_per_dim", "is_out"]
+    columns = ["source", "split", "index", "file", "label", "nll_bits_per_dim", "unreadable", "is_out"]
+    assert list(scores.columns) == columns
     inside, outside = (scores.loc[scores["is_out"] == out, "nll_bits_per_dim"].to_numpy() for out in (False, True))
     pairs = (outside[:, None] > inside[None, :]).mean() + 0.5 * (outside[:, None] == inside[None, :]).mean()
     metrics = newest_metrics(conditioned, "08_reporting/digits/vs_textures/ood_metrics.json/*/*")

@@ -156,7 +156,7 @@ def test_no_trial_takes_the_checkpoint_of_another(
 
 
 @pytest.mark.slow
-def test_trials_of_several_processes_are_pruned_and_their_epochs_counted(tmp_path: Path) -> None:
+def test_trials_of_several_processes_are_pruned(tmp_path: Path) -> None:
     project = copy_project(tmp_path)
     ranges = {**dict.fromkeys(("model.K", "model.hidden_channels")), "train.lr": {**RATES, "choices": [1e-12, 1e-2]}}
     model, train = {"K": 1, "L": 2, "hidden_channels": 4}, {**TINY["train"], "n_epochs": 2, "devices": 2}
@@ -208,7 +208,7 @@ def test_a_trial_that_does_not_fit_or_diverges_does_not_end_the_search(
     assert [state for (state,) in states] == found["state"].tolist()
 
 
-def test_values_that_do_not_go_together_fail_their_trial_alone(tmp_path: Path) -> None:
+def test_incompatible_values_fail_only_their_trial(tmp_path: Path) -> None:
     ranges = {
         **dict.fromkeys(("train.lr", "model.K", "model.hidden_channels")),
         "model.flow_coupling": {"choices": ["affine", "additive"]},

@@ -1,4 +1,4 @@
-"""What the images of a table are for, before a model is trained."""
+"""The split of a table's images before a model is trained."""
 
 import logging
 
@@ -9,9 +9,7 @@ from glow_pipeline.pipelines.train.nodes import split_images
 from tests.conftest import MakeTable, random_images
 
 
-def test_test_images_of_published_sets_stay_and_copies_are_reported(
-    make_table: MakeTable, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_copies_in_published_test_images_are_reported(make_table: MakeTable, caplog: pytest.LogCaptureFixture) -> None:
     images = random_images(12)
     train, test = make_table(images, 8), make_table(images[:5], 8)
     with caplog.at_level(logging.INFO):

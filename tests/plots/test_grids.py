@@ -116,7 +116,7 @@ def test_frames_of_a_movie_have_one_shape() -> None:
     assert len({frame(random_images(5, seed=seed)).shape for seed in range(3)}) == 1
 
 
-def test_crossed_out_images_are_seen_and_the_others_are_as_they_were() -> None:
+def test_crosses_leave_other_images_unchanged() -> None:
     for channels, size in ((1, (8, 8)), (3, (4, 6)), (1, (2, 2)), (1, (64, 32))):
         images = random_images(3, channels, size)
         crossed = cross_out(images, torch.tensor([False, True, False]))

@@ -73,7 +73,7 @@ def test_names_and_numbers_are_told() -> None:
     assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_title()) == ("bits", "density", "a vs b")
 
 
-def test_scores_that_are_not_finite_are_counted_in_the_legend() -> None:
+def test_legend_counts_scores_that_are_not_finite() -> None:
     figure = draw(a=[1.0, 2.0, 3.0, np.inf, np.nan], b=[2.0, -np.inf], c=[1.0])
     (axes,) = figure.axes
     legend = axes.get_legend()

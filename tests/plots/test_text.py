@@ -68,7 +68,7 @@ def test_all_text_stays_within_the_figure(kind: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["one sample", "samples", "vtemp", "classes"])
-def test_a_title_of_several_lines_is_above_the_images(kind: str) -> None:
+def test_title_of_several_lines_is_above_images(kind: str) -> None:
     figure = FIGURES[kind](LONG)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
@@ -85,7 +85,7 @@ def test_short_names_are_left_as_they_are() -> None:
     assert shorten("digits", 4.0, 11) == "digits"
 
 
-def test_a_long_name_keeps_its_start_and_its_end() -> None:
+def test_long_name_keeps_its_start_and_end() -> None:
     short = shorten(LONG, 2.0, 11)
     assert short.startswith("folder_a")
     assert short.endswith("_18")

@@ -61,7 +61,7 @@ def test_the_extremes_are_both_ends_and_all_choices_one_at_a_time() -> None:
     assert found == [(2, 0.0), (4, 0.0), (3, 0.0), (3, 1.0), (3, 10.0)]
 
 
-def test_an_end_needs_to_be_allowed_beside_one_end_of_another_range() -> None:
+def test_range_end_needs_one_valid_combination() -> None:
     ranges: dict[str, Any] = {"model.flow_coupling": {"choices": ["affine", "additive"]}}
     floor = {"model.scale_floor": {"low": 0.0, "high": 0.5}}
     set_to = {"scale_floor": 0.25}
@@ -76,7 +76,7 @@ def test_an_end_needs_to_be_allowed_beside_one_end_of_another_range() -> None:
         list(extremes(searching(ranges, model=set_to)))
 
 
-def test_a_combination_that_is_not_allowed_is_told_apart_from_other_errors() -> None:
+def test_invalid_combination_has_its_own_error() -> None:
     ranges = {
         "model.flow_coupling": {"choices": ["affine", "additive"]},
         "model.scale_floor": {"low": 0.0, "high": 0.5},

@@ -102,7 +102,7 @@ def test_a_training_that_diverged_is_a_finished_trial(tmp_path: Path, value: flo
     assert [trial.value for trial in study.trials] == [1.0, math.inf, math.inf]
 
 
-def test_epochs_that_are_not_finite_are_no_noise_for_the_pruner(tmp_path: Path) -> None:
+def test_pruner_is_quiet_about_infinite_epochs(tmp_path: Path) -> None:
     parameters = searching(8, pruner="median", startup_trials=2, warmup_epochs=0)
     study = opened(tmp_path, parameters)
 
@@ -133,7 +133,7 @@ def test_an_error_ends_the_search_and_its_trial_is_not_repeated(tmp_path: Path) 
     assert study.trials[0].user_attrs[study_module.ERROR] == "no disk"
 
 
-def test_values_that_do_not_go_together_fail_their_trial_and_are_not_counted(tmp_path: Path) -> None:
+def test_incompatible_values_fail_an_uncounted_trial(tmp_path: Path) -> None:
     coupling = {"choices": ["affine", "additive"]}
     parameters = searching(
         4, {**RANGES, "model.flow_coupling": coupling, "model.scale_floor": {"low": 0.0, "high": 0.5}}

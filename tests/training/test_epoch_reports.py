@@ -24,7 +24,7 @@ def test_each_report_is_heard_and_answered() -> None:
     assert heard == [({"epoch": 1.0, "val": 1 / 3}, 10), ({"epoch": 2.0, "val": math.inf}, 20)]
 
 
-def test_a_process_that_dies_as_it_reports_may_begin_again() -> None:
+def test_process_that_dies_while_reporting_may_restart() -> None:
     heard: Heard = []
     with epochs_heard(lambda *report: heard.append(report)) as reports:
         Client(reports.address, authkey=reports.key).close()
@@ -44,7 +44,7 @@ def test_reports_without_the_key_are_not_heard() -> None:
     assert str(reports.key) not in repr(reports)
 
 
-def test_an_error_of_the_listener_stops_the_training_and_is_raised() -> None:
+def test_error_of_the_listener_stops_the_training() -> None:
     def wrong(_metrics: dict[str, float], _step: int) -> bool:
         raise ValueError("no database")
 

@@ -118,7 +118,7 @@ def test_labelled_asks_for_the_density_given_the_class(table: ImageTable) -> Non
 
 
 @pytest.mark.parametrize("num_classes", [2, 1])
-def test_images_of_unknown_classes_are_scored_without_their_class(table: ImageTable, num_classes: int) -> None:
+def test_unknown_classes_are_scored_without_their_class(table: ImageTable, num_classes: int) -> None:
     model = jittered_glow(y_condition=True, num_classes=num_classes)
     known = table.labels < num_classes
     batch, labels = IMAGES >> 4, table.labels

@@ -1,4 +1,4 @@
-"""How long a training will take."""
+"""The forecast of a training's duration."""
 
 import pytest
 

@@ -91,7 +91,7 @@ def test_a_mistake_of_the_users_ends_all_at_once_and_is_the_line_that_is_told(tm
     assert [len(each) for each in starts(tmp_path)] == [1, 1]
 
 
-def test_too_little_memory_is_raised_here_without_another_start(tmp_path: Path) -> None:
+def test_exhausted_memory_is_raised_without_a_restart(tmp_path: Path) -> None:
     with pytest.raises(torch.OutOfMemoryError, match=r"^CUDA out of memory$"):
         launch_two(workers.too_large, tmp_path, max_restarts=3)
     assert [len(each) for each in starts(tmp_path)] == [1, 1]

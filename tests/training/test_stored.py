@@ -281,7 +281,7 @@ def test_model_of_format_1_still_loads() -> None:
     assert model.record.val_bits_per_dim == 4.358438304028035
 
 
-def test_folder_model_of_format_1_is_named_as_folders_are_now() -> None:
+def test_folder_model_of_format_1_gets_current_name() -> None:
     model = read_model(OLD / "folder_model_format_1.safetensors")
     assert model.record.dataset == "folder_pets_class_1"
     assert model.record.train_table.image_set.path == Path("/pets")

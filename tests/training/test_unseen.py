@@ -23,7 +23,7 @@ def folder_table(table: ImageTable, **image_set: Any) -> ImageTable:
     return ImageTable(table.folder)
 
 
-def test_folder_images_that_were_trained_on_are_left_out(published: ImageTable) -> None:
+def test_trained_folder_images_are_left_out(published: ImageTable) -> None:
     found = unseen_images(folder_table(published), published.content_hashes[[1, 4]])
     assert (found.images.rows.tolist(), found.copies) == ([0, 2, 3, 5], 2)
 
@@ -39,10 +39,14 @@ def test_folder_with_no_unseen_image_is_refused(published: ImageTable) -> None:
 
 
 def test_unknown_training_images_refuse_a_drawn_split(published: ImageTable) -> None:
-    with pytest.raises(GlowPipelineError, match=r"does not say .* ingest\.eval_path"):
+    with pytest.raises(GlowPipelineError, match=r"does not say which images it was trained on, nor what its classes"):
         unseen_images(folder_table(published), None)
-    apart = folder_table(published, eval_path=Path("others"), eval_percentage=None)
-    assert unseen_images(apart, None).copies is None, "nobody knows"
+    with pytest.raises(GlowPipelineError, match="train it anew"):
+        unseen_images(folder_table(published, eval_path=Path("others"), eval_percentage=None), None)
+
+
+def test_unknown_training_images_are_not_counted(published: ImageTable) -> None:
+    assert unseen_images(published, None).copies is None, "nobody knows"
     assert len(unseen_images(published, None).images) == 6
 
 
@@ -66,7 +70,7 @@ def test_moved_images_and_other_test_folders_are_accepted(published: ImageTable,
     check_same_images(record, folder_table(published, **moved).record, chosen=False)
 
 
-def test_same_images_are_no_matter_what_files_are_called(published: ImageTable) -> None:
+def test_same_images_are_recognised_under_any_name(published: ImageTable) -> None:
     hashes = np.sort(published.content_hashes)[::-1]
     found = unseen_images(folder_table(published), np.unique(hashes[:3]))
     assert not set(found.images.content_hashes) & set(hashes[:3])

@@ -1,4 +1,4 @@
-"""Where a catalog entry's files are: on a local disk, or at an address of fsspec."""
+"""The place of a catalog entry's files: on a local disk, or at an address of fsspec."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What the datasets of files at any place have in common."""
+"""Common base of the datasets of files at any place."""
 
 import tempfile
 from collections.abc import Iterator

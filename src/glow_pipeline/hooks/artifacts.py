@@ -1,4 +1,4 @@
-"""Where the files of the catalog's entries are, on a local disk or elsewhere."""
+"""The files of the catalog's entries, on a local disk or elsewhere."""
 
 import tempfile
 from collections.abc import Iterator
@@ -12,14 +12,14 @@ LOCAL = "file"
 
 
 def artifact_places(dataset: AbstractVersionedDataset[Any, Any]) -> list[Path | str]:
-    """The files or the folder that loading the dataset would read now: a local path, or an address."""
+    """Return the files or the folder that loading the dataset would read now: local paths, or addresses."""
     local = is_local(dataset)
     return [Path(path) if local else f"{_protocol(dataset)}://{path}" for path in _paths(dataset)]
 
 
 @contextmanager
 def artifact_files(dataset: AbstractVersionedDataset[Any, Any]) -> Iterator[list[Path]]:
-    """Yield the same as local files; those from elsewhere are there within the block."""
+    """Yield the same as local files; copies of remote ones exist within the block."""
     paths = _paths(dataset)
     if is_local(dataset):
         yield [Path(path) for path in paths]
@@ -32,18 +32,18 @@ def artifact_files(dataset: AbstractVersionedDataset[Any, Any]) -> Iterator[list
 
 
 def is_local(dataset: AbstractVersionedDataset[Any, Any]) -> bool:
-    """Whether its files are on a local disk."""
+    """Return whether the dataset's files are on a local disk."""
     return _protocol(dataset) == LOCAL
 
 
 def _protocol(dataset: AbstractVersionedDataset[Any, Any]) -> str:
-    """Fsspec's name of the dataset's storage; our datasets and those of kedro-datasets have it."""
+    """Return fsspec's name of the dataset's storage; our datasets and those of kedro-datasets have it."""
     protocol: str = getattr(dataset, "_protocol", LOCAL)
     return protocol
 
 
 def _paths(dataset: AbstractVersionedDataset[Any, Any]) -> list[str]:
-    """A picture may have its GIF beside it."""
+    """Return the paths of the dataset's files; a picture may have its GIF beside it."""
     path = dataset._get_load_path()
     if not path.suffix:
         return [str(path)]

@@ -30,7 +30,7 @@ def _failures() -> tuple[type[Exception], ...]:
 
 
 def _reason(error: BaseException) -> str:
-    """The first line of what Kedro's error was caused by."""
+    """Return the first line of what Kedro's error was caused by."""
     while isinstance(error, DatasetError) and error.__cause__ is not None:
         error = error.__cause__
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -12,8 +12,10 @@ from kedro.io import AbstractVersionedDataset, DataCatalog
 
 from glow_pipeline.datasets.glow_model import GlowModelDataset
 from glow_pipeline.datasets.image_table import ImageTableDataset
+from glow_pipeline.datasets.picture import PictureDataset
 from glow_pipeline.hooks.artifacts import artifact_places
 from glow_pipeline.hooks.stored_model import describe_model
+from glow_pipeline.images.registry import FOLDER
 from glow_pipeline.images.summary import summary
 from glow_pipeline.parameters import Parameters
 
@@ -26,10 +28,12 @@ FIGURES = {
     "aupr_in": "AUPR, in-distribution positive",
     "fpr_at_95_tpr": "false positives at 95% true positives",
 }
+# Metric -> what it counts, and the metric that names the set that they were found in.
 COPIES = {
-    "test_copies_of_train": "exact copies of training images among the test images",
-    "in_copies_of_train": "exact copies of training images among the test images",
-    "out_copies_of_train": "exact copies of training images among the outliers",
+    "test_copies_of_train": ("exact copies of training images among the test images", "dataset"),
+    "in_copies_of_train": ("exact copies of training images among the test images", "in_dataset"),
+    "out_copies_of_train": ("exact copies of training images among the outliers", "out_dataset"),
+    "out_copies_of_in": ("exact copies of test images among the outliers", "out_dataset"),
 }
 
 
@@ -54,7 +58,7 @@ class ClosingHook:
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
         self._saved.append(dataset_name)
-        if isinstance(data, dict):
+        if isinstance(data, dict) and "images" in data:
             self._metrics.append(data)
 
     @hook_impl(trylast=True)
@@ -74,12 +78,7 @@ class ClosingHook:
             for key, meaning in FIGURES.items()
             if key in metrics
         ]
-        lines += [
-            f"  {metrics[key]:<19,} {meaning}"
-            for metrics in self._metrics
-            for key, meaning in COPIES.items()
-            if metrics.get(key)
-        ]
+        lines += [line for metrics in self._metrics for line in _copies(metrics)]
         lines += [line for metrics in self._metrics for line in _not_finite(metrics)]
         if any(metrics.get("auroc", 1.0) < 0.5 for metrics in self._metrics):
             lines.append(
@@ -91,7 +90,9 @@ class ClosingHook:
             lines.append(
                 f"  `--env {parameters.dataset}` has settings that suit this dataset (conf/{parameters.dataset})."
             )
-        lines.append("Look: open the pictures above; `make ui` compares runs, `make viz` draws the pipelines.")
+        pictures = any(isinstance(catalog[name], PictureDataset) for name in self._saved)
+        look = "open the pictures above; " if pictures else "" if self._saved else "nothing was made; "
+        lines.append(f"Look: {look}`make ui` compares runs, `make viz` draws the pipelines.")
         click.echo("\n".join(lines))
 
 
@@ -102,8 +103,20 @@ def _short(place: Path | str, project: Path) -> str:
 
 
 def _of(metrics: dict[str, Any]) -> str:
-    pair = f"{metrics['in_dataset']} vs {metrics['out_dataset']}, " if "out_dataset" in metrics else ""
-    return f" ({pair}{metrics['images']})"
+    if "out_dataset" in metrics:
+        inside, outside = (f"{metrics[f'n_{side}']} of {metrics[f'{side}_dataset']}" for side in ("in", "out"))
+        return f" ({inside} vs {outside}, {metrics['images']})"
+    return f" ({metrics['n_test']} images, {metrics['images']})"
+
+
+def _copies(metrics: dict[str, Any]) -> list[str]:
+    """Return a line for each kind of exact copies; those in a user's own folder are not scored."""
+    return [
+        f"  {metrics[key]:<19,} {meaning} ({'left out' if own_folder else 'scored, as published'})"
+        for key, (meaning, name) in COPIES.items()
+        if metrics.get(key)
+        for own_folder in [metrics[name].startswith(FOLDER.name)]
+    ]
 
 
 def _not_finite(metrics: dict[str, Any]) -> list[str]:

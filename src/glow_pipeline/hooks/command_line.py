@@ -44,7 +44,7 @@ def check_options(options: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def _check_runner(options: Mapping[str, Any]) -> None:
-    """The nodes will run one after the other in the main thread."""
+    """Check that the nodes will run one after the other in the main thread."""
     # MLflow's active run is a thread's, and only the main thread can be asked to stop.
     if options.get("is_async") or (options.get("runner_params") or {}).get("is_async"):
         raise GlowPipelineError("--async: nodes save in other threads, and their MLflow run is lost; leave it out")
@@ -63,7 +63,7 @@ def _check_runner(options: Mapping[str, Any]) -> None:
 
 
 def _nodes(flag: str, typed: Iterable[str], pipeline: Pipeline) -> list[str]:
-    """Full names of the nodes that were typed by their full or short names."""
+    """Return the full names of the nodes that were typed by their full or short names."""
     full = sorted(node.name for node in pipeline.nodes)
     by_short_name = {name.rpartition(".")[2]: name for name in full}
     names = [name if name in full else by_short_name.get(name) for name in typed]
@@ -75,7 +75,7 @@ def _nodes(flag: str, typed: Iterable[str], pipeline: Pipeline) -> list[str]:
 
 
 def _check_selection(options: Mapping[str, Any], pipeline: Pipeline) -> None:
-    """Names of datasets, tags and namespaces are known, and a node remains."""
+    """Check that names of datasets, tags and namespaces are known, and that a node remains."""
     datasets = sorted(name for name in pipeline.datasets() if not name.startswith("params:"))
     tags = sorted({tag for node in pipeline.nodes for tag in node.tags})
     namespaces = sorted({node.namespace for node in pipeline.nodes if node.namespace})
@@ -105,7 +105,7 @@ def _check_selection(options: Mapping[str, Any], pipeline: Pipeline) -> None:
 
 
 def check_version_names(context: KedroContext) -> None:
-    """The datasets of `--load-versions` are known and have versions.
+    """Check that the datasets of `--load-versions` are known and have versions.
 
     Raises:
         GlowPipelineError: one is not.
@@ -137,12 +137,12 @@ def check_load_versions(load_versions: Mapping[str, str] | None, pipeline: Pipel
 
 
 def check_inputs(pipeline: Pipeline, catalog: DataCatalog, load_versions: Mapping[str, str] | None) -> None:
-    """What the chosen nodes read is stored, where the node that makes it is not among them.
+    """Check that what the chosen nodes read is stored, where the node that makes it is not among them.
 
     Raises:
         GlowPipelineError: it is not; the line names the node to add.
     """
-    makers = {output: node.name for whole in pipelines.values() for node in whole.nodes for output in node.outputs}
+    makers = {output: node.name for each in pipelines.values() for node in each.nodes for output in node.outputs}
     made = sorted(pipeline.inputs() & set(makers) - {"glow_model"})
     for name in made:
         if name not in catalog or isinstance(catalog[name], MemoryDataset):

@@ -93,7 +93,9 @@ class EarlyChecksHook:
                 image_set = with_class_names(image_set, "ingest.classes")
             if "out_images" in pipeline.all_outputs():
                 _check_within_reach(parameters.out_image_set, ["test"], raw, "ood.out_path", "ood.out_path")
-                _check_two_datasets(parameters, image_set)
+                uses_model = "glow_model" in pipeline.inputs()
+                out = cast(ImageSet, catalog.load("out_image_set")) if uses_model else parameters.out_image_set
+                _check_two_datasets(out, image_set)
             if "samples" in pipeline.all_outputs() and "glow_model" not in pipeline.inputs():
                 num_classes = parameters.model.num_classes or _num_classes(parameters)
                 check_class(parameters, parameters.model.y_condition, num_classes)
@@ -163,12 +165,12 @@ def _splits(pipeline: Pipeline, parameters: Parameters) -> list[Split]:
     return splits
 
 
-def _check_two_datasets(parameters: Parameters, image_set: ImageSet) -> None:
+def _check_two_datasets(out: ImageSet, image_set: ImageSet) -> None:
     """An image that is both inside and out says nothing."""
-    if with_class_names(parameters.out_image_set, "ood.out_classes").overlaps(image_set):
+    if with_class_names(out, "ood.out_classes").overlaps(image_set):
         raise GlowPipelineError(
-            f"out_dataset={parameters.out_image_set.key}: its images are among those of dataset={image_set.key}; "
-            f"choose another out_dataset, or set ingest.classes and ood.out_classes apart"
+            f"out_dataset={out.key}: its images are among those of dataset={image_set.key}; choose another "
+            f"out_dataset, or set ingest.classes and ood.out_classes apart"
         )
 
 
@@ -205,6 +207,13 @@ def _check_checkpoint(path: Path, parameters: Parameters) -> None:
             f"train.checkpoint={path}: a model of images {record.image_spec.key}, but the parameters ask for "
             f"{spec.key}; set ingest.size, ingest.channels or model.n_bits, or choose another checkpoint"
         )
+    for name in ("fit", "background", "range"):
+        asked, had = getattr(spec, name), getattr(record.image_spec, name)
+        if asked != had and not (name == "range" and asked is None):  # then the model's own is taken
+            raise GlowPipelineError(
+                f"ingest.{name}={_typed(asked)}: train.checkpoint={path} was trained with {_typed(had)}, and would not "
+                f"know its own training images again; set ingest.{name}={_typed(had)}"
+            )
     wanted = {**parameters.model.model_dump(), "num_classes": parameters.num_classes}
     if parameters.dataset == FOLDER.name and parameters.model.num_classes is None:
         wanted["num_classes"] = record.num_classes  # the folder's own, which is not known yet
@@ -215,18 +224,23 @@ def _check_checkpoint(path: Path, parameters: Parameters) -> None:
             )
 
 
+def _typed(value: object) -> str:
+    """Return a value as it is typed; a range is a pair."""
+    return "-".join(f"{end:g}" for end in value) if isinstance(value, tuple) else str(value)
+
+
 def _check_folder_classes(parameters: Parameters) -> None:
-    """The model of this training knows all classes of the folder; those of other sources are known without a look."""
+    """Check that the model of this training has all classes of the folder; those of other sources need no look."""
     if parameters.dataset != FOLDER.name:
         return
-    there = _num_classes(parameters)
-    check_num_classes(parameters, there)
+    num_classes = _num_classes(parameters)
+    check_num_classes(parameters, num_classes)
     if parameters.train.checkpoint is not None and parameters.model.y_condition:
         known = read_record(Path(parameters.train.checkpoint)).num_classes
-        check_knows_classes(parameters.train.checkpoint, known, there)
+        check_knows_classes(parameters.train.checkpoint, known, num_classes)
 
 
 def _num_classes(parameters: Parameters) -> int:
-    """How many classes the images of `dataset` have."""
+    """Return the number of classes of the images of `dataset`."""
     folder = parameters.dataset == FOLDER.name
     return n_classes(parameters.image_set) if folder else source_of(parameters.image_set).num_classes

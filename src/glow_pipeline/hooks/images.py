@@ -60,7 +60,7 @@ class ImagesHook:
 
 
 def _complete_range(catalog: DataCatalog, parameters: Parameters, pipeline: Pipeline) -> None:
-    """Where no deep image was seen yet, decide what is black and white in those that this run is the first to see.
+    """Decide the grey range of images deeper than 8 bits, if this run is the first with such images.
 
     A training goes by its training images, and only where none of these is deep by those that it is tested on.
     """

@@ -15,14 +15,14 @@ PATIENCE = 5.0  # seconds to wait for another command that writes
 
 
 def follow_artifacts(database: Path, before: str, now: str) -> bool:
-    """Let a database name artifacts by the place to which their folder came with it.
+    """Replace the old place of artifacts in a database by the one to which they were moved with it.
 
     Args:
         database: SQLite file of MLflow.
         before, now: addresses of the folder, `file:///...`.
 
     Returns:
-        Whether it does so now; not where the database cannot be changed at this moment.
+        Whether the database has the new place; False where it cannot be changed now.
     """
     try:
         with closing(sqlite3.connect(database, timeout=PATIENCE)) as connection, connection:

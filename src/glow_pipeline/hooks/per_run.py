@@ -1,4 +1,4 @@
-"""Hooks of its own for each run, however many runs one process makes, one after the other or at once."""
+"""Separate hooks for each run, however many runs one process makes, one after the other or at once."""
 
 import threading
 from collections.abc import Callable
@@ -23,7 +23,7 @@ class Abandonable(Protocol):
     """A hook that holds something for its run: a lock, an MLflow run."""
 
     def abandon(self) -> None:
-        """Let go of it, if the run was interrupted; called after any end of a run that Kedro tells nobody of."""
+        """Let go of it, if the run was interrupted; called after any end of a run that Kedro reports to no hook."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class PerRunHooks:
             return
         try:
             hooks.manager.hook.before_pipeline_run(run_params=run_params, pipeline=pipeline, catalog=catalog)
-        except BaseException:  # Kedro tells nobody of it
+        except BaseException:  # Kedro reports it to no hook
             self.abandon()
             raise
 
@@ -138,7 +138,7 @@ class PerRunHooks:
             )
 
     def abandon(self) -> None:
-        """Let go of what this thread's run holds, if it has ended in a way of which Kedro tells nobody."""
+        """Let go of what this thread's run holds, if it has ended in a way that Kedro reports to no hook."""
         if (running := self._running) is not None:
             self._thread.running = None
             running.abandon()

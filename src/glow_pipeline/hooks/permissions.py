@@ -1,4 +1,4 @@
-"""Whether a command may write where it will have to, in a checkout that several users share."""
+"""Permission to write where a command has to, in a checkout that several users share."""
 
 import os
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from glow_pipeline.hooks.artifacts import is_local
 
 
 def check_writable(pipeline: Pipeline, catalog: DataCatalog) -> None:
-    """Every folder in which the command will make something can be written to.
+    """Check that every folder in which the command will make something can be written to.
 
     Raises:
         GlowPipelineError: one cannot; the line names it and its owner.
@@ -27,7 +27,7 @@ def check_writable(pipeline: Pipeline, catalog: DataCatalog) -> None:
 
 
 def not_permitted(path: Path) -> str:
-    """One line about a file or folder that belongs to another user."""
+    """Return one line about a file or folder that belongs to another user."""
     known = next(place for place in (path, *path.parents) if os.path.lexists(place))
     return (
         f"{path}: belongs to {_owner(known)} and cannot be used; ask for permission (chmod -R g+rwX of data/ and "
@@ -36,7 +36,7 @@ def not_permitted(path: Path) -> str:
 
 
 def _outputs(pipeline: Pipeline, catalog: DataCatalog) -> Iterator[Path]:
-    """The folders of all that is stored, those of checkpoints included."""
+    """Yield the folders of all that is stored, those of checkpoints included."""
     outputs = pipeline.all_outputs()
     for name in sorted(outputs):
         dataset = catalog.get(name)

@@ -1,4 +1,4 @@
-"""What an old MLflow run is told when a resumed training goes on in it."""
+"""The parameters and tags that a resumed training adds to its MLflow run."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -14,30 +14,31 @@ OF_THIS_COMMAND = ("kedro_session", "kedro_command")  # tags that are those of t
 def describe_again(
     client: "MlflowClient", run: "Run", params: Mapping[str, object], tags: Mapping[str, object]
 ) -> dict[str, object]:
-    """Write down what a resumed run was asked, and return those of its parameters that it does not have yet.
+    """Record the parameters and tags of a resumed run, and return those of its parameters that it does not have yet.
 
     MLflow takes a parameter once. One that has changed (more epochs, say) is in a tag `resumed.<name>`, and so is a
-    changed commit or version; the run's own parameters and tags stay those that it was begun with.
+    changed commit or version; the run's own parameters and tags stay those that it was started with.
     """
     from mlflow.entities import RunTag
 
-    had = run.data.tags
-    asked = {key: str(value) for key, value in {**tags, **params}.items() if not key.startswith("mlflow.")}
-    begun = {**had, **run.data.params}
+    recorded = run.data.tags
+    requested = {key: str(value) for key, value in {**tags, **params}.items() if not key.startswith("mlflow.")}
+    started_with = {**recorded, **run.data.params}
     changed = {
         f"resumed.{key}": value
-        for key, value in asked.items()
-        if key not in OF_THIS_COMMAND and (not _same(begun.get(key, value), value) or f"resumed.{key}" in had)
+        for key, value in requested.items()
+        if key not in OF_THIS_COMMAND
+        and (not _same(started_with.get(key, value), value) or f"resumed.{key}" in recorded)
     }
-    latest = {key: asked[key] for key in OF_THIS_COMMAND if key in asked}
-    times = int(had.get("resumed", 0)) + 1
-    told = {**changed, **latest, "resumed": str(times)}
-    client.log_batch(run.info.run_id, tags=[RunTag(key, value) for key, value in told.items()])
-    if "error" in had:  # what ended the run then is not how it ends now
+    latest = {key: requested[key] for key in OF_THIS_COMMAND if key in requested}
+    times = int(recorded.get("resumed", 0)) + 1
+    new_tags = {**changed, **latest, "resumed": str(times)}
+    client.log_batch(run.info.run_id, tags=[RunTag(key, value) for key, value in new_tags.items()])
+    if "error" in recorded:  # what ended the run then is not how it ends now
         client.delete_tag(run.info.run_id, "error")
     return {key: value for key, value in params.items() if key not in run.data.params}
 
 
-def _same(had: str, asked: str) -> bool:
-    """Whether MLflow, which shortens long values, has this one."""
-    return had == asked or (len(had) >= SHORTENED and asked.startswith(had))
+def _same(recorded: str, value: str) -> bool:
+    """Return whether MLflow, which shortens long values, has this one."""
+    return recorded == value or (len(recorded) >= SHORTENED and value.startswith(recorded))

@@ -1,11 +1,12 @@
-"""The stored model that a run uses: that there is one, that it is the one meant, and what is said of it."""
+"""The stored model that a run uses: checks that it exists and is the requested one, and its description."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from glow_pipeline.datasets.glow_model import GlowModelDataset
 from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.images.classes import position
 from glow_pipeline.images.image_set import ImageSet
 from glow_pipeline.images.spec import ImageSpec
 from glow_pipeline.parameters import Parameters, parse_parameters
@@ -18,7 +19,7 @@ PLACES = ("ingest.path", "ingest.eval_path", "ingest.name", "ingest.num_workers"
 
 
 def check_stored_model(dataset: GlowModelDataset, parameters: Parameters, run_params: dict[str, Any]) -> None:
-    """Check that the model exists, is of the dataset that is meant, and that no typed parameter contradicts it.
+    """Check that the model exists, is of the requested dataset, and that no typed parameter contradicts it.
 
     Raises:
         GlowPipelineError: the first thing that is wrong.
@@ -45,11 +46,15 @@ def check_stored_model(dataset: GlowModelDataset, parameters: Parameters, run_pa
                 f"{key}={record.parameters[group][name]} (images {record.image_spec.key}); leave {key} out, or "
                 f"train anew with it"
             )
-    check_class(parameters, record.flow["y_condition"], record.num_classes)
+    check_class(parameters, record.flow["y_condition"], record.num_classes, record.train_table.class_names)
 
 
-def check_class(parameters: Parameters, y_condition: bool, num_classes: int) -> None:
+def check_class(parameters: Parameters, y_condition: bool, num_classes: int, class_names: Sequence[str] = ()) -> None:
     """Check `sample.y` against the classes that a model knows.
+
+    Args:
+        parameters: of the command.
+        y_condition, num_classes, class_names: of the model; a folder's classes have names.
 
     Raises:
         GlowPipelineError: the model does not know that class.
@@ -57,7 +62,12 @@ def check_class(parameters: Parameters, y_condition: bool, num_classes: int) -> 
     y = parameters.sample.y
     if y is not None and not y_condition:
         raise GlowPipelineError(f"sample.y={y}: the model knows no classes; train it with model.y_condition=true")
-    if y is not None and y >= num_classes:
+    if y is not None and any(class_names):
+        try:
+            position(y, class_names)
+        except GlowPipelineError as error:
+            raise GlowPipelineError(f"sample.y={y}: {error}") from None
+    elif y is not None and y >= num_classes:
         raise GlowPipelineError(
             f"sample.y={y}: the model has {num_classes} classes; allowed are 0 to {num_classes - 1}"
         )

@@ -235,7 +235,7 @@ class TrackingHook:
         client_of(run).log_text(run.run_id, model.record.model_dump_json(indent=2), "model/record.json")
 
     def _stored(self, pipeline: Pipeline) -> StoredModel | None:
-        """The stored model that the run uses, if it uses one."""
+        """Return the stored model that the run uses, if it uses one."""
         if "glow_model" not in pipeline.inputs():
             return None
         dataset = cast(GlowModelDataset, self._catalog["glow_model"])

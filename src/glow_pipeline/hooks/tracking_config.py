@@ -1,4 +1,4 @@
-"""Where a run is recorded: what conf's mlflow.yml and MLflow's variables of the environment say."""
+"""The place where a run is recorded, by conf's mlflow.yml and MLflow's variables of the environment."""
 
 import logging
 import re
@@ -52,7 +52,7 @@ class TrackingConfig(BaseModel):
 
 @dataclass(frozen=True)
 class Destination:
-    """Where runs are recorded.
+    """A place where runs are recorded.
 
     Attributes:
         tracking_uri: of the database or server, absolute.
@@ -70,13 +70,13 @@ class Destination:
 
     @property
     def database(self) -> Path | None:
-        """The file of a SQLite database without options."""
+        """Return the file of a SQLite database without options."""
         plain = self.tracking_uri.startswith(SQLITE) and "?" not in self.tracking_uri
         return Path(self.tracking_uri.removeprefix(SQLITE)) if plain else None
 
 
 def destination(config: TrackingConfig, project: Path, environment: Mapping[str, str]) -> Destination:
-    """Where this project's runs are recorded: as mlflow.yml says, else as the environment says, else by default."""
+    """Return where this project's runs are recorded: by mlflow.yml, else by the environment, else by default."""
     uri, said_by = _chosen(config.tracking_uri, "tracking_uri", environment, "MLFLOW_TRACKING_URI", DEFAULT_URI)
     experiment, _ = _chosen(config.experiment, "experiment", environment, "MLFLOW_EXPERIMENT_NAME", DEFAULT_EXPERIMENT)
     shown = f"{said_by}={without_password(uri)}"
@@ -96,7 +96,7 @@ def destination(config: TrackingConfig, project: Path, environment: Mapping[str,
 def _chosen(
     configured: str | None, key: str, environment: Mapping[str, str], variable: str, default: str
 ) -> tuple[str, str]:
-    """The value and the name of what gave it."""
+    """Return the value and the name of what gave it."""
     given = environment.get(variable) or None
     if configured is None:
         if given is not None:
@@ -111,5 +111,5 @@ def _chosen(
 
 
 def _absolute(uri: str, folder: Path) -> str:
-    """The address with a SQLite file's path made absolute."""
+    """Return the address with a SQLite file's path made absolute."""
     return f"{SQLITE}{folder / uri.removeprefix(SQLITE)}" if uri.startswith(SQLITE) else uri

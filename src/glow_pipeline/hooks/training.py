@@ -1,4 +1,4 @@
-"""The training that a run resumes, or begins."""
+"""The training that a run resumes or starts."""
 
 from pathlib import Path
 from typing import Any, cast

@@ -20,13 +20,13 @@ Choice = tuple[int | str, ...]
 
 
 def natural(name: str) -> tuple[list[tuple[int, str]], str]:
-    """Sort key by which numbers in names count as numbers: `2` before `10`."""
+    """Return a sort key by which numbers in names count as numbers: `2` before `10`."""
     parts = [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"([0-9]+)", name)]
     return parts, name
 
 
 def numbers(choice: Iterable[int | str]) -> tuple[int, ...] | None:
-    """The chosen numbers in order, each once; None where a part is neither a number nor a range."""
+    """Return the chosen numbers in order, each once; None where a part is neither a number nor a range."""
     found: set[int] = set()
     for part in choice:
         run = _range(part)
@@ -37,7 +37,7 @@ def numbers(choice: Iterable[int | str]) -> tuple[int, ...] | None:
 
 
 def choose(choice: Choice, class_names: Sequence[str]) -> list[int]:
-    """Positions of the chosen classes among those of a folder, in order.
+    """Return the positions of the chosen classes among those of a folder, in order.
 
     A part of the choice is the class of that name. Otherwise a number, or each of a range, is the class that is named
     by that number; if no class is named by a number it is the class at that position.
@@ -45,6 +45,8 @@ def choose(choice: Choice, class_names: Sequence[str]) -> list[int]:
     Raises:
         GlowPipelineError: a part is no class.
     """
+    if not any(class_names):
+        raise GlowPipelineError("it has no classes, since images are directly in it; move each into its class's folder")
     places = {name: place for place, name in enumerate(class_names)}
     complete = "+".join(map(str, choice))  # a folder may be called `cats+dogs`
     if complete in places:
@@ -64,8 +66,17 @@ def choose(choice: Choice, class_names: Sequence[str]) -> list[int]:
     return sorted(chosen)
 
 
+def position(number: int, class_names: Sequence[str]) -> int:
+    """Return the position of the class that a number means, as `choose` does; the number where classes have no names.
+
+    Raises:
+        GlowPipelineError: it means none.
+    """
+    return choose((number,), class_names)[0] if any(class_names) else number
+
+
 def wanted(labels: NDArray[np.int64], choice: Choice | None, class_names: Sequence[str]) -> NDArray[np.bool_]:
-    """Whether each image is of a chosen class (N,).
+    """Return whether each image is of a chosen class (N,).
 
     Args:
         choice: None for all.
@@ -80,13 +91,13 @@ def wanted(labels: NDArray[np.int64], choice: Choice | None, class_names: Sequen
 
 
 def shortened(names: Sequence[str], at_most: int = NAMED_AT_MOST) -> str:
-    """`cats, dogs, ...`"""
+    """Return `cats, dogs, ...`."""
     more = f", ... ({len(names)} in all)" if len(names) > at_most else ""
     return ", ".join(names[:at_most]) + more
 
 
 def key_of(choice: Choice) -> str:
-    """A part of a folder's name by which choices differ: `0-2_7`, `cats__dogs`."""
+    """Return a part of a folder's name by which choices differ: `0-2_7`, `cats__dogs`."""
     chosen = numbers(choice)
     if chosen is not None:
         text = _ranges(chosen)
@@ -98,7 +109,7 @@ def key_of(choice: Choice) -> str:
 
 
 def sanitised(name: str) -> str:
-    """The name as a part of a file's name: letters and digits of any script, `-` and `_`; short, never empty.
+    """Return the name as a part of a file's name: letters and digits of any script, `-` and `_`; short, never empty.
 
     One form for names that look the same (Unicode's NFC). A hash stands for a name without letters and digits, and ends
     one that was cut.
@@ -116,12 +127,12 @@ def sanitised(name: str) -> str:
 
 
 def short_hash(text: str) -> str:
-    """Eight hex digits that stand for a text."""
+    """Return eight hex digits that stand for a text."""
     return sha256(text.encode(errors="surrogateescape")).hexdigest()[:8]
 
 
 def _range(part: int | str) -> range | None:
-    """`3` and `0-4` as ranges of numbers; of five digits at most, since ranges are written out."""
+    """Parse `3` and `0-4` as ranges of numbers; of five digits at most, since ranges are written out."""
     match = re.fullmatch(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", str(part))
     if match is None:
         return None
@@ -130,7 +141,7 @@ def _range(part: int | str) -> range | None:
 
 
 def _ranges(classes: Sequence[int]) -> str:
-    """(0, 1, 2, 7) -> `0-2_7`"""
+    """Shorten numbers in order: (0, 1, 2, 7) -> `0-2_7`."""
     runs: list[list[int]] = []
     for k in classes:
         if runs and k == runs[-1][-1] + 1:

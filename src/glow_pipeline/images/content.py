@@ -1,4 +1,4 @@
-"""Which images are the same, whatever their files are called, and noise that depends on nothing else.
+"""Equality of images by their pixels, whatever their files are called, and noise that depends on the pixels alone.
 
 Two images of one shape are the same when all their pixels are. A hash of 64 bits stands for the pixels: it is computed
 on the device that holds the images, and takes eight bytes an image to keep.

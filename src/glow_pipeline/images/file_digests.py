@@ -25,7 +25,7 @@ _last: dict[Path, tuple[NDArray[np.int64], NDArray[np.uint8]]] = {}
 
 
 def file_digests(folder: Path, names: Names, *, reuse: bool = False) -> NDArray[np.uint8]:
-    """SHA-256 of each file, of the error's number where it cannot be read.
+    """Return the SHA-256 of each file, of the error's number where it cannot be read.
 
     Args:
         names: of the files, relative to the folder.
@@ -75,7 +75,7 @@ def file_digests(folder: Path, names: Names, *, reuse: bool = False) -> NDArray[
 
 
 def _stamp(path: Path, name: str) -> int:
-    """Differs when the file is another one or was changed; 0 where that cannot be known."""
+    """Return a number that differs when the file is another one or was changed; 0 where that cannot be known."""
     try:
         status = os.stat(path)  # noqa: PTH116
     except OSError:

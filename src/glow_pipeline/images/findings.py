@@ -1,4 +1,4 @@
-"""What was found in image files that a user has to know, and that the images do not show."""
+"""Findings in image files that a user has to know, and that the images do not show."""
 
 from collections.abc import Iterator
 
@@ -19,7 +19,7 @@ class Findings(BaseModel):
         further_pages: all of those.
         deep: images of more than 8 bits.
         deep_values: their pixels times channels.
-        clipped: those of these values that lie outside the range.
+        clipped: those of these values that are outside the range.
         lowest, highest: of these values; None without deep images.
     """
 
@@ -33,7 +33,7 @@ class Findings(BaseModel):
     highest: float | None = None
 
     def add(self, other: "Findings") -> None:
-        """Take in what was found in other files."""
+        """Add the findings in other files."""
         for name in ("transparent", "paged", "further_pages", "deep", "deep_values", "clipped"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.lowest = min((value for value in (self.lowest, other.lowest) if value is not None), default=None)
@@ -48,7 +48,7 @@ class Findings(BaseModel):
             yield f"{count} further pages or frames, {self.further_pages:,} in all, which are not used"
 
     def warnings(self, spec: ImageSpec) -> Iterator[str]:
-        """Say what is hardly meant: grey values that the range cuts off, or a range that is nearly unused."""
+        """Warn of probable errors: grey values that the range cuts off, or a range that is nearly unused."""
         if spec.range is None or self.lowest is None or self.highest is None:
             return
         low, high = spec.range

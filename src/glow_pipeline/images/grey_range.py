@@ -1,4 +1,4 @@
-"""Which values of images deeper than 8 bits are black and white, where nobody said so.
+"""The range of grey values of images deeper than 8 bits, where the user gives none.
 
 One range holds for a model's training images and for whatever it is shown later: otherwise the same object would be
 darker in one set than in another. So it is decided once, before anything is decoded.
@@ -32,11 +32,11 @@ log = logging.getLogger(__name__)
 
 
 class DeepValues(NamedTuple):
-    """What the pixels of some deep images are.
+    """Statistics of the pixels of some deep images.
 
     Attributes:
         lowest, highest: of all.
-        images: how many there are.
+        images: their number.
         floating: how many of them have floating-point pixels.
         bits: the most that an image has by its file's own account; 0 where one does not say so.
     """
@@ -49,7 +49,7 @@ class DeepValues(NamedTuple):
 
     @property
     def range(self) -> GreyRange:
-        """The range that such values were most likely made for.
+        """Return the range that such values were most likely made for.
 
         Whole numbers without a sign: 0 to the smallest 2**k - 1 that holds them, k at least 8, and at least what the
         files state. Fractions within 0 to 1: that. Others: from the lowest to the highest.
@@ -67,7 +67,7 @@ def decide_range(
     """Decide the range for a folder by its files, and say so in a line; None without images deeper than 8 bits.
 
     Args:
-        image_set, split: the images; their classes are heeded.
+        image_set, split: the images; of the chosen classes.
         max_pixels, num_workers: as for decoding.
 
     Raises:
@@ -95,7 +95,7 @@ def decide_range(
         )
     count = "1 image has" if len(deep) == 1 else f"{len(deep):,} images have"
     low, high = (shown_number(end) for end in values.range)
-    # A warning, since it is a guess; whoever sets ingest.range is not told.
+    # A warning, since it is a guess; whoever sets ingest.range gets none.
     log.warning(
         "%s: %s more than 8 bits; of the grey values (%g to %g in %s of them) %s to %s become 0 to 255; "
         "ingest.range=low-high sets another range",
@@ -105,7 +105,7 @@ def decide_range(
 
 
 def _deep_files(reader: FilesOnDisk, rows: NDArray[np.int64], max_pixels: int, name: str) -> NDArray[np.int64]:
-    """Rows of the images of more than 8 bits, by their headers."""
+    """Return the rows of the images of more than 8 bits, by their headers."""
     found = []
     for row in tqdm(rows, desc=f"look at {name}", unit="file", delay=2, leave=False):
         try:
@@ -122,14 +122,14 @@ def _deep_files(reader: FilesOnDisk, rows: NDArray[np.int64], max_pixels: int, n
 
 
 def _cannot_be_deep(head: bytes) -> bool:
-    """By the first bytes of the most frequent kinds; Pillow takes ten times as long."""
+    """Recognise the most frequent kinds by their first bytes; Pillow takes ten times as long."""
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
         return head[24:25] != b"\x10"
     return head.startswith((b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF"))
 
 
 class _Look(Dataset[list[DeepValues]]):
-    """What a process finds in some files."""
+    """The deep values of some files, as a dataset for the decoding processes."""
 
     def __init__(self, reader: FilesOnDisk, max_pixels: int) -> None:
         self.reader = reader

@@ -1,4 +1,4 @@
-"""Which files below a folder are images, and what is passed over."""
+"""The files below a folder that are images, and counts of those that are passed over."""
 
 import os
 from collections import Counter
@@ -40,7 +40,7 @@ Identity = tuple[int, int]
 
 @cache
 def suffixes() -> tuple[str, ...]:
-    """Suffixes, in lower case, of files that are taken for images whatever they contain."""
+    """Return the suffixes, in lower case, of files that are taken for images whatever they contain."""
     return tuple(sorted(suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS))
 
 
@@ -61,7 +61,7 @@ class ImageFiles:
         self.passed_over: Counter[str] = Counter()
 
     def directly_in(self, folder: Path) -> tuple[Iterator[str], list[str]]:
-        """Names of the images in a folder, in order, and of the folders in it.
+        """Return the names of the images in a folder, in order, and of the folders in it.
 
         Raises:
             GlowPipelineError: the folder cannot be looked into.
@@ -87,7 +87,7 @@ class ImageFiles:
         return (name for name in sorted(files) if self._is_image(folder, name)), sorted(folders)
 
     def below(self, folder: Path, *above: Path) -> Iterator[str]:
-        """Names of the images in and below a folder, relative to it, in a fixed order.
+        """Yield the names of the images in and below a folder, relative to it, in a fixed order.
 
         Link loops end: no folder is entered twice, nor one of those `above`.
         """
@@ -116,14 +116,14 @@ class ImageFiles:
 
 
 def reported(passed_over: Mapping[str, int]) -> str:
-    """`10 .dcm, 3 .txt, 1 @eaDir/`; empty where nothing was passed over."""
+    """Return `10 .dcm, 3 .txt, 1 @eaDir/`; empty where nothing was passed over."""
     most = sorted(passed_over.items(), key=lambda item: (-item[1], item[0]))
     rest = sum(count for _, count in most[COUNTED_AT_MOST:])
     return ", ".join([f"{n:,} {kind}" for kind, n in most[:COUNTED_AT_MOST]] + ([f"{rest:,} others"] if rest else []))
 
 
 def identity(folder: str | Path) -> Identity:
-    """Device and inode: the same for all links to a folder.
+    """Return device and inode: the same for all links to a folder.
 
     Raises:
         GlowPipelineError: the folder cannot be looked at.
@@ -136,7 +136,7 @@ def identity(folder: str | Path) -> Identity:
 
 
 def _kind(entry: os.DirEntry[str]) -> Literal["file", "folder", "special"]:
-    """What an entry is, behind its links; a link to nothing is a file, and pipes, sockets and devices are special."""
+    """Return the kind of an entry behind its links; a broken link is a file; pipes, sockets and devices are special."""
     try:
         if entry.is_dir():
             return "folder"
@@ -157,7 +157,7 @@ def _begins_as_an_image(path: str) -> bool:
 
 
 def _refuse(problem: OSError) -> NoReturn:
-    """A folder that is left out without a word would give the classes after it other numbers."""
+    """Refuse an unreadable folder: leaving it out silently would renumber the classes after it."""
     raise GlowPipelineError(
         f"{printable(str(problem.filename))}: {problem.strerror}; make it readable, or move it elsewhere"
     ) from None

@@ -1,4 +1,4 @@
-"""Which images are meant: a source, perhaps some of its classes, and for a folder where it is and what it is called."""
+"""A selection of images: a source, perhaps some of its classes, and for a folder its path and name."""
 
 import os
 from collections.abc import Iterable
@@ -37,7 +37,7 @@ class ImageSet(BaseModel):
 
     @classmethod
     def of(cls, source: str, classes: Iterable[int | str] | None = None) -> Self:
-        """Images of a source that has a place of its own.
+        """Select images of a source that has a place of its own.
 
         Raises:
             ValueError: a class is no number.
@@ -57,7 +57,7 @@ class ImageSet(BaseModel):
         classes: Iterable[int | str] | None = None,
         name: str | None = None,
     ) -> Self:
-        """A user's own images; the paths may be relative to the working directory or begin with ~."""
+        """Select a user's own images; the paths may be relative to the working directory or begin with ~."""
         return cls(
             source="folder",
             classes=None if classes is None else _in_order(tuple(classes)),
@@ -70,12 +70,12 @@ class ImageSet(BaseModel):
 
     @property
     def is_folder(self) -> bool:
-        """Whether these are a user's own images. Of a stored model's, `path` may be unknown."""
+        """Return whether these are a user's own images. Of a stored model's, `path` may be unknown."""
         return self.source == "folder"
 
     @property
     def key(self) -> str:
-        """A folder name for these images: `octmnist`, `pneumoniamnist_class_0`, `folder_xrays_class_normal`.
+        """Return a folder name for these images: `octmnist`, `pneumoniamnist_class_0`, `folder_xrays_class_normal`.
 
         That of a folder follows from its name alone, so that it does not change when the folder moves; two folders of
         one name share it.
@@ -90,7 +90,7 @@ class ImageSet(BaseModel):
     def distinct_from(self, other: Self) -> Self:
         """Return the set under another name if it would have the key of another set.
 
-        On file systems that ignore case, too, their artifacts lie apart.
+        On file systems that ignore case, too, their artifacts are stored apart.
         """
         if self.path is None or not other.is_folder or self._folders == other._folders:
             return self
@@ -101,7 +101,7 @@ class ImageSet(BaseModel):
         return next(one for one in named if one.key.casefold() != other.key.casefold())
 
     def overlaps(self, other: "ImageSet") -> bool:
-        """Whether an image may be in both; classes of folders should be named (`folder.with_class_names`)."""
+        """Return whether an image may be in both; classes of folders should be named (`folder.with_class_names`)."""
         # `octmnist_64` shows what `octmnist` shows.
         if self.source.partition("_")[0] != other.source.partition("_")[0]:
             return False
@@ -110,7 +110,7 @@ class ImageSet(BaseModel):
         return self.classes is None or other.classes is None or bool(set(self.classes) & set(other.classes))
 
     def _holds(self, other: "ImageSet") -> bool:
-        """Whether images of the other are in a folder within one of this set's, and of its classes."""
+        """Return whether images of the other are in a folder within one of this set's, and of its classes."""
         pairs = [(outer, inner) for outer in self._places for inner in other._places if outer and inner]
         below = [inner.relative_to(outer).parts[0] for outer, inner in pairs if inner.is_relative_to(outer)]
         return bool(below) and (self.classes is None or not set(below).isdisjoint(map(str, self.classes)))
@@ -121,7 +121,7 @@ class ImageSet(BaseModel):
 
     @property
     def _places(self) -> set[Path | None]:
-        """Where the images are, those for training and those for testing; None is the source's own place."""
+        """Return the places of the images for training and for testing; None is the source's own place."""
         if not self.is_folder:
             return {None}
         # pathlib's resolve raises for a loop of links.
@@ -129,7 +129,7 @@ class ImageSet(BaseModel):
 
 
 def _in_order(classes: Choice) -> Choice:
-    """Numbers sorted, what is typed twice once; the order of names is kept."""
+    """Return numbers sorted, or names in their order; each once."""
     chosen = numbers(classes)
     only_numbers = all(isinstance(part, int) for part in classes)
     return chosen if chosen is not None and only_numbers else tuple(dict.fromkeys(classes))

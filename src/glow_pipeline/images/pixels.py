@@ -38,7 +38,7 @@ class Pixels(NamedTuple):
 
     @property
     def deep(self) -> bool:
-        """Whether its values have more than 8 bits."""
+        """Return whether its values have more than 8 bits."""
         return self.values.dtype != np.uint8
 
 
@@ -61,6 +61,8 @@ def read_pixels(image: ImageFile, again: Callable[[], ImageFile]) -> Pixels:
     rawmode, transparent = _rawmode(image), image.info.get("transparency")
     if isinstance(image, TiffImageFile) and image.tag_v2.get(PLANAR_CONFIGURATION) == 2 and _bits(image) > 8:
         raise UnreadableImageError("16-bit colours in a plane each, which Pillow does not read")
+    if image.format == "PPM" and image.mode == "RGB" and _highest(image) > 255:
+        raise UnreadableImageError("16-bit colours in PPM, of which Pillow keeps 8; convert it to PNG or TIFF")
     if rawmode == DEEP_GREY_AND_ALPHA:
         # Four bytes a pixel, which Pillow would make two of.
         pixels = _wide(_upright(image, "RGBA"))
@@ -81,13 +83,19 @@ def read_pixels(image: ImageFile, again: Callable[[], ImageFile]) -> Pixels:
 
 
 def _rawmode(image: ImageFile) -> str:
-    """How the pixels are stored, in Pillow's words."""
+    """Return how the pixels are stored, as Pillow's raw mode."""
     arguments = image.tile[0].args if image.tile else ""
     return str(arguments[0] if isinstance(arguments, tuple) and arguments else arguments)
 
 
 def _bits(image: TiffImageFile) -> int:
     return max(image.tag_v2.get(BITSPERSAMPLE, (1,)))
+
+
+def _highest(image: ImageFile) -> int:
+    """Return the highest value that a PPM or PGM states, where Pillow rescales from it; 0 elsewhere."""
+    arguments = image.tile[0].args if image.tile and image.tile[0].codec_name.startswith("ppm") else ()
+    return int(arguments[1]) if isinstance(arguments, tuple) and len(arguments) == 2 else 0
 
 
 def _upright(image: ImageFile, rawmode: str | None = None) -> Image.Image:
@@ -102,13 +110,13 @@ def _upright(image: ImageFile, rawmode: str | None = None) -> Image.Image:
 
 
 def _array(image: Image.Image, mode: str) -> NDArray[np.uint8]:
-    """(h, w, channels); `convert` would copy an image that is of that mode already."""
+    """Return (h, w, channels); `convert` would copy an image that is of that mode already."""
     array = np.array(image if image.mode == mode else image.convert(mode))
     return array if array.ndim == 3 else array[:, :, None]
 
 
 def _wide(image: Image.Image) -> NDArray[np.uint16]:
-    """(h, w, 2) from four bytes a pixel, the high ones first."""
+    """Return (h, w, 2) from four bytes a pixel, the high ones first."""
     return np.ascontiguousarray(image).view(">u2").astype(np.uint16)
 
 
@@ -130,7 +138,7 @@ def _deep_colours(image: ImageFile, again: Callable[[], ImageFile], rawmode: str
 
 
 def _deep_grey(image: ImageFile) -> Pixels:
-    unsigned, tags = _rawmode(image) == "I;32N", getattr(image, "tag_v2", {})
+    unsigned, tags, stated = _rawmode(image) == "I;32N", getattr(image, "tag_v2", {}), _highest(image)
     transparent = image.info.get("transparency")
     values = np.asarray(_upright(image))[:, :, None]
     values = values.astype(values.dtype.newbyteorder("="))
@@ -138,6 +146,8 @@ def _deep_grey(image: ImageFile) -> Pixels:
         values = values.view(np.uint32)
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise UnreadableImageError("pixels that are infinite or not a number")
+    if stated:  # Pillow has stretched them to 65535
+        values = np.rint(values * (stated / 65535)).astype(np.uint16)
     bits = _bits(image) if isinstance(image, TiffImageFile) else 16
     inverted = tags.get(PHOTOMETRIC_INTERPRETATION) == 0
     alpha = _all_but(values, transparent) if isinstance(transparent, int) else None
@@ -145,13 +155,13 @@ def _deep_grey(image: ImageFile) -> Pixels:
 
 
 def _as_stored(transparent: object, rawmode: str) -> object:
-    """The transparent grey level of a PNG; Pillow brings pixels of 2 and 4 bits to 8, but leaves it as it was."""
+    """Return the transparent grey level of a PNG; Pillow brings pixels of 2 and 4 bits to 8, but not this level."""
     scale = {"L;2": 85, "L;4": 17}.get(rawmode, 1)
     return transparent * scale if isinstance(transparent, int) else transparent
 
 
 def _all_but(values: NDArray[Any], transparent: Any) -> NDArray[np.uint8] | None:
-    """Alpha of an image in which one colour is transparent."""
+    """Return the alpha of an image in which one colour is transparent."""
     return _unless_opaque(np.where((values == transparent).all(axis=2, keepdims=True), 0, 255).astype(np.uint8))
 
 

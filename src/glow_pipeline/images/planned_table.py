@@ -43,6 +43,7 @@ from glow_pipeline.images.workers import Prepared, decode_and_prepare
 
 # A folder in which nothing can be read is told after so many files, not after all of them.
 UNREADABLE_AT_MOST = 100
+PREPARED_BYTES = 2**24  # of images prepared at once, however large they become
 NAMED_AT_MOST = 10
 
 log = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PlannedTable:
-    """A table that can be written, or left unwritten when one of the same origin is there already.
+    """A table that can be written, or left unwritten when one of the same origin exists already.
 
     Attributes:
         passed_over: files in the source's folder that are no images, by suffix or kind -> how many.
@@ -146,7 +147,7 @@ class PlannedTable:
         return images, labels
 
     def link(self, existing: ImageTable, folder: Path) -> None:
-        """Give the files of a table of the same origin a second name; its folder of images may have moved since."""
+        """Hard-link or copy the files of a table of the same origin; its folder of images may have moved since."""
         folder.mkdir()
         fields = {name: getattr(self.origin, name) for name in TableOrigin.model_fields}
         record = existing.record.model_copy(update={**fields, "passed_over": self.passed_over})
@@ -174,9 +175,9 @@ class PlannedTable:
         except GlowPipelineError as error:
             raise GlowPipelineError(f"{self._title}: {error}") from None
         if not len(rows):
-            there = ", ".join(names[k] if names else str(k) for k in np.unique(labels)[:30])
+            classes = ", ".join(names[k] if names else str(k) for k in np.unique(labels)[:30])
             raise GlowPipelineError(
-                f"{self._title}: no image is of class {', '.join(map(str, choice or ()))}; its images are of {there}"
+                f"{self._title}: no image is of class {', '.join(map(str, choice or ()))}; its images are of {classes}"
             )
         return rows
 
@@ -192,7 +193,7 @@ class PlannedTable:
     def _write_images(
         self, folder: Path, opened: ArraySplit | EncodedSplit, rows: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], dict[str, str], Findings]:
-        """Rows that were written, the hashes of their pixels, what could not be read, and what else was found."""
+        """Write the images; return the written rows, hashes of their pixels, unreadable files and other findings."""
         kept: list[NDArray[np.int64]] = []
         hashes: list[NDArray[np.int64]] = []
         unreadable: dict[str, str] = {}
@@ -227,12 +228,13 @@ class PlannedTable:
         if isinstance(opened, EncodedSplit):
             yield from decode_and_prepare(opened.reader, rows, self.origin.spec, self.num_workers, self.max_pixels)
             return
-        start = 0
+        start, at_once = 0, max(1, PREPARED_BYTES // int(np.prod(self.origin.spec.shape)))
         for images in opened.read():
             stop = start + len(images)
             here = rows[np.searchsorted(rows, start) : np.searchsorted(rows, stop)]
-            if len(here):
-                yield Prepared(here, prepare(images[here - start], self.origin.spec), {})
+            for first in range(0, len(here), at_once):
+                part = here[first : first + at_once]
+                yield Prepared(part, prepare(images[part - start], self.origin.spec), {})
             start = stop
         if start != len(opened.labels):
             raise GlowPipelineError(
@@ -262,7 +264,7 @@ class PlannedTable:
         return {below + name: reason for name, reason in plan.unreadable().items()}
 
     def unreadable(self) -> dict[str, str]:
-        """Decode all images and keep none: the files that cannot be read, with the reason, which is logged as well."""
+        """Decode all images and keep none; return, and log, the files that cannot be read, with the reason."""
         opened = self.open()
         rows = self._wanted(opened)
         found: dict[str, str] = {}
@@ -282,7 +284,7 @@ def _log_unreadable(unreadable: dict[str, str]) -> None:
 
 
 def _class_names(opened: ArraySplit | EncodedSplit) -> list[str]:
-    """Names of the classes by number; empty where the source has none."""
+    """Return the names of the classes by number; empty where the source has none."""
     return list(opened.class_names or ()) if isinstance(opened, EncodedSplit) else []
 
 

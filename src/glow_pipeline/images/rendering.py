@@ -1,4 +1,4 @@
-"""From pixels as they are stored to pixels as they are shown: 8 bits, nothing transparent."""
+"""Conversion of pixels as they are stored to pixels as they are shown: 8 bits, nothing transparent."""
 
 from typing import Any
 

@@ -36,7 +36,7 @@ class ImageSpec(BaseModel):
 
     @property
     def key(self) -> str:
-        """A folder name that no other spec has: `1x32x32_8bit_resize`, `1x32x32_8bit_resize_range0-4095`."""
+        """Return a folder name that no other spec has: `1x32x32_8bit_resize`, `1x32x32_8bit_resize_range0-4095`."""
         deep = "" if self.range is None else f"_range{shown_range(self.range)}"
         background = "" if self.background == "white" else f"_on_{self.background}"
         return f"{self.channels}x{self.height}x{self.width}_{self.n_bits}bit_{self.fit}{deep}{background}"

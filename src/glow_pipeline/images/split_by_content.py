@@ -1,4 +1,4 @@
-"""Images drawn by what they show: the same ones, whatever they are called and whichever others there are."""
+"""Images drawn by their content: the same ones, whatever their names and whichever others there are."""
 
 import hashlib
 

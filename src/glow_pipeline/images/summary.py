@@ -1,4 +1,4 @@
-"""What a table holds, in a line for a person."""
+"""The content of a table in a line for a person."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ FILES_AT_MOST = 3
 
 
 def summary(table: ImageTable) -> str:
-    """`30 images: cats (10), dogs (20); left out: 10 .dcm; 1 unreadable: 003.png (empty file)`"""
+    """Return `30 images: cats (10), dogs (20); left out: 10 .dcm; 1 unreadable: 003.png (empty file)`."""
     record = table.record
     parts = [f"{len(table):,} image{'' if len(table) == 1 else 's'}{_classes(table)}"]
     if record.passed_over:
@@ -23,7 +23,7 @@ def summary(table: ImageTable) -> str:
 
 
 def _classes(table: ImageTable) -> str:
-    """Number of images of each class that is here; empty of a table with one class, or with classes without names."""
+    """Return the number of images of each class in the table; empty with a single class or classes without names."""
     names = table.record.class_names
     counts = np.bincount(table.labels.numpy(), minlength=len(names))
     found = [f"{name or 'no class'} ({count:,})" for name, count in zip(names, counts, strict=False) if count]

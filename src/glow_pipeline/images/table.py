@@ -42,7 +42,7 @@ class TableOrigin(BaseModel):
         return self.image_set.key
 
     def makes_the_same(self, other: "TableOrigin") -> bool:
-        """Whether tables of both hold the same bytes; where a folder is and what it is called do not matter."""
+        """Return whether tables of both hold the same bytes; a folder's path and name do not matter."""
         return self._anywhere == other._anywhere
 
     @property
@@ -69,7 +69,7 @@ class TableRecord(TableOrigin):
     findings: Findings = Findings()  # in the files that were decoded
 
     def report(self, log: logging.Logger) -> None:
-        """Log how its images were reinterpreted, and warn where that is hardly meant."""
+        """Log how its images were reinterpreted, and warn where that is probably an error."""
         for note in self.findings.notes(self.spec):
             log.info("%s %s: %s", self.name, self.split, note)
         for warning in self.findings.warnings(self.spec):
@@ -178,7 +178,7 @@ def split_validation(table: ImageTable, percentage: float, seed: int) -> tuple[I
 
 
 class ExactCopies(BaseModel):
-    """How many images are exact copies of another, after preparation."""
+    """Numbers of images that are exact copies of another, after preparation."""
 
     model_config = ConfigDict(frozen=True)
 

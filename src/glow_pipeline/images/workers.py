@@ -39,7 +39,7 @@ class Prepared(NamedTuple):
 
 
 class _Decoder(Dataset[Prepared]):
-    """What a decoding process does."""
+    """The work of a decoding process."""
 
     def __init__(self, reader: Reader, spec: ImageSpec, max_pixels: int) -> None:
         self.reader = reader

@@ -26,14 +26,11 @@ class Group(BaseModel):
 
 
 def _classes(value: object) -> object:
-    """`3`, `0-4`, `0-4+7`, `cats+dogs` or a list -> list of what is between the `+`, numbers as numbers.
-
-    Kedro splits what is typed at commas, lists too.
-    """
+    """Split `3`, `0-4`, `0-4+7` or `cats+dogs` at each `+`, with numbers as numbers; a list stays as it is."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = [value]
     if isinstance(value, str) and all(part.strip() for part in value.split("+")):
-        return [int(part) if re.fullmatch("[0-9]{1,9}", part) else part for part in value.split("+")]
+        return [int(part) if re.fullmatch("0|[1-9][0-9]{0,8}", part) else part for part in value.split("+")]
     if value is None or (isinstance(value, list) and value and all(_is_class(part) for part in value)):
         return value
     raise PydanticCustomError("classes", "Input should be a class, a range, or several: 3, 0-4, 0-4+7, cats+dogs")
@@ -49,7 +46,7 @@ Classes = Annotated[list[int | str] | None, BeforeValidator(_classes)]
 
 
 def _ends(value: object) -> object:
-    """`0-4095`, `0..1`, `-1024..3071` or a list of two -> [low, high]."""
+    """Convert `0-4095`, `0..1`, `-1024..3071` or a list of two to [low, high]."""
     if isinstance(value, str) and (typed := re.fullmatch(rf"({NUMBER})(?:-|\.\.)({NUMBER})", value)):
         value = [float(end) for end in typed.groups()]
     if value is None:
@@ -88,7 +85,9 @@ class IngestParameters(Group):
         description="of dataset=folder without eval_path: percent that are for testing, drawn by seed and content",
     )
     name: str | None = Field(
-        None, description="of dataset=folder: what results and models are called; null: as the folder is"
+        None,
+        description="of dataset=folder, or out_dataset=folder without ood.out_path: name in results and models; "
+        "null: the folder's",
     )
 
     size: int | list[int] | None = Field(

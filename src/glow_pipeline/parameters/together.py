@@ -68,18 +68,18 @@ def check_together(parameters: Parameters) -> None:
     check_num_classes(parameters, source.num_classes)
 
 
-def check_num_classes(parameters: Parameters, there: int) -> None:
+def check_num_classes(parameters: Parameters, num_classes: int) -> None:
     """Check that a class-conditioned model knows all classes of its images.
 
     Args:
-        there: how many classes the images have; of a folder it takes a look to know.
+        num_classes: of the images; for a folder the caller has to look into it.
 
     Raises:
         GlowPipelineError: it does not.
     """
     model = parameters.model
-    if model.y_condition and model.num_classes is not None and model.num_classes < there:
+    if model.y_condition and model.num_classes is not None and model.num_classes < num_classes:
         raise GlowPipelineError(
-            f"model.num_classes={model.num_classes}: {parameters.dataset} has {there} classes; "
-            f"use at least {there}, or null"
+            f"model.num_classes={model.num_classes}: {parameters.dataset} has {num_classes} classes; "
+            f"use at least {num_classes}, or null"
         )

@@ -1,4 +1,4 @@
-"""What is typed after `--params` -> values, each read by the type of its parameter.
+"""Parsing of what is typed after `--params`, each value by the type of its parameter.
 
 Kedro splits at every comma and reads each part as YAML, which turns `/data/set #2` into `/data/set`, `2024` into a
 number, `010` into 8 and `1:30` into 90. Here a text parameter takes the text as it is typed.
@@ -31,7 +31,7 @@ UNTYPABLE = "???"  # OmegaConf's sign for a value that is still missing
 
 
 def parse_typed(texts: Sequence[str]) -> dict[str, Any]:
-    """`name=value,name=value` -> nested values; several `--params` count as one.
+    """Parse `name=value,name=value` into nested values; several `--params` count as one.
 
     A comma is part of a value unless a `name=` follows it. A value in quotes is taken as it stands between them.
 
@@ -56,7 +56,7 @@ def parse_typed(texts: Sequence[str]) -> dict[str, Any]:
 
 
 def _items(text: str) -> Iterator[tuple[str, str]]:
-    """(name, value as written), in the order in which they are typed."""
+    """Yield (name, value as written), in the order in which they are typed."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -98,7 +98,7 @@ def _known(name: str) -> bool:
 
 
 def _read(name: str, written: str) -> Any:
-    """The value of one parameter."""
+    """Return the value of one parameter."""
     kinds, text = _kinds(name), written.strip()
     if not text:
         raise _refusal(f"--params: {name}=: no value; write one, or null, or leave it out")
@@ -116,7 +116,7 @@ def _read(name: str, written: str) -> Any:
 
 
 def _scalar(text: str, kinds: frozenset[Any]) -> Any:
-    """A number, true, false or null where the parameter may be one, else the text."""
+    """Return a number, true, false or null where the parameter may be one, else the text."""
     if text.lower() == "null" and kinds != {str}:
         return None
     if text.lower() in WORDS and bool in kinds:
@@ -130,7 +130,7 @@ def _scalar(text: str, kinds: frozenset[Any]) -> Any:
 
 
 def _flow(name: str, text: str, kinds: frozenset[Any]) -> Any:
-    """A list or mapping, as YAML writes them in one line."""
+    """Parse a list or mapping as YAML writes them in one line."""
 
     def value(node: yaml.Node) -> Any:
         if isinstance(node, yaml.SequenceNode):
@@ -147,7 +147,7 @@ def _flow(name: str, text: str, kinds: frozenset[Any]) -> Any:
 
 
 def _kinds(name: str) -> frozenset[Any]:
-    """The Python types that a parameter may have; all of them for one that is not known."""
+    """Return the Python types that a parameter may have; all of them for one that is not known."""
     group, _, leaf = name.partition(".")
     field = Parameters.model_fields.get(group)
     if field is not None and leaf and isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
@@ -174,7 +174,7 @@ def _types(annotation: Any) -> Iterator[Any]:
 
 
 def _nested(values: dict[str, Any]) -> dict[str, Any]:
-    """{"model.K": 4} -> {"model": {"K": 4}}."""
+    """Convert {"model.K": 4} to {"model": {"K": 4}}."""
     nested: dict[str, Any] = {}
     for name, value in values.items():
         *groups, leaf = name.split(".")

@@ -1,4 +1,4 @@
-"""What all figures of one pair of axes have alike."""
+"""Common parts of all figures with one pair of axes."""
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure

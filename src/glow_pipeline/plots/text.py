@@ -1,4 +1,4 @@
-"""Text that fits into the width there is for it: names of datasets and folders may be of any length."""
+"""Text that fits into its width: names of datasets and folders may be of any length."""
 
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path

@@ -17,7 +17,7 @@ def trials_table(study: "Study") -> pd.DataFrame:
 
     `state` is complete, pruned, diverged, fail, running or waiting. `val_bits_per_dim` is the best epoch's of a
     complete trial, the last epoch's of a pruned one, infinite if the training diverged. `error` says why a trial
-    failed. `retry_of` is the first try of a trial that was cut off.
+    failed. `retry_of` is the first try of a trial that was interrupted.
     """
     from glow_pipeline.search.study import ERROR, state_of  # here, because Optuna takes a third of a second
 

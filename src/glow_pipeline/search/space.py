@@ -66,7 +66,7 @@ def suggest(trial: "Trial", parameters: Parameters) -> Parameters:
 
 @contextmanager
 def as_not_allowed() -> Iterator[None]:
-    """Make an error of the user within this block one of a single trial, after which a search tries other values."""
+    """Turn an error of the user within the block into one of a single trial, after which other values are tried."""
     try:
         yield
     except GlowPipelineError as error:

@@ -163,14 +163,14 @@ def _run_trial(
     # would have drawn. A repeated trial takes none, its values are given.
     seed = parameters.seed + sum("failed_trial" not in other.system_attrs for other in earlier)
     study.sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
-    told_before = set(study.get_trials(deepcopy=False)[trial.number].intermediate_values)
+    reported = set(study.get_trials(deepcopy=False)[trial.number].intermediate_values)
     state, value, pruned, reason = TrialState.FAIL, math.inf, False, None
 
     def on_epoch(epoch: int, val_bits_per_dim: float) -> bool:
         nonlocal pruned
-        if epoch not in told_before:
+        if epoch not in reported:
             trial.report(val_bits_per_dim, epoch)
-            told_before.add(epoch)  # processes that were started again may tell of it twice
+            reported.add(epoch)  # processes that were started again may report it twice
         with warnings.catch_warnings(), np.errstate(invalid="ignore"):
             warnings.filterwarnings("ignore", message="All-NaN")  # of epochs that were not finite
             pruned = trial.should_prune()

@@ -40,13 +40,13 @@ class ThroughputWatch:
         self.restart(unsure=unsure)
 
     def restart(self, *, unsure: bool = False) -> None:
-        """Begin anew, after a measurement."""
+        """Start again, after a measurement."""
         self._measured_at = self._clock()
         self._best, self._collapsed = math.inf, unsure
         self._seconds, self._steps = 0.0, 0
 
     def add(self, seconds: float) -> None:
-        """Take the time of a step."""
+        """Add the time of a step."""
         self._seconds += seconds
         self._steps += 1
         if self._seconds >= WINDOW and self._steps >= WINDOW_STEPS:
@@ -92,11 +92,11 @@ class TrainingThreads:
 
     @classmethod
     def of(cls, *, fixed: int | None, recorded: int | None, pixels: int, measured: bool) -> "TrainingThreads":
-        """The threads of a training.
+        """Return the threads of a training.
 
         Args:
             fixed: `train.threads`.
-            recorded: those of the checkpoint that it goes on from.
+            recorded: the number in the checkpoint that it resumes from.
             pixels: images a batch times height times width.
             measured: whether one may be chosen; several processes share the cores evenly, a GPU needs few of them.
         """
@@ -113,7 +113,7 @@ class TrainingThreads:
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Within this block the process computes with them."""
+        """Have the process compute with this number of threads within the block."""
         before = torch.get_num_threads()
         torch.set_num_threads(self.number)
         try:
@@ -148,9 +148,9 @@ class TrainingThreads:
             if self._watch.due(could_be_more=self.number < self.counts[0]) and self._choose(step, inputs):
                 switched()
             started = self._clock()
-            told = step(*inputs)
+            values = step(*inputs)
             self._watch.add(self._clock() - started)
-            return told
+            return values
 
         return timed
 

@@ -90,7 +90,7 @@ def read_checkpoint(path: Path, *, with_tensors: bool = True, check: bool = True
 
 
 def _check_format(path: Path, written_in: int, facts: dict[str, Any]) -> None:
-    """A training resumes to the same bits only by the code that began it, so no other format is read."""
+    """Refuse other formats: a training resumes to the same bits only by the code that started it."""
     if written_in != FORMAT:
         commit = facts.get("provenance", {}).get("git_commit") or "unknown"
         raise GlowPipelineError(

@@ -1,4 +1,4 @@
-"""What a training in other processes reports of each epoch to this one, which answers whether it shall stop there."""
+"""Reports of each epoch by a training in other processes to this one, which answers whether to stop."""
 
 import json
 import secrets
@@ -14,18 +14,18 @@ OnEpoch = Callable[[dict[str, float], int], bool | None]
 
 @dataclass(frozen=True)
 class EpochReports:
-    """Where to report to; goes to other processes of this machine.
+    """The address to report to; picklable for other processes of this machine.
 
     Attributes:
         address: of a Unix socket, on Windows of a named pipe.
-        key: without which nothing is taken there.
+        key: without which no report is accepted.
     """
 
     address: str
     key: bytes = field(repr=False)
 
     def send(self, metrics: dict[str, float], step: int) -> bool:
-        """Report an epoch's metrics and the step at its end; return whether to stop there."""
+        """Report an epoch's metrics and the step at its end; return whether to stop."""
         with Client(self.address, authkey=self.key) as connection:
             connection.send_bytes(json.dumps([metrics, step]).encode())
             return bool(json.loads(connection.recv_bytes()))
@@ -33,9 +33,9 @@ class EpochReports:
 
 @contextmanager
 def epochs_heard(on_epoch: OnEpoch) -> Iterator[EpochReports]:
-    """Within this block call `on_epoch` for each report, in a thread.
+    """Call `on_epoch` for each report within the block, in a thread.
 
-    Where it raises, the training is told to stop, and the error is raised at the end of the block.
+    If it raises, the training is stopped, and the error is raised at the end of the block.
     """
     key, failures, ended = secrets.token_bytes(32), list[Exception](), threading.Event()
     with Listener(authkey=key) as listener:
@@ -48,7 +48,7 @@ def epochs_heard(on_epoch: OnEpoch) -> Iterator[EpochReports]:
                         if report is None:  # the end of the block
                             return
                         connection.send_bytes(json.dumps(_stops(on_epoch, report, failures)).encode())
-                except (AuthenticationError, EOFError, OSError):  # a process that died as it reported, and starts again
+                except (AuthenticationError, EOFError, OSError):  # a process died while it reported; it is restarted
                     if ended.is_set():  # the listener is closed
                         return
 

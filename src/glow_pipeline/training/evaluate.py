@@ -53,7 +53,7 @@ def log_probs(
 
 
 def _given_class(model: Glow, images: Tensor, noise: Tensor, labels: Tensor) -> Tensor:
-    """log p(image | label), or log p(image) where the label is of no class of the model."""
+    """Return log p(image | label), or log p(image) where the label is of no class of the model."""
     known = labels < model.num_classes
     if not model.y_condition or bool(known.all()):
         return model.log_prob(images, noise, labels)
@@ -64,7 +64,7 @@ def _given_class(model: Glow, images: Tensor, noise: Tensor, labels: Tensor) -> 
 
 
 def scoring_threads(model: Glow, batches: Batches, fixed: int | None = None) -> AbstractContextManager[None]:
-    """Within this block a CPU scores these batches with the number of threads that a short measurement finds best.
+    """Have a CPU score these batches within the block with the number of threads that a short measurement finds best.
 
     Args:
         model: the model.

@@ -1,4 +1,4 @@
-"""How long a training will take, as soon as some steps are done."""
+"""Forecast of a training's duration, as soon as some steps are done."""
 
 import time
 from collections.abc import Callable

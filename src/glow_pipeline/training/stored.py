@@ -85,7 +85,7 @@ def build_flow(spec: ImageSpec, arguments: dict[str, Any], generator: torch.Gene
 
 
 def write_model(path: Path, record: ModelRecord, weights: Weights, trained_on: NDArray[np.int64] | None = None) -> None:
-    """Write a model whole or not at all.
+    """Write a model completely or not at all.
 
     Args:
         weights: a state dict of its flow, on any device.

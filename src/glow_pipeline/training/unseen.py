@@ -42,7 +42,7 @@ def unseen_images(images: ImageTable, trained_on: NDArray[np.int64] | None) -> U
     if seen.all():
         raise GlowPipelineError(
             f"{images.record.name}: each of its {len(images)} images for testing is an exact copy of one that is "
-            f"trained on; give others"
+            f"trained on or tested beside it; give others"
         )
     return Unseen(images.subset(np.flatnonzero(~seen)), int(seen.sum()))
 
@@ -51,12 +51,12 @@ def check_known(origin: TableOrigin, trained_on: NDArray[np.int64] | None) -> No
     """Check that it is known which of these images were trained on, if some may have been.
 
     Raises:
-        GlowPipelineError: they were drawn from the folder that a model of an earlier format was trained on.
+        GlowPipelineError: they are a user's own, and the model is of an earlier format.
     """
-    if trained_on is None and origin.image_set.is_folder and origin.image_set.eval_percentage is not None:
+    if trained_on is None and origin.image_set.is_folder:
         raise GlowPipelineError(
             f"{origin.name}: the model is of an earlier version, whose record does not say which images it was trained "
-            f"on; give others to test with by ingest.eval_path, or train it anew"
+            f"on, nor what its classes were called; it can be sampled from, but to test it, train it anew"
         )
 
 
@@ -69,7 +69,7 @@ def check_same_images(record: ModelRecord, now: TableOrigin, *, chosen: bool) ->
         chosen: whether the user has named the model, who then means it to be used with these images.
 
     Raises:
-        GlowPipelineError: they are others, and nobody has said that they are meant.
+        GlowPipelineError: they are others, and the model was not chosen explicitly.
     """
     then = record.test_table
     if chosen or then is None or now.image_set.eval_path != then.image_set.eval_path:

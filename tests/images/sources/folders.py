@@ -41,7 +41,7 @@ def image_set(
 
 
 def opened(images: ImageSet, split: Split = "train") -> EncodedSplit:
-    """What the pipeline does: find and checksum, then open."""
+    """Find, checksum and open the files, as the pipeline does."""
     source = folder_source(images)
     result = source.open([file.path for file in source.files(Path("raw"), split)], split)
     assert isinstance(result, EncodedSplit)
@@ -62,10 +62,10 @@ def all_of(folder: Path) -> dict[str, int]:
 
 
 def one_line(action: Callable[[], Any]) -> str:
-    with pytest.raises(GlowPipelineError) as told:
+    with pytest.raises(GlowPipelineError) as error:
         action()
-    assert "\n" not in str(told.value)
-    return str(told.value)
+    assert "\n" not in str(error.value)
+    return str(error.value)
 
 
 def checksum(folder: Path, split: Split = "train", eval_path: Path | None = None) -> str:

@@ -70,7 +70,7 @@ def test_hidden_and_other_files_are_passed_over(tmp_path: Path) -> None:
     assert all_of(tmp_path) == {"cats/1.png": 0}
 
 
-def test_files_of_every_known_suffix_are_decoded_in_both_cases(tmp_path: Path) -> None:
+def test_every_known_suffix_is_decoded_in_either_case(tmp_path: Path) -> None:
     known = {suffix for suffix in suffixes() if suffix in KINDS}
     assert known == set(KINDS)
     for ending, kind in KINDS.items():

@@ -1,4 +1,4 @@
-"""Which images of a folder are for training and for testing, and of which classes."""
+"""Splits and classes of a folder's images."""
 
 import logging
 from collections.abc import Iterable
@@ -30,9 +30,7 @@ def put_different(folder: Path, numbers: Iterable[int]) -> Path:
 
 @pytest.mark.parametrize("percentage", [0.1, 10.0, 25.0, 99.9])
 @pytest.mark.parametrize("count", [2, 3, 40, 1000])
-def test_each_file_is_in_one_split_and_each_split_has_about_its_share(
-    tmp_path: Path, count: int, percentage: float
-) -> None:
+def test_splits_are_disjoint_and_near_their_share(tmp_path: Path, count: int, percentage: float) -> None:
     train, test = both(put_different(tmp_path, range(count)), percentage)
     assert train == sorted(train)
     assert test == sorted(test)
@@ -49,7 +47,7 @@ def test_images_stay_in_their_split_when_others_come(tmp_path: Path) -> None:
     assert set(before[1]) <= set(after[1])
 
 
-def test_images_stay_in_their_split_when_they_are_renamed_or_moved(tmp_path: Path) -> None:
+def test_renamed_or_moved_images_stay_in_their_split(tmp_path: Path) -> None:
     folder = put_different(tmp_path / "a", range(60))
     train, test = both(folder, 25)
     for name in train + test:
@@ -95,9 +93,7 @@ def test_the_split_is_the_same_whatever_classes_are_asked_for(tmp_path: Path) ->
         assert names(every) == names(first)
 
 
-def test_files_are_read_once_for_their_checksum_and_their_split(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_are_read_once_for_checksum_and_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put_different(tmp_path, range(20))
     read: list[Path] = []
 
@@ -122,7 +118,7 @@ def test_images_for_testing_may_lie_elsewhere(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("link", [False, True])
-def test_images_for_testing_inside_the_folder_are_not_trained_on(tmp_path: Path, link: bool) -> None:
+def test_test_images_inside_the_folder_are_not_trained(tmp_path: Path, link: bool) -> None:
     folder = put(tmp_path / "data", "a/1.png", "b/2.png", "test/a/3.png", "test/b/deep/4.png")
     test = folder / "test"
     if link:
@@ -162,7 +158,7 @@ def test_classes_of_test_images_have_the_numbers_of_the_training_images(tmp_path
 
 
 @pytest.mark.parametrize("flat", ["train", "test"])
-def test_images_directly_in_a_folder_are_of_no_class_of_the_other(tmp_path: Path, flat: str) -> None:
+def test_images_directly_in_a_folder_have_no_class(tmp_path: Path, flat: str) -> None:
     train = put(tmp_path / "train", "1.png" if flat == "train" else "cats/1.png")
     test = put(tmp_path / "test", "2.png" if flat == "test" else "cats/2.png")
     images = image_set(train, test)
@@ -181,7 +177,7 @@ def test_every_class_of_a_folder_counts_whichever_are_drawn(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("copies", [1, 3])
-def test_copies_of_one_image_cannot_be_split_but_can_all_be_for_testing(tmp_path: Path, copies: int) -> None:
+def test_copies_of_one_image_cannot_be_split(tmp_path: Path, copies: int) -> None:
     for number in range(copies):
         (tmp_path / f"{number}.png").write_bytes(picture(7))
     splits: tuple[Split, ...] = ("train", "test")
@@ -195,7 +191,7 @@ def test_copies_of_one_image_cannot_be_split_but_can_all_be_for_testing(tmp_path
 # Chosen classes ---------------------------------------------------------------------------------
 
 
-def test_classes_named_by_numbers_are_in_the_order_of_the_numbers(tmp_path: Path) -> None:
+def test_classes_named_by_numbers_are_ordered_by_value(tmp_path: Path) -> None:
     put(tmp_path, *(f"{k}/1.png" for k in range(12)))
     assert opened(image_set(tmp_path)).class_names == [str(k) for k in range(12)]
 
@@ -209,7 +205,7 @@ def test_chosen_classes_of_a_folder_are_named(tmp_path: Path, typed: list[int | 
     assert with_class_names(image_set(tmp_path, classes=typed), "ingest.classes").classes == chosen
 
 
-def test_number_that_is_understood_as_a_position_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_number_understood_as_a_position_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     put(tmp_path, "cats/1.png", "dogs/1.png")
     with caplog.at_level(logging.INFO):
         with_class_names(image_set(tmp_path, classes=["dogs"]), "ingest.classes")
@@ -218,7 +214,7 @@ def test_number_that_is_understood_as_a_position_is_reported(tmp_path: Path, cap
     assert caplog.messages == [f"ingest.classes=1: these are the folders dogs of {tmp_path}"]
 
 
-def test_class_that_is_not_there_is_refused_with_the_nearest(tmp_path: Path) -> None:
+def test_unknown_class_is_refused_with_the_nearest(tmp_path: Path) -> None:
     put(tmp_path, "cats/1.png", "dogs/1.png")
     line = one_line(lambda: with_class_names(image_set(tmp_path, classes=["cat"]), "ood.out_classes"))
     assert line == "ood.out_classes=cat: no class is called cat; did you mean cats?"

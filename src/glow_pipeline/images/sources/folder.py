@@ -64,7 +64,7 @@ class _Listing:
 
     @cached_property
     def digests(self) -> NDArray[np.uint8]:
-        """SHA-256 of each file (n, 32); of its error where it cannot be read."""
+        """Return the SHA-256 of each file (n, 32); of its error where it cannot be read."""
         return file_digests(self.folder, self.names, reuse=self.splits)
 
 
@@ -76,7 +76,7 @@ class _Folder:
         self._listings: dict[Split, _Listing] = {}
 
     def files(self, _raw: Path, split: Split) -> list[SourceFile]:
-        """The folder, with one checksum of its images' names and contents, and of its classes' names."""
+        """Return the folder, with one checksum of its images' names and contents, and of its classes' names."""
         folder = _folder_of(self._set, split)
         listing = _listed(self._set, split)
         complete = hashlib.sha256(b"\0".join(map(os.fsencode, listing.class_names)))
@@ -136,7 +136,7 @@ def with_class_names(image_set: ImageSet, parameter: str) -> ImageSet:
     """Return a folder's set with its chosen classes named; other sets as they are.
 
     Raises:
-        GlowPipelineError: a chosen class is not there; `parameter` is what chose it.
+        GlowPipelineError: a chosen class does not exist; `parameter` is what chose it.
     """
     if not image_set.is_folder or image_set.classes is None:
         return image_set
@@ -170,7 +170,7 @@ def _folder_of(image_set: ImageSet, split: Split) -> Path:
 
 
 def _outside(image_set: ImageSet, split: Split) -> frozenset[Identity]:
-    """Folders whose images are not of this split: those of images for testing, which may be inside `ingest.path`."""
+    """Return the folders whose images are not of this split: test folders, which may be inside `ingest.path`."""
     test = image_set.eval_path
     if split == "test" or test is None or not test.is_dir():
         return frozenset()
@@ -178,7 +178,7 @@ def _outside(image_set: ImageSet, split: Split) -> frozenset[Identity]:
 
 
 def _classes_in(folder: Path, outside: frozenset[Identity]) -> list[str]:
-    """Folders in it that have images, in order; [""] where images are directly in it: it is flat."""
+    """Return the folders in it that have images, in order; [""] where images are directly in it: it is flat."""
     images = ImageFiles(outside)
     directly, folders = images.directly_in(folder)
     if next(directly, None) is not None:
@@ -188,7 +188,7 @@ def _classes_in(folder: Path, outside: frozenset[Identity]) -> list[str]:
 
 
 def _class_names(image_set: ImageSet, split: Split) -> list[str]:
-    """Class k is the k-th of these; classes that only a folder of test images has come after those for training."""
+    """Return the name of each class by number; classes that only the test folder has come after those for training."""
     own = _classes_in(_folder_of(image_set, split), _outside(image_set, split))
     if image_set.class_names is not None:
         trained = list(image_set.class_names)
@@ -200,7 +200,7 @@ def _class_names(image_set: ImageSet, split: Split) -> list[str]:
 
 
 def _listed(image_set: ImageSet, split: Split) -> _Listing:
-    """All images of a split's folder, by name relative to it, with their classes and checksums.
+    """List all images of a split's folder, by name relative to it, with their classes and checksums.
 
     Raises:
         GlowPipelineError: there is none, or a folder cannot be looked into.
@@ -227,12 +227,12 @@ def _listed(image_set: ImageSet, split: Split) -> _Listing:
 
 
 def _no_image(images: ImageFiles) -> str:
-    there = f" (there are {reported(images.passed_over)})" if images.passed_over else ""
-    return f"no image in it{there}; convert what shows one to one of {', '.join(FORMATS)}"
+    found = f" (there are {reported(images.passed_over)})" if images.passed_over else ""
+    return f"no image in it{found}; convert what shows one to one of {', '.join(FORMATS)}"
 
 
 def _drawn(listing: _Listing, image_set: ImageSet, split: Split) -> NDArray[np.int64]:
-    """Rows of a split, drawn by the files' contents; which are for testing does not depend on the chosen classes."""
+    """Return the rows of a split, drawn by the files' contents, independently of the chosen classes."""
     hashes = np.ascontiguousarray(listing.digests[:, :8]).view(np.int64)[:, 0]
     for_test = drawn_by_content(hashes, image_set.eval_percentage or 0.0, image_set.seed or 0, "evaluation split")
     if for_test.all() or not for_test.any():

@@ -31,16 +31,21 @@ def select_in_images(
     return images, {"in_copies_of_train": copies}
 
 
-def select_out_images(glow_model: TrainedGlow, out_images: ImageTable) -> tuple[ImageTable, dict[str, int | None]]:
-    """Return the outliers that the model was not trained on, and how many are copies of training images."""
-    images, copies = unseen_images(out_images, glow_model.trained_on)
-    return images, {"out_copies_of_train": copies}
+def select_out_images(
+    glow_model: TrainedGlow, out_images: ImageTable, in_images: ImageTable
+) -> tuple[ImageTable, dict[str, int | None]]:
+    """Return the outliers that are neither training images nor among the in-distribution ones; and how many are."""
+    unseen, copies = out_images, None
+    if glow_model.trained_on is not None or glow_model.record.train_table.image_set.is_folder:
+        unseen, copies = unseen_images(out_images, glow_model.trained_on)
+    images, of_inside = unseen_images(unseen, in_images.content_hashes)
+    return images, {"out_copies_of_train": copies, "out_copies_of_in": of_inside}
 
 
 def score_images(
     glow_model: TrainedGlow, images: ImageTable, ood: OodParameters, train: TrainParameters, seed: int, device: str
 ) -> pd.DataFrame:
-    """One row an image: its set, its file if it has one of its own, its label, its nll in bits per dimension.
+    """Return one row an image: its set, its file if it has one of its own, its label, its nll in bits per dimension.
 
     Files that could not be read follow, without a score and with the reason.
     """
@@ -85,7 +90,7 @@ def measure_detection(
     out_copies: dict[str, int | None],
     device: str,
 ) -> dict[str, object]:
-    """AUROC, AUPR and FPR at 95% TPR of the likelihood, with what was compared.
+    """Return AUROC, AUPR and FPR at 95% TPR of the likelihood, with what was compared.
 
     The two means are of the finite scores alone.
     """

@@ -26,7 +26,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 select_out_images,
-                ["glow_model", "out_images"],
+                ["glow_model", "out_images", "in_images"],
                 ["unseen_out_images", "out_copies"],
                 name="select_out_images",
             ),

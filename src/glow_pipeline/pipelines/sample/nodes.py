@@ -12,6 +12,7 @@ from torch import Tensor
 from glow_pipeline.device import use_device
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.flow import Glow
+from glow_pipeline.images.classes import position
 from glow_pipeline.images.image_set import ImageSet
 from glow_pipeline.images.planned_table import plan_table
 from glow_pipeline.images.spec import ImageSpec
@@ -78,6 +79,9 @@ def sample_images(
 ) -> Figure | Movie:
     """Return the picture that `sample.mode` asks for."""
     flow = glow_model.flow.to(use_device(device))
+    class_names = glow_model.record.train_table.class_names
+    if sample.y is not None:
+        sample = sample.model_copy(update={"y": position(sample.y, class_names)})
     pictures = sample.frames if sample.mode != "normal" else flow.num_classes if flow.y_condition else 1
     with (
         memory_in_one_line(f"sample.n={sample.n}", f"lower it, or sample.frames={sample.frames}"),
@@ -85,17 +89,18 @@ def sample_images(
     ):
         match sample.mode:
             case "normal":
-                return _normal(flow, glow_model.record.dataset, sample, seed)
+                return _normal(flow, glow_model.record.dataset, class_names, sample, seed)
             case "vtemp":
                 return _vtemp(flow, glow_model.record.dataset, sample, seed)
             case "interpolate":
                 return _interpolate(flow, endpoints, glow_model.record.dataset, sample, seed)
 
 
-def _normal(flow: Glow, name: str, sample: SampleParameters, seed: int) -> Figure:
+def _normal(flow: Glow, name: str, class_names: list[str], sample: SampleParameters, seed: int) -> Figure:
     device = next(flow.parameters()).device
     random = generator(seed, "sample", 0, device)
     title = f"Glow on {name}, temperature {sample.temperature}"
+    labels = [f"class {class_names[k] if k < len(class_names) else k}" for k in range(flow.num_classes)]
 
     def of_class(k: int | None) -> Decoded:
         y = None if k is None else torch.full((sample.n,), k, device=device)
@@ -103,12 +108,12 @@ def _normal(flow: Glow, name: str, sample: SampleParameters, seed: int) -> Figur
 
     if sample.y is not None or not flow.y_condition:
         drawn = of_class(sample.y)
-        title = title if sample.y is None else f"{title}, class {sample.y}"
+        title = title if sample.y is None else f"{title}, {labels[sample.y]}"
         return square_grid(_shown(flow, drawn), title + _warning(drawn.broken))
     rows = [of_class(k) for k in range(flow.num_classes)]
     return labelled_grid(
         [_shown(flow, row) for row in rows],
-        row_labels=[f"class {k}" for k in range(flow.num_classes)],
+        row_labels=labels,
         title=title + _warning(torch.cat([row.broken for row in rows])),
     )
 
@@ -142,8 +147,8 @@ def _interpolate(flow: Glow, endpoints: Endpoints, name: str, sample: SamplePara
         return interpolate(flow, start, end, frames, noise, *classes)
 
     steps, columns = _frames_and_columns(moving, sample.frames, STILL_COLUMNS - 2)
-    whole = torch.zeros(len(start), dtype=torch.bool)
-    shown = [_shown(flow, step) for step in (Decoded(start, whole), *columns.decoded, Decoded(end, whole))]
+    unbroken = torch.zeros(len(start), dtype=torch.bool)
+    shown = [_shown(flow, step) for step in (Decoded(start, unbroken), *columns.decoded, Decoded(end, unbroken))]
     still = labelled_grid(
         [torch.stack([images[row] for images in shown]) for row in range(min(STILL_ROWS, len(start)))],
         column_labels=["real", *[f"{part:.2f}" for part in columns.steps], "real"],

@@ -6,7 +6,7 @@ from glow_pipeline.pipelines.sample.nodes import draw_endpoints, sample_images
 
 
 def create_pipeline() -> Pipeline:
-    """Return the whole of sampling: it needs no image table, and most modes no image."""
+    """Return the sampling pipeline: it needs no image table, and most modes no image."""
     return Pipeline(
         [
             Node(

@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 def split_images(
     train_images: ImageTable, test_images: ImageTable, ingest: IngestParameters, seed: int
 ) -> tuple[ImageTable, ImageTable, ImageTable, dict[str, int]]:
-    """Images to fit, to validate on and to test with, as views of the tables; and how many are exact copies.
+    """Split into images to fit, to validate on and to test with, as views of the tables; and count exact copies.
 
     Of a folder no test image is a copy of a training image. The test images of published sets stay as they are, so
     that figures are comparable.
@@ -61,12 +61,13 @@ def dequantize(train_images: ImageTable) -> tuple[Dequantization, Figure]:
     dequantization = Dequantization(train_images.record.spec.n_bits)
     rows = first_of_each_class(train_images.labels.numpy(), PREVIEWED)
     images, labels = train_images[rows]
+    names = train_images.record.class_names or range(train_images.record.num_classes)
     x, _ = dequantization.dequantize(images, generator(0, "preview"))
     noisy = ((x + 0.5) * 255).to(torch.uint8)
     return dequantization, labelled_grid(
         [dequantization.expand(images), noisy],
         row_labels=[f"{dequantization.n_bits} bits", "+ noise"],
-        column_labels=[f"class {k}" for k in labels.tolist()] if train_images.record.num_classes > 1 else None,
+        column_labels=[f"class {names[k]}" for k in labels.tolist()] if len(names) > 1 else None,
         title=f"{train_images.record.name}, dequantized",
     )
 
@@ -144,7 +145,8 @@ def evaluate_glow(
     resolved = use_device(device)
     flow = glow_model.flow.to(resolved)
     # The model of train.checkpoint may have been trained on others than this training.
-    test_images, _ = unseen_images(unseen_test_images, glow_model.trained_on)
+    test_images, more_copies = unseen_images(unseen_test_images, glow_model.trained_on)
+    own_folder = test_images.record.image_set.is_folder
     batches = Batches(test_images, evaluation_batch(test_images.record.spec, resolved), resolved)
     with scoring_threads(flow, batches, train.threads):
         bits_per_dim = mean_bits_per_dim(flow, batches, seed)
@@ -157,6 +159,8 @@ def evaluate_glow(
         "steps": record.steps,
         "n_test": len(test_images),
         **exact_copies,
+        **({"test_copies_of_train": exact_copies["test_copies_of_train"] + (more_copies or 0)} if own_folder else {}),
+        "dataset": record.dataset,
         "images": record.image_spec.key,
         "device": record.device,
     }
@@ -167,7 +171,7 @@ def evaluate_glow(
 
 
 def _warn_of_test_images(test_images: ImageTable, flow: Glow, metrics: dict[str, object]) -> None:
-    """Say what the figures do not show by themselves."""
+    """Warn of test images whose effect the figures do not show by themselves."""
     unknown = int((test_images.labels >= flow.num_classes).sum()) if flow.y_condition else 0
     if unknown:
         logger.warning(

@@ -13,7 +13,7 @@ from glow_pipeline.pipelines.train.nodes import (
 
 
 def create_split_pipeline() -> Pipeline:
-    """The split into images to fit, to validate on and to test with, which searching needs as well."""
+    """Return the split into images to fit, to validate on and to test with, which searching needs as well."""
     return Pipeline(
         [
             Node(
