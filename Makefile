@@ -32,7 +32,7 @@ run: $(INSTALLED) ## ingest, train, sample and score the bundled digits
 	$(BIN)/kedro run --env digits
 
 test: $(INSTALLED) lint ## every check that a change has to pass
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(INSTALLED) ## format, style, types, and which module may import which
 	$(BIN)/ruff format --check .

@@ -204,3 +204,16 @@ def test_credentials_read_the_environment_under_a_preset(conf: Path, monkeypatch
     monkeypatch.setenv("SECRET", "word")
     (conf / "local" / "credentials.yml").write_text("s3:\n  key: ${oc.env:SECRET}\n")
     assert load(conf, "credentials", env="digits") == {"s3": {"key": "word"}}
+
+
+@pytest.mark.parametrize("typed", ["010", "1:36", "-1:30", "0_7"])
+def test_number_that_yaml_reads_otherwise_is_refused(conf: Path, typed: str) -> None:
+    (conf / "local" / PARAMETERS).write_text(f"model:\n  L: 2\ningest:\n  size: [16, {typed}]\n")
+    with pytest.raises(ConfigurationError, match=rf"local/{PARAMETERS}:4: ingest\.size: {typed} is another number"):
+        load(conf)
+
+
+@pytest.mark.parametrize("typed", ["0", "10", "0.5", "1e-3", "-3", '"010"', "0-4"])
+def test_usual_numbers_are_read(conf: Path, typed: str) -> None:
+    (conf / "local" / PARAMETERS).write_text(f"own:\n  a: {typed}\n")
+    assert load(conf)["own"]["a"] is not None

@@ -1,11 +1,13 @@
 """Errors in the files of conf/, each reported as one line with the file and the line number."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import yaml
 from yaml import MappingNode, Node, ScalarNode
 
+SURPRISING = re.compile(r"[-+]?(0[0-7_]+|[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?)")  # octal, and in base 60
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -69,6 +71,27 @@ def repeated_key(files: list[ConfigFile], *, leaves_count: bool) -> str | None:
                 return f"{place}: {name} is set in {seen[name]} too; delete one"
             seen[name] = place
     return None
+
+
+def surprising_number(file: ConfigFile) -> str | None:
+    """Return one line about a number that YAML 1.1 reads otherwise than it looks: `010` is 8 and `1:30` is 90."""
+    for name, node in _scalars(_root(file)):
+        if node.style is None and node.tag.endswith((":int", ":float")) and SURPRISING.fullmatch(node.value):
+            place = f"{file.name}:{node.start_mark.line + 1}"
+            return f'{place}: {name}: {node.value} is another number in YAML; write it in base 10, or "{node.value}"'
+    return None
+
+
+def _scalars(node: Node | None, name: str = "") -> Iterator[tuple[str, ScalarNode]]:
+    """Yield all values that are no lists or groups, with the dotted names that they are below."""
+    if isinstance(node, ScalarNode):
+        yield name, node
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _scalars(item, name)
+    elif isinstance(node, MappingNode):
+        for key, value in node.value:
+            yield from _scalars(value, f"{name}.{key.value}" if name else str(key.value))
 
 
 def dotted_key(file: ConfigFile) -> str | None:

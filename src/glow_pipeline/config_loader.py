@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from glow_pipeline.config_files import ConfigFile, dotted_key, repeated_key, slip_in
+from glow_pipeline.config_files import ConfigFile, dotted_key, repeated_key, slip_in, surprising_number
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.parameters import nearest, parse_parameters
 
@@ -79,9 +79,9 @@ class ConfigLoader(OmegaConfigLoader):
             if line is None:
                 raise
             raise ConfigurationError(line) from None
-        if key == "parameters" and any("." in str(name) for name in loaded):
+        if key == "parameters":
             files = [file for env in self._layers() for file in self._files(key, env)]
-            for line in filter(None, map(dotted_key, files)):
+            for line in filter(None, [check(file) for check in (dotted_key, surprising_number) for file in files]):
                 raise ConfigurationError(line)
         return loaded
 

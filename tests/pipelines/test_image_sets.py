@@ -182,6 +182,7 @@ def test_folder_may_move_with_its_images(inspected: tuple[Path, Path], tmp_path:
     shutil.copytree(folder, tmp_path / folder.name)
     typed = {"path": str(tmp_path / folder.name), "classes": 1}
     run(project, "ood", dataset="folder", out_dataset="digits", ingest=typed)
+    assert len(scores(project, f"{key_of(project)}/vs_digits")) == 15 + 297
 
 
 def test_trained_images_are_never_tested(tmp_path: Path) -> None:

@@ -87,8 +87,8 @@ class TrainingThreads:
     ) -> None:
         self.number, self.counts, self.changed = number, counts, changed
         self._resumed, self._clock = resumed, clock
-        # A resumed training's number was chosen under another load, and a first measurement may have met a moment's.
-        self._watch = ThroughputWatch(clock, unsure=True)
+        # A first measurement may have met a moment's load. A resumed training keeps its number, and so its bits.
+        self._watch = ThroughputWatch(clock, unsure=not resumed)
 
     @classmethod
     def of(cls, *, fixed: int | None, recorded: int | None, pixels: int, measured: bool) -> "TrainingThreads":

@@ -86,6 +86,9 @@ def run_search(
     logger.info("%d trials in all: %s", len(table), counts)
     best = table.loc[table["state"] == "complete", "val_bits_per_dim"].min()
     if math.isfinite(best):
+        winner = table.loc[table["val_bits_per_dim"].eq(best) & table["state"].eq("complete")].iloc[0]
+        values = ", ".join(f"{name}={winner[name]}" for name in given.search.searched if name in winner)
+        logger.info("best: trial %d, %.4f bits/dim on validation images; %s", winner["number"], best, values)
         with MetricLogger(parent) as metrics:
             row = reported({"best_val_bits_per_dim": best}, given.model.y_condition)
             metrics.catch_up([(row, len(table))])  # once, by whichever command is first
