@@ -204,6 +204,10 @@ def test_trained_images_are_never_tested(tmp_path: Path) -> None:
     assert sorted(table.loc[~table["is_out"], "file"]) == [f"{i:03}.png" for i in range(7)]
     metrics = json.loads(versions(project, "08_reporting/folder_set/vs_digits/ood_metrics.json/*/*")[-1].read_text())
     assert (metrics["n_in"], metrics["in_copies_of_train"]) == (7, 5)
+    (tested,) = versions(project, "03_primary/folder_set/*/test/*/test")
+    names = ImageTable(tested).names or []
+    inside = table[~table["is_out"]]
+    assert [names[row] for row in inside["index"]] == inside["file"].tolist()
 
 
 def test_unreadable_files_are_rows_without_a_score(tmp_path: Path) -> None:
