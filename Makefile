@@ -41,7 +41,7 @@ lint: $(INSTALLED) ## format, style, types, and which module may import which
 	$(BIN)/lint-imports
 
 sources: $(INSTALLED) ## the datasets, with their sizes, classes and what is on disk
-	@$(BIN)/python -m glow_pipeline.images.listing data/01_raw
+	@$(BIN)/python -m glow_pipeline.images.sources.listing data/01_raw
 
 ui: $(INSTALLED) ## compare runs in the browser (MLflow)
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1

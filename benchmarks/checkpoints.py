@@ -17,12 +17,13 @@ import torch
 
 from glow_pipeline.flow import Glow
 from glow_pipeline.parameters import TrainParameters
+from glow_pipeline.parameters.interval import Interval
 from glow_pipeline.training.adamax import Adamax
-from glow_pipeline.training.averaging import Average
-from glow_pipeline.training.checkpoints import Checkpoint, Interval, TrainingFolder, read_checkpoint
+from glow_pipeline.training.checkpoint import Checkpoint, TrainingFolder, read_checkpoint
 from glow_pipeline.training.history import History, Tally
 from glow_pipeline.training.state import TrainingState, copied
 from glow_pipeline.training.step import TrainingStep
+from glow_pipeline.training.weight_averaging import Average
 
 CPU = torch.device("cpu")
 

@@ -63,10 +63,10 @@ def glow_pipeline(work: Work, device: torch.device, **execution: Any) -> Contend
     Args:
         work: sizes.
         device: where it runs.
-        execution: fields of `glow_pipeline.flow.execution.Execution`, other than the pipeline's defaults.
+        execution: fields of `glow_pipeline.flow.fast.execution.Execution`, other than the pipeline's defaults.
     """
     from glow_pipeline.flow import Glow
-    from glow_pipeline.flow.execution import Execution
+    from glow_pipeline.flow.fast.execution import Execution
     from glow_pipeline.training import adamax
     from glow_pipeline.training.acceleration import accelerated
     from glow_pipeline.training.step import TrainingStep

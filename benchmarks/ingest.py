@@ -3,7 +3,7 @@
     python benchmarks/ingest.py [--images 20000] [--workers 2]
 
 Generates JPEGs of 256x256 in a temporary folder. The measure is a bare Pillow loop: open, to RGB, resize to 32x32,
-nothing else; ours is all of `PlannedTable.write`, in a process of its own. It runs once more while its memory and that
+nothing else; ours is all of `TableWriter.write`, in a process of its own. It runs once more while its memory and that
 of its workers (their proportional set size) is looked at ten times a second. Prints a table in Markdown.
 """
 
@@ -22,14 +22,14 @@ import psutil
 import torch
 from PIL import Image
 
-from glow_pipeline.images.image_set import ImageSet
-from glow_pipeline.images.loader import Batches
-from glow_pipeline.images.planned_table import plan_table
-from glow_pipeline.images.spec import ImageSpec
+from glow_pipeline.images.batches import Batches
+from glow_pipeline.images.format import ImageFormat
+from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.images.table import IMAGES, LABELS, RECORD, ImageTable, TableRecord
+from glow_pipeline.images.table_writer import plan_table
 from glow_pipeline.threads import usable_cores
 
-SPEC = ImageSpec(channels=3, height=32, width=32, n_bits=8, fit="resize")
+IMAGE_FORMAT = ImageFormat(channels=3, height=32, width=32, n_bits=8, fit="resize")
 DISTINCT = 500  # pictures; the files repeat them, which neither a decoder nor a checksum notices
 
 
@@ -160,9 +160,9 @@ def ingest(folder: Path, table: Path, workers: int) -> None:
     sys.stdout.write("imported\n")
     sys.stdout.flush()
     sys.stdin.readline()
-    image_set = ImageSet.of_folder(str(folder), str(folder), 10.0, 0)
+    image_selection = ImageSelection.of_folder(str(folder), str(folder), 10.0, 0)
     started = time.perf_counter()
-    plan = plan_table(image_set, "test", SPEC, folder.parent, num_workers=workers)
+    plan = plan_table(image_selection, "test", IMAGE_FORMAT, folder.parent, num_workers=workers)
     planned = time.perf_counter()
     plan.write(table)
     written = time.perf_counter()
@@ -174,13 +174,13 @@ def measured_batches(folder: Path) -> float:
     torch.set_num_threads(1)
     count = 100_000
     folder.mkdir()
-    pixels = np.random.default_rng(0).integers(0, 256, (count, *SPEC.shape), dtype=np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (count, *IMAGE_FORMAT.shape), dtype=np.uint8)
     np.save(folder / IMAGES, pixels)
     np.save(folder / LABELS, np.zeros(count, dtype=np.int64))
     record = TableRecord(
-        image_set=ImageSet.of("noise"),
+        image_selection=ImageSelection.of("noise"),
         split="train",
-        spec=SPEC,
+        image_format=IMAGE_FORMAT,
         source_files={},
         on_unreadable="stop",
         made_with={},

@@ -21,8 +21,8 @@ from torch import Tensor
 
 from glow_pipeline.device import describe_device, resolve_precision, use_device
 from glow_pipeline.flow import Glow
-from glow_pipeline.flow.execution import Execution
-from glow_pipeline.images.loader import Batch, Batches
+from glow_pipeline.flow.fast.execution import Execution
+from glow_pipeline.images.batches import Batch, Batches
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.randomness import generator
 from glow_pipeline.training.acceleration import accelerated
@@ -41,7 +41,7 @@ class RandomTable:
         np.save(folder / "images.npy", np.random.default_rng(0).integers(0, 256, (n, *SHAPE), np.uint8))
         self._images = np.load(folder / "images.npy", mmap_mode="r")
         self.labels = torch.zeros(n, dtype=torch.int64)
-        self.record = SimpleNamespace(spec=SimpleNamespace(shape=SHAPE))
+        self.record = SimpleNamespace(image_format=SimpleNamespace(shape=SHAPE))
 
     def __len__(self) -> int:
         return len(self._images)

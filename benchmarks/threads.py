@@ -29,12 +29,12 @@ import json, logging, sys, tempfile, time
 from pathlib import Path
 import numpy as np
 from glow_pipeline.images import table
-from glow_pipeline.images.image_set import ImageSet
-from glow_pipeline.images.spec import ImageSpec
-from glow_pipeline.job import Job, run, untrained_flow
+from glow_pipeline.images.format import ImageFormat
+from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.parameters import Parameters
 from glow_pipeline.training import step as steps
-from glow_pipeline.training.stored import Provenance
+from glow_pipeline.training.job import Job, run, untrained_flow
+from glow_pipeline.training.model_file import Provenance
 
 seconds, train = float(sys.argv[1]), json.loads(sys.argv[2])
 logging.basicConfig(level=logging.INFO, stream=sys.stderr)
@@ -43,10 +43,10 @@ random = np.random.default_rng(0)
 n = 128 * 400
 np.save(folder / table.IMAGES, random.integers(0, 256, (n, 1, 32, 32), dtype=np.uint8))
 np.save(folder / table.LABELS, np.zeros(n, dtype=np.int64))
-spec = ImageSpec(channels=1, height=32, width=32, n_bits=8, fit="pad")
+image_format = ImageFormat(channels=1, height=32, width=32, n_bits=8, fit="pad")
 record = table.TableRecord(
-    image_set=ImageSet.of("fashionmnist"), split="train", spec=spec, count=n, num_classes=10, source_files={},
-    on_unreadable="stop", made_with={},
+    image_selection=ImageSelection.of("fashionmnist"), split="train", image_format=image_format, count=n,
+    num_classes=10, source_files={}, on_unreadable="stop", made_with={},
 )
 (folder / table.RECORD).write_text(record.model_dump_json())
 images = table.ImageTable(folder)
@@ -67,7 +67,7 @@ def counted(self, *inputs):
 steps.TrainingStep.__call__ = counted
 job = Job(images, images.subset(np.arange(128)), parameters, Provenance())
 try:
-    run(job, untrained_flow(parameters, spec, 10))
+    run(job, untrained_flow(parameters, image_format, 10))
 except Enough:
     pass
 """

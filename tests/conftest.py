@@ -13,13 +13,13 @@ from torch import Tensor
 
 from glow_pipeline.files import sha256
 from glow_pipeline.flow import Glow
-from glow_pipeline.images.image_set import ImageSet
-from glow_pipeline.images.planned_table import plan_table
-from glow_pipeline.images.registry import SOURCES
-from glow_pipeline.images.source import ArraySplit, Source, SourceFile
-from glow_pipeline.images.spec import ImageSpec
+from glow_pipeline.images.format import ImageFormat
+from glow_pipeline.images.selection import ImageSelection
+from glow_pipeline.images.sources.registry import SOURCES
+from glow_pipeline.images.sources.source import ArraySplit, Source, SourceFile
 from glow_pipeline.images.table import ImageTable, TableRecord
-from glow_pipeline.training.stored import ModelRecord, Provenance
+from glow_pipeline.images.table_writer import plan_table
+from glow_pipeline.training.model_file import ModelRecord, Provenance
 from tests.mlflow_server import MlflowServer
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=25)
@@ -70,7 +70,7 @@ class MakeSource(Protocol):
         n_labels: int | None = ...,
         chunk: int = ...,
         own_validation: int = ...,
-    ) -> ImageSet: ...
+    ) -> ImageSelection: ...
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def make_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeSource:
         n_labels: int | None = None,
         chunk: int = 10,
         own_validation: int = 0,
-    ) -> ImageSet:
+    ) -> ImageSelection:
         file = tmp_path / "raw" / f"{name}.bin"
         file.parent.mkdir(exist_ok=True)
         file.write_bytes(content)
@@ -102,7 +102,7 @@ def make_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeSource:
             open=lambda files, split: ArraySplit(labels, lambda: iter(images.split(chunk)), own_validation),
         )
         monkeypatch.setitem(SOURCES, name, source)
-        return ImageSet.of(name)
+        return ImageSelection.of(name)
 
     return make
 
@@ -116,9 +116,9 @@ def make_table(make_source: MakeSource, tmp_path: Path) -> MakeTable:
 
     def make(images: Tensor, n_bits: int) -> ImageTable:
         channels, height, width = images.shape[1:]
-        spec = ImageSpec(channels=channels, height=height, width=width, n_bits=n_bits, fit="resize")
+        image_format = ImageFormat(channels=channels, height=height, width=width, n_bits=n_bits, fit="resize")
         folder = tmp_path / f"table_{len(list(tmp_path.glob('table_*')))}"
-        plan_table(make_source(images), "train", spec, tmp_path).write(folder)
+        plan_table(make_source(images), "train", image_format, tmp_path).write(folder)
         return ImageTable(folder)
 
     return make
@@ -140,17 +140,17 @@ def jittered_glow(**arguments: object) -> Glow:
 
 def model_record(**arguments: object) -> ModelRecord:
     """The record of `jittered_glow(**arguments)`."""
-    spec = ImageSpec(channels=1, height=8, width=8, n_bits=4, fit="resize")
+    image_format = ImageFormat(channels=1, height=8, width=8, n_bits=4, fit="resize")
     return ModelRecord(
         dataset="tiny",
-        image_spec=spec,
+        image_format=image_format,
         num_classes=3,
         flow={"K": 1, "L": 2, "hidden_channels": 4, **arguments},
         parameters={"seed": 0},
         train_table=TableRecord(
-            image_set=ImageSet.of("tiny"),
+            image_selection=ImageSelection.of("tiny"),
             split="train",
-            spec=spec,
+            image_format=image_format,
             count=4,
             num_classes=3,
             source_files={},

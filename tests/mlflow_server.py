@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlparse
 
-from glow_pipeline.hooks.new_database import make_database
+from glow_pipeline.tracking.new_database import make_database
 
 
 class MlflowServer:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-PRELOADED = ["glow_pipeline.images.remote", "tests.training.helpers"]
+PRELOADED = ["glow_pipeline.images.sources.remote", "tests.training.helpers"]
 
 
 def fresh_processes() -> ForkServerContext:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from glow_pipeline.images.listing import facts
-from glow_pipeline.images.registry import SOURCES
+from glow_pipeline.images.sources.listing import facts
+from glow_pipeline.images.sources.registry import SOURCES
 from glow_pipeline.parameters import Parameters, known_names
 
 TESTS = Path(__file__).parent

@@ -7,7 +7,7 @@ import torch
 
 from glow_pipeline.device import resolve_device
 from glow_pipeline.flow import Glow
-from glow_pipeline.flow.execution import Execution
+from glow_pipeline.flow.fast.execution import Execution
 from glow_pipeline.images.content import content_noise
 from glow_pipeline.randomness import key
 from glow_pipeline.training.adamax import Adamax

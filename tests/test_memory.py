@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from glow_pipeline.flow import Glow
-from glow_pipeline.flow.execution import Activations
+from glow_pipeline.flow.fast.execution import Activations
 from glow_pipeline.memory import (
     NotEnoughMemoryError,
     _group_left,
@@ -27,7 +27,7 @@ PEAK = """
 import sys, torch
 from glow_pipeline.device import keep_freed_memory
 from glow_pipeline.flow import Glow
-from glow_pipeline.flow.execution import Execution
+from glow_pipeline.flow.fast.execution import Execution
 from glow_pipeline.training.adamax import Adamax
 from glow_pipeline.training.step import TrainingStep
 

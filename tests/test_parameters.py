@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from pydantic import BaseModel
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.images.registry import SOURCES
+from glow_pipeline.images.sources.registry import SOURCES
 from glow_pipeline.parameters import Parameters, known_names, parse_parameters, with_values
 
 CONF = Path(__file__).parents[1] / "conf" / "base"
@@ -379,7 +379,7 @@ def test_parameters_do_not_change_after_they_were_checked() -> None:
     ],
 )
 def test_the_images_are_what_was_asked_for_or_as_the_source_has_them(raw: dict[str, Any], key: str) -> None:
-    assert parse_parameters(raw).image_spec.key == key
+    assert parse_parameters(raw).image_format.key == key
 
 
 @pytest.mark.parametrize(
@@ -397,8 +397,8 @@ def test_the_images_are_what_was_asked_for_or_as_the_source_has_them(raw: dict[s
 )
 def test_a_range_is_typed_or_listed(typed: object, ends: tuple[float, float] | None) -> None:
     parsed = parse_parameters({"dataset": "folder", "ingest": {"path": "/images", "range": typed}})
-    assert parsed.image_spec.range == ends
-    assert parse_parameters(parsed.model_dump()).image_spec == parsed.image_spec
+    assert parsed.image_format.range == ends
+    assert parse_parameters(parsed.model_dump()).image_format == parsed.image_format
 
 
 def test_the_number_of_classes_is_the_sources_unless_given() -> None:
@@ -416,18 +416,18 @@ def test_fewer_classes_are_no_matter_without_conditioning() -> None:
 )
 def test_classes_are_typed_as_one_a_range_or_several(typed: object, classes: tuple[int, ...] | None) -> None:
     parsed = parse_parameters({"ingest": {"classes": typed}, "ood": {"out_classes": typed}})
-    assert (parsed.image_set.classes, parsed.out_image_set.classes) == (classes, classes)
+    assert (parsed.image_selection.classes, parsed.out_image_selection.classes) == (classes, classes)
 
 
 def test_a_folder_is_its_path_its_split_and_its_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     raw = {"dataset": "folder", "out_dataset": "folder", "seed": 3}
     parsed = parse_parameters({**raw, "ingest": {"path": "cats", "eval_percentage": 25.0, "classes": 0}})
-    inside, outside = parsed.image_set, parsed.out_image_set
+    inside, outside = parsed.image_selection, parsed.out_image_selection
     assert (inside.path, inside.eval_path, inside.eval_percentage, inside.seed) == (tmp_path / "cats", None, 25.0, 3)
     assert outside == inside.model_copy(update={"classes": None})
     parsed = parse_parameters({**raw, "ingest": {"path": "cats"}, "ood": {"out_path": "dogs", "out_classes": 1}})
-    outside = parsed.out_image_set
+    outside = parsed.out_image_selection
     assert (outside.path, outside.eval_path, outside.classes) == (tmp_path / "dogs", tmp_path / "dogs", (1,))
 
 
@@ -438,12 +438,12 @@ def test_a_folder_is_its_path_its_split_and_its_classes(tmp_path: Path, monkeypa
 def test_classes_of_a_folder_stay_as_typed(typed: object, classes: tuple[int | str, ...]) -> None:
     raw = {"dataset": "folder", "out_dataset": "folder", "ingest": {"path": "a", "classes": typed}}
     parsed = parse_parameters({**raw, "ood": {"out_path": "b", "out_classes": typed}})
-    assert (parsed.image_set.classes, parsed.out_image_set.classes) == (classes, classes)
+    assert (parsed.image_selection.classes, parsed.out_image_selection.classes) == (classes, classes)
 
 
 def test_folder_keeps_its_given_name_wherever_it_is() -> None:
     keys = {
-        parse_parameters({"dataset": "folder", "ingest": {"path": path, "name": "x rays"}}).image_set.key
+        parse_parameters({"dataset": "folder", "ingest": {"path": path, "name": "x rays"}}).image_selection.key
         for path in ("/a/one", "/b/two")
     }
     assert keys == {"folder_x_rays"}
@@ -461,12 +461,12 @@ def test_folder_keeps_its_given_name_wherever_it_is() -> None:
 )
 def test_two_folders_in_a_run_have_two_keys(path: str, out_path: str, key: str) -> None:
     raw = {"dataset": "folder", "out_dataset": "folder", "ingest": {"path": path}, "ood": {"out_path": out_path}}
-    assert parse_parameters(raw).out_image_set.key == key
+    assert parse_parameters(raw).out_image_selection.key == key
 
 
 def test_a_folder_with_images_for_testing_is_not_split_by_seed() -> None:
     raw = {"dataset": "folder", "ingest": {"path": "a", "eval_path": "b"}}
-    assert parse_parameters({**raw, "seed": 1}).image_set == parse_parameters({**raw, "seed": 2}).image_set
+    assert parse_parameters({**raw, "seed": 1}).image_selection == parse_parameters({**raw, "seed": 2}).image_selection
 
 
 # What is searched -----------------------------------------------------------------------------

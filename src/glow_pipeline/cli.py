@@ -15,7 +15,7 @@ from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.cli.utils import split_string
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.garbage import no_garbage_here
+from glow_pipeline.startup import without_gc
 
 
 class _Typed(click.Option):
@@ -76,7 +76,7 @@ class RunCommand(click.Command):
 def _read_params(_: click.Context, __: click.Parameter, value: Sequence[str] | dict[str, Any]) -> dict[str, Any]:
     if isinstance(value, dict):
         return value
-    with no_garbage_here():  # torch comes with it
+    with without_gc():  # torch comes with it
         from glow_pipeline.parameters.typed import parse_typed
     try:
         return parse_typed(value)

@@ -60,8 +60,8 @@ class ConfigLoader(OmegaConfigLoader):
         if key == "catalog":
             parameters = parse_parameters(self["parameters"])
             run = {
-                "in": parameters.image_set.key,
-                "out": parameters.out_image_set.key,
+                "in": parameters.image_selection.key,
+                "out": parameters.out_image_selection.key,
                 "sample_mode": parameters.sample.mode,
             }
             _THREAD.run = run

@@ -7,10 +7,11 @@ from typing import Any, Literal
 import torch
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.flow.execution import Precision
+from glow_pipeline.flow.fast.execution import Precision
 
 PrecisionChoice = Literal["auto"] | Precision
 DataOnDevice = Literal["auto"] | bool
+Compile = Literal["auto"] | bool
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 KEPT_BLOCK = 2**30

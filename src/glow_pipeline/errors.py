@@ -11,3 +11,16 @@ class GlowPipelineError(Exception):
 
 class NotAllowedError(GlowPipelineError):
     """Parameters of a search's trial that do not go together, found before its training starts; others may."""
+
+
+class TrainingStopped(Exception):  # noqa: N818  # it is no error
+    """A training was asked to stop and did, after its last step had been written to a checkpoint.
+
+    Attributes:
+        steps: the steps that have been taken.
+        exit_code: of the command, as shells report signals: 130 after Ctrl-C, 143 after SIGTERM.
+    """
+
+    def __init__(self, steps: int, exit_code: int) -> None:
+        super().__init__(f"stopped at step {steps}")
+        self.steps, self.exit_code = steps, exit_code

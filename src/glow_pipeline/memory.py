@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.flow.execution import Activations
+from glow_pipeline.flow.fast.execution import Activations
 
 FLOAT = 4  # bytes
 GIB = 2**30

@@ -5,9 +5,9 @@ from pkgutil import iter_modules
 
 from kedro.pipeline import Pipeline
 
-from glow_pipeline.garbage import no_garbage_here
+from glow_pipeline.startup import without_gc
 
-with no_garbage_here():  # pandas comes with these
+with without_gc():  # pandas comes with these
     from glow_pipeline import pipelines
     from glow_pipeline.pipelines import ingest, ood, sample, search, train
     from glow_pipeline.pipelines.ingest.pipeline import create_out_pipeline, create_test_pipeline

@@ -2,9 +2,9 @@
 
 import warnings
 
-from glow_pipeline.garbage import no_garbage_here
+from glow_pipeline.startup import without_gc
 
-with no_garbage_here():  # torch and matplotlib come with these
+with without_gc():  # torch and matplotlib come with these
     from glow_pipeline.config_loader import ConfigLoader
     from glow_pipeline.hooks import (
         ClosingHook,
@@ -15,7 +15,7 @@ with no_garbage_here():  # torch and matplotlib come with these
         TrackingHook,
         TrainingHook,
     )
-    from glow_pipeline.sessions import InterruptibleSession, OwnTimestamp
+    from glow_pipeline.session_store import InterruptibleSession, UniqueSessionStore
 
 # Since Kedro 1.7 `--pipeline train` works but warns; many have it in their fingers.
 warnings.filterwarnings("ignore", message="Option '--pipeline' is deprecated")
@@ -24,7 +24,7 @@ warnings.filterwarnings("ignore", message="Option '--pipeline' is deprecated")
 HOOKS = (PerRunHooks(ClosingHook, TrackingHook, SearchingHook, TrainingHook, ImagesHook, EarlyChecksHook),)
 
 SESSION_CLASS = InterruptibleSession
-SESSION_STORE_CLASS = OwnTimestamp
+SESSION_STORE_CLASS = UniqueSessionStore
 
 CONFIG_LOADER_CLASS = ConfigLoader
 CONFIG_LOADER_ARGS = {

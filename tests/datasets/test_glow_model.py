@@ -7,8 +7,8 @@ from kedro.io import DatasetError, Version
 
 from glow_pipeline.datasets import GlowModelDataset
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.training import stored
-from glow_pipeline.training.stored import TrainedGlow
+from glow_pipeline.training import model_file
+from glow_pipeline.training.model_file import TrainedGlow
 from tests.conftest import jittered_glow, model_record
 
 
@@ -51,7 +51,7 @@ def test_the_record_is_read_without_building_a_model(tmp_path: Path, monkeypatch
         raise AssertionError("a flow was built")
 
     dataset(tmp_path, 1).save(trained(epochs=5))
-    monkeypatch.setattr(stored, "build_flow", refuse)
+    monkeypatch.setattr(model_file, "build_flow", refuse)
     assert dataset(tmp_path, 2).record().epochs == 5
 
 

@@ -19,17 +19,17 @@ from torch import Tensor
 
 from glow_pipeline.datasets import ImageTableDataset
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.images.image_set import ImageSet
-from glow_pipeline.images.planned_table import PlannedTable, plan_table
+from glow_pipeline.images.format import ImageFormat
 from glow_pipeline.images.preparation import prepare
-from glow_pipeline.images.source import ArraySplit
-from glow_pipeline.images.spec import ImageSpec
+from glow_pipeline.images.selection import ImageSelection
+from glow_pipeline.images.sources.source import ArraySplit
 from glow_pipeline.images.table import CONTENT, IMAGES, LABELS, NAMES, RECORD, ImageTable
+from glow_pipeline.images.table_writer import TableWriter, plan_table
 from tests.conftest import MakeSource, random_images
 from tests.images.pictures import encoded
 
-SMALL = ImageSpec(channels=1, height=4, width=4, n_bits=8, fit="resize")
-LARGE = ImageSpec(channels=3, height=8, width=8, n_bits=5, fit="pad")
+SMALL = ImageFormat(channels=1, height=4, width=4, n_bits=8, fit="resize")
+LARGE = ImageFormat(channels=3, height=8, width=8, n_bits=5, fit="pad")
 IMAGES_IN = random_images(6)
 
 
@@ -37,35 +37,35 @@ def version(day: int) -> str:
     return f"2026-01-{day:02}T00.00.00.000Z"
 
 
-def dataset(folder: Path, day: int, spec: ImageSpec = SMALL) -> ImageTableDataset:
+def dataset(folder: Path, day: int, image_format: ImageFormat = SMALL) -> ImageTableDataset:
     """The catalog's entry in the run of that day."""
     entry = ImageTableDataset(filepath=str(folder / "tiny" / "train"), version=Version(None, version(day)))
-    entry.identify(spec)
+    entry.identify(image_format)
     return entry
 
 
-def folder_of(folder: Path, day: int, spec: ImageSpec = SMALL) -> Path:
-    return folder / "tiny" / spec.key / "train" / version(day) / "train"
+def folder_of(folder: Path, day: int, image_format: ImageFormat = SMALL) -> Path:
+    return folder / "tiny" / image_format.key / "train" / version(day) / "train"
 
 
 @pytest.fixture
-def plan(make_source: MakeSource, tmp_path: Path) -> PlannedTable:
+def plan(make_source: MakeSource, tmp_path: Path) -> TableWriter:
     return plan_table(make_source(IMAGES_IN), "train", SMALL, tmp_path)
 
 
-def reading(plan: PlannedTable, read: Callable[[], Iterator[Tensor]]) -> PlannedTable:
+def reading(plan: TableWriter, read: Callable[[], Iterator[Tensor]]) -> TableWriter:
     """The same plan, with its images from elsewhere."""
     return replace(plan, open=lambda: ArraySplit(np.arange(6) % 3, read))
 
 
-def not_decodable(plan: PlannedTable) -> PlannedTable:
+def not_decodable(plan: TableWriter) -> TableWriter:
     def refuse() -> NoReturn:
         raise AssertionError("the table was decoded again")
 
     return replace(plan, open=refuse)
 
 
-def test_a_saved_plan_is_loaded_as_a_table(plan: PlannedTable, tmp_path: Path) -> None:
+def test_a_saved_plan_is_loaded_as_a_table(plan: TableWriter, tmp_path: Path) -> None:
     entry = dataset(tmp_path, 1)
     assert not entry.exists()
     entry.save(plan)
@@ -79,7 +79,7 @@ def test_a_saved_plan_is_loaded_as_a_table(plan: PlannedTable, tmp_path: Path) -
 # Tables that are there already ------------------------------------------------------------------
 
 
-def test_a_table_of_the_same_origin_is_not_decoded_again_but_linked(plan: PlannedTable, tmp_path: Path) -> None:
+def test_a_table_of_the_same_origin_is_not_decoded_again_but_linked(plan: TableWriter, tmp_path: Path) -> None:
     dataset(tmp_path, 1).save(plan)
     dataset(tmp_path, 2).save(not_decodable(plan))
     first, second = folder_of(tmp_path, 1), folder_of(tmp_path, 2)
@@ -93,7 +93,7 @@ def test_findings_of_new_and_linked_tables_are_reported(tmp_path: Path, caplog: 
     (tmp_path / "set").mkdir()
     for name in ("a", "b"):
         (tmp_path / "set" / f"{name}.png").write_bytes(encoded(np.zeros((4, 4, 4), dtype=np.uint8), "PNG"))
-    images = ImageSet.of_folder(str(tmp_path / "set"), str(tmp_path / "set"), 10.0, 0)
+    images = ImageSelection.of_folder(str(tmp_path / "set"), str(tmp_path / "set"), 10.0, 0)
     with caplog.at_level(logging.INFO, "glow_pipeline"):
         for day in (1, 2):
             dataset(tmp_path, day).save(plan_table(images, "test", SMALL, tmp_path))
@@ -102,7 +102,7 @@ def test_findings_of_new_and_linked_tables_are_reported(tmp_path: Path, caplog: 
 
 
 def test_a_version_of_the_same_origin_is_linked_though_it_is_not_the_newest(
-    plan: PlannedTable, make_source: MakeSource, tmp_path: Path
+    plan: TableWriter, make_source: MakeSource, tmp_path: Path
 ) -> None:
     dataset(tmp_path, 1).save(plan)
     for day, content in ((2, b"two"), (3, b"three")):
@@ -120,7 +120,7 @@ def test_a_linked_table_has_the_names_of_its_images(tmp_path: Path) -> None:
     pictures.mkdir()
     for name in ("b.png", "a.png"):
         Image.new("L", (3, 3)).save(pictures / name)
-    images = ImageSet.of_folder(str(pictures), str(pictures), 10.0, 0)
+    images = ImageSelection.of_folder(str(pictures), str(pictures), 10.0, 0)
     plan = plan_table(images, "test", SMALL, tmp_path)
     dataset(tmp_path, 1).save(plan)
     dataset(tmp_path, 2).save(not_decodable(plan))
@@ -132,20 +132,20 @@ def test_table_of_a_moved_folder_is_linked(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
         (tmp_path / "pictures").mkdir(exist_ok=True)
         Image.new("L", (3, 3), len(name)).save(tmp_path / "pictures" / name)
-    before = ImageSet.of_folder(str(tmp_path / "pictures"), str(tmp_path / "pictures"), 10.0, 0)
+    before = ImageSelection.of_folder(str(tmp_path / "pictures"), str(tmp_path / "pictures"), 10.0, 0)
     dataset(tmp_path, 1).save(plan_table(before, "test", SMALL, tmp_path))
     (tmp_path / "pictures").rename(tmp_path / "elsewhere")
     (tmp_path / "elsewhere" / "notes.txt").write_text("no picture")
-    after = ImageSet.of_folder(str(tmp_path / "elsewhere"), str(tmp_path / "elsewhere"), 10.0, 0, name="pictures")
+    after = ImageSelection.of_folder(str(tmp_path / "elsewhere"), str(tmp_path / "elsewhere"), 10.0, 0, name="pictures")
     dataset(tmp_path, 2).save(not_decodable(plan_table(after, "test", SMALL, tmp_path)))
     assert folder_of(tmp_path, 2).joinpath(IMAGES).samefile(folder_of(tmp_path, 1) / IMAGES)
     old, new = (ImageTable(folder_of(tmp_path, day)).record for day in (1, 2))
-    assert (old.image_set, old.passed_over) == (before, {})
-    assert (new.image_set, new.passed_over) == (after, {".txt": 1})
+    assert (old.image_selection, old.passed_over) == (before, {})
+    assert (new.image_selection, new.passed_over) == (after, {".txt": 1})
     assert old.source_files == new.source_files
 
 
-def test_a_linked_table_outlives_the_first(plan: PlannedTable, tmp_path: Path) -> None:
+def test_a_linked_table_outlives_the_first(plan: TableWriter, tmp_path: Path) -> None:
     dataset(tmp_path, 1).save(plan)
     dataset(tmp_path, 2).save(plan)
     for file in folder_of(tmp_path, 1).iterdir():
@@ -153,7 +153,7 @@ def test_a_linked_table_outlives_the_first(plan: PlannedTable, tmp_path: Path) -
     assert torch.equal(dataset(tmp_path, 2).load()[:][0], prepare(IMAGES_IN, SMALL))
 
 
-def test_a_changed_source_is_decoded_anew(plan: PlannedTable, make_source: MakeSource, tmp_path: Path) -> None:
+def test_a_changed_source_is_decoded_anew(plan: TableWriter, make_source: MakeSource, tmp_path: Path) -> None:
     dataset(tmp_path, 1).save(plan)
     changed = random_images(6, seed=1)
     dataset(tmp_path, 2).save(plan_table(make_source(changed, content=b"two"), "train", SMALL, tmp_path))
@@ -163,7 +163,7 @@ def test_a_changed_source_is_decoded_anew(plan: PlannedTable, make_source: MakeS
 
 @pytest.mark.parametrize("record", [None, "", "{}", '{"source": "tiny", "split": "train", "count": 6}'])
 def test_a_version_with_a_record_of_another_kind_is_passed_over(
-    plan: PlannedTable, tmp_path: Path, record: str | None
+    plan: TableWriter, tmp_path: Path, record: str | None
 ) -> None:
     """As tables have that an older release wrote, in the same place."""
     dataset(tmp_path, 1).save(plan)
@@ -177,7 +177,7 @@ def test_a_version_with_a_record_of_another_kind_is_passed_over(
 
 
 def test_files_are_copied_where_links_are_not_possible(
-    plan: PlannedTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    plan: TableWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> NoReturn:
         raise OSError("no links here")
@@ -196,16 +196,16 @@ def test_two_specs_never_share_a_version(make_source: MakeSource, tmp_path: Path
     dataset(tmp_path, 1, SMALL).save(plan_table(images, "train", SMALL, tmp_path))
     assert not dataset(tmp_path, 2, LARGE).exists()
     dataset(tmp_path, 2, LARGE).save(plan_table(images, "train", LARGE, tmp_path))
-    assert dataset(tmp_path, 3, SMALL).load().record.spec == SMALL
-    assert dataset(tmp_path, 3, LARGE).load().record.spec == LARGE
+    assert dataset(tmp_path, 3, SMALL).load().record.image_format == SMALL
+    assert dataset(tmp_path, 3, LARGE).load().record.image_format == LARGE
 
 
 def test_every_part_of_a_spec_is_in_its_folder() -> None:
     specs = [SMALL] + [
-        ImageSpec.model_validate({**SMALL.model_dump(), **other})
+        ImageFormat.model_validate({**SMALL.model_dump(), **other})
         for other in ({"channels": 3}, {"height": 8}, {"width": 8}, {"n_bits": 5}, {"fit": "pad"})
     ]
-    assert len({spec.key for spec in specs}) == len(specs)
+    assert len({image_format.key for image_format in specs}) == len(specs)
 
 
 def test_identifying_anew_looks_into_another_folder_for_its_own_newest_version(
@@ -222,7 +222,7 @@ def test_identifying_anew_looks_into_another_folder_for_its_own_newest_version(
     assert not entry.exists()
 
 
-def test_an_older_version_can_be_asked_for(plan: PlannedTable, make_source: MakeSource, tmp_path: Path) -> None:
+def test_an_older_version_can_be_asked_for(plan: TableWriter, make_source: MakeSource, tmp_path: Path) -> None:
     dataset(tmp_path, 1).save(plan)
     dataset(tmp_path, 2).save(plan_table(make_source(IMAGES_IN, content=b"two"), "train", SMALL, tmp_path))
     old = ImageTableDataset(filepath=str(tmp_path / "tiny" / "train"), version=Version(version(1), None))
@@ -230,12 +230,12 @@ def test_an_older_version_can_be_asked_for(plan: PlannedTable, make_source: Make
     assert old.load().record.origin == plan.origin
 
 
-def test_a_table_without_a_spec_is_an_error(plan: PlannedTable, tmp_path: Path) -> None:
+def test_a_table_without_a_spec_is_an_error(plan: TableWriter, tmp_path: Path) -> None:
     entry = ImageTableDataset(filepath=str(tmp_path / "train"), version=Version(None, version(1)))
     assert not entry.exists()
-    with pytest.raises(DatasetError, match="no image spec was given"):
+    with pytest.raises(DatasetError, match="no image format was given"):
         entry.load()
-    with pytest.raises(DatasetError, match="no image spec was given"):
+    with pytest.raises(DatasetError, match="no image format was given"):
         entry.save(plan)
 
 
@@ -247,7 +247,7 @@ def assert_no_table(folder: Path) -> None:
     assert dataset(folder, 20).list_versions() == []
 
 
-def test_a_table_that_was_cut_off_is_no_version(plan: PlannedTable, tmp_path: Path) -> None:
+def test_a_table_that_was_cut_off_is_no_version(plan: TableWriter, tmp_path: Path) -> None:
     def half() -> Iterator[Tensor]:
         yield IMAGES_IN[:3]
         raise KeyboardInterrupt
@@ -259,7 +259,7 @@ def test_a_table_that_was_cut_off_is_no_version(plan: PlannedTable, tmp_path: Pa
     dataset(tmp_path, 2).save(plan)
 
 
-def test_a_table_that_cannot_be_written_is_no_version(plan: PlannedTable, tmp_path: Path) -> None:
+def test_a_table_that_cannot_be_written_is_no_version(plan: TableWriter, tmp_path: Path) -> None:
     """The error reaches the user as the cause of Kedro's; see EarlyChecksHook."""
     with pytest.raises(DatasetError) as told:
         dataset(tmp_path, 1).save(reading(plan, lambda: iter([IMAGES_IN[:3]])))
@@ -271,7 +271,7 @@ def test_a_table_that_cannot_be_written_is_no_version(plan: PlannedTable, tmp_pa
 
 
 def test_what_a_killed_process_leaves_is_no_version_and_is_swept_at_the_next_save(
-    plan: PlannedTable, tmp_path: Path
+    plan: TableWriter, tmp_path: Path
 ) -> None:
     dataset(tmp_path, 1).save(plan)
     remains = folder_of(tmp_path, 2).with_name(".0a1b2c3d.train")
@@ -284,7 +284,7 @@ def test_what_a_killed_process_leaves_is_no_version_and_is_swept_at_the_next_sav
     assert dataset(tmp_path, 4).load().folder == folder_of(tmp_path, 3)
 
 
-def test_the_sweep_takes_nothing_else(plan: PlannedTable, tmp_path: Path) -> None:
+def test_the_sweep_takes_nothing_else(plan: TableWriter, tmp_path: Path) -> None:
     dataset(tmp_path, 1).save(plan)
     beside = folder_of(tmp_path, 1).with_name("notes.train")
     of_another_split = folder_of(tmp_path, 1).parents[2] / "test" / version(1) / ".0a1b2c3d.test"
@@ -295,7 +295,7 @@ def test_the_sweep_takes_nothing_else(plan: PlannedTable, tmp_path: Path) -> Non
     assert of_another_split.exists()  # a process may be writing there, under a lock of its own
 
 
-def test_no_reader_sees_a_table_before_it_is_whole(plan: PlannedTable, tmp_path: Path) -> None:
+def test_no_reader_sees_a_table_before_it_is_whole(plan: TableWriter, tmp_path: Path) -> None:
     seen: list[bool] = []
 
     def watched() -> Iterator[Tensor]:
@@ -327,7 +327,7 @@ def ended(process: multiprocessing.process.BaseProcess) -> int | None:
 
 @needs_fork
 def test_of_processes_that_save_the_same_plan_at_once_one_decodes_and_each_has_its_version(
-    plan: PlannedTable, tmp_path: Path
+    plan: TableWriter, tmp_path: Path
 ) -> None:
     days = (1, 2, 3)
     barrier: Barrier = multiprocessing.get_context("fork").Barrier(len(days))
@@ -358,7 +358,7 @@ def test_of_processes_that_save_the_same_plan_at_once_one_decodes_and_each_has_i
 
 @needs_fork
 def test_a_process_that_is_killed_while_it_writes_leaves_no_version_and_no_lock(
-    plan: PlannedTable, tmp_path: Path
+    plan: TableWriter, tmp_path: Path
 ) -> None:
     def deadly() -> Iterator[Tensor]:
         yield IMAGES_IN[:3]

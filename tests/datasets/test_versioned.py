@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from glow_pipeline.datasets import GlowModelDataset, ImageTableDataset, PictureDataset, WholeFileDataset
 from glow_pipeline.datasets.versioned import OwnVersionDataset
-from glow_pipeline.training.stored import TrainedGlow
+from glow_pipeline.training.model_file import TrainedGlow
 from tests.conftest import jittered_glow, model_record
 
 NOW, LATER = "2026-01-01T00.00.00.000Z", "2030-01-01T00.00.00.000Z"

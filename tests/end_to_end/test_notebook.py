@@ -7,7 +7,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from tests.pipelines.test_image_sets import write_images
+from tests.pipelines.test_image_selections import write_images
 from tests.project import ROOT, TINY, copy_project, run
 
 RELOAD = "# %reload_kedro --params dataset=fashionmnist,out_dataset=mnist"

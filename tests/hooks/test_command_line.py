@@ -13,7 +13,7 @@ from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.hooks.command_line import check_options
 from glow_pipeline.hooks.tracking import _tags
 from glow_pipeline.parameters import Parameters
-from glow_pipeline.training.stored import Provenance
+from glow_pipeline.training.model_file import Provenance
 from tests.hooks.test_early_checks import refused
 from tests.project import ROOT, copy_project, run, session, versions
 
@@ -97,7 +97,7 @@ def test_a_version_of_what_the_command_makes_itself_is_refused(trained: Path, pi
     ("name", "message"),
     [
         ("glow_modl", "--load-versions glow_modl:2024: no such dataset; did you mean glow_model?"),
-        ("image_set", "--load-versions image_set:2024: has no versions; did you mean"),
+        ("image_selection", "--load-versions image_selection:2024: has no versions; did you mean"),
     ],
 )
 def test_version_of_an_unknown_dataset_is_refused(tmp_path: Path, name: str, message: str) -> None:

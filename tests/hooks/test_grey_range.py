@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from glow_pipeline.images.table import ImageTable
-from glow_pipeline.training.stored import read_record
+from glow_pipeline.training.model_file import read_record
 from tests.hooks.test_early_checks import refused
 from tests.project import TINY, copy_project, run, versions
 
@@ -53,7 +53,7 @@ def out_table(project: Path) -> ImageTable:
 
 def test_range_of_training_is_in_record_and_path(scans: Path) -> None:
     (model,) = versions(scans, "06_models/folder_scans/glow_model.safetensors/*/*")
-    assert read_record(model).image_spec.range == (0, 4095)
+    assert read_record(model).image_format.range == (0, 4095)
     (table,) = versions(scans, "03_primary/folder_scans/1x8x8_8bit_resize_range0-4095/train/*/train")
     written = ImageTable(table)
     values = np.asarray(Image.open(scans / "scans" / (written.names or [])[0])).astype(np.float64)
@@ -67,7 +67,7 @@ def test_later_images_are_scaled_as_in_training(scans: Path, caplog: pytest.LogC
     with caplog.at_level(logging.INFO):
         run(scans, "ood", **of_scans(scans), out_dataset="folder", ood={"out_path": str(out)})
     table = out_table(scans)
-    assert table.record.spec.key == "1x8x8_8bit_resize_range0-4095"
+    assert table.record.image_format.key == "1x8x8_8bit_resize_range0-4095"
     clipped = table.record.findings.clipped / table.record.findings.deep_values
     assert clipped > 0.8
     expected = f"{clipped:.1%} are outside the range 0-4095 and were clipped"
@@ -92,7 +92,7 @@ def test_range_of_first_deep_images_is_reported(trained: Path, caplog: pytest.Lo
     with caplog.at_level(logging.WARNING, logger="glow_pipeline"):
         run(trained, "ood", out_dataset="folder", ood={"out_path": str(out)})
     assert [f"{out}: 5 images have more than 8 bits" in line for line in warned(caplog)] == [True]
-    assert out_table(trained).record.spec.key == "1x16x16_4bit_pad_range0-1023"
+    assert out_table(trained).record.image_format.key == "1x16x16_4bit_pad_range0-1023"
     run(trained, "ood", out_dataset="folder", ood={"out_path": str(out)}, ingest={"range": "0-2047"})
     specs = {path.parts[-4] for path in versions(trained, "03_primary/*out_deep*/*/test/*/test")}
     assert specs == {"1x16x16_4bit_pad_range0-1023", "1x16x16_4bit_pad_range0-2047"}

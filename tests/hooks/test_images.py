@@ -10,14 +10,14 @@ from tests.project import TINY, copy_project, run, session, versions
 def test_images_are_prepared_as_the_stored_model_was_fed(trained: Path) -> None:
     run(trained, "ood")
     table = versions(trained, "03_primary/textures/*/test/*/test")[-1]
-    assert ImageTable(table).record.spec.key == "1x16x16_4bit_pad"
+    assert ImageTable(table).record.image_format.key == "1x16x16_4bit_pad"
     assert table.parts[-4] == "1x16x16_4bit_pad"
 
 
 def test_a_catalog_for_looking_shows_the_images_of_the_stored_model(trained: Path) -> None:
     with session(trained) as created:
         table = created.load_context().catalog.load("train_images")
-    assert table.record.spec.key == "1x16x16_4bit_pad"
+    assert table.record.image_format.key == "1x16x16_4bit_pad"
 
 
 def test_a_training_goes_by_its_parameters_whatever_is_stored(trained: Path) -> None:
@@ -28,7 +28,7 @@ def test_a_training_goes_by_its_parameters_whatever_is_stored(trained: Path) -> 
 def test_the_same_images_are_not_decoded_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project = copy_project(tmp_path)
     run(project, "ingest")
-    monkeypatch.setattr("glow_pipeline.images.planned_table.prepare", None)  # decoding again would fail
+    monkeypatch.setattr("glow_pipeline.images.table_writer.prepare", None)  # decoding again would fail
     run(project, "ingest")
     first, second = versions(project, "03_primary/digits/*/train/*/train/images.npy")
     assert first.samefile(second)

@@ -36,7 +36,7 @@ class InStep:
     def before_node_run(self, inputs: dict[str, Any]) -> None:
         with suppress(threading.BrokenBarrierError):  # the other run has failed
             self._both.wait(PATIENCE)
-        if self._broken is not None and inputs["image_set"].source == self._broken:
+        if self._broken is not None and inputs["image_selection"].source == self._broken:
             self._both.abort()
             raise ValueError("no such luck")
 

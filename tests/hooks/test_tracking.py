@@ -8,8 +8,8 @@ import pytest
 from mlflow.entities import Dataset, Experiment, Run
 
 from glow_pipeline.hooks.tracking import _say_where
-from glow_pipeline.hooks.tracking_config import Destination, TrackingConfig, destination
-from glow_pipeline.mlflow_runs import RunAddress
+from glow_pipeline.tracking.destination import Destination, TrackingConfig, destination
+from glow_pipeline.tracking.runs import RunAddress
 from tests.project import TINY, copy_project, run, versions
 
 
@@ -128,7 +128,7 @@ def test_tracking_can_be_switched_off(tmp_path: Path) -> None:
 
 def test_a_machine_that_only_helps_to_train_starts_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The processes are left out; what one machine and another do before and after them is as it is."""
-    monkeypatch.setattr("glow_pipeline.job.launch", lambda *_, **__: None)
+    monkeypatch.setattr("glow_pipeline.training.job.launch", lambda *_, **__: None)
     monkeypatch.setenv("NODE_RANK", "1")
     machines: dict[str, Any] = {"train": {"nodes": 2, "rendezvous": "127.0.0.1:1"}}
     helper = copy_project(tmp_path)

@@ -12,7 +12,7 @@ import click
 import pytest
 
 from glow_pipeline.hooks.tracking import TrackingHook
-from glow_pipeline.mlflow_runs import RunAddress
+from glow_pipeline.tracking.runs import RunAddress
 from tests.mlflow_server import MlflowServer
 from tests.project import copy_project, run, versions
 

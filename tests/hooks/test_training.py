@@ -15,14 +15,14 @@ import pytest
 from safetensors.torch import load_file
 
 from glow_pipeline.pipelines.train import nodes
-from glow_pipeline.training import checkpoints as checkpoints_module
-from glow_pipeline.training.checkpoints import TrainingFolder
+from glow_pipeline.training import checkpoint as checkpoint_module
+from glow_pipeline.training.checkpoint import TrainingFolder
 from glow_pipeline.training.step import TrainingStep
 from tests.hooks.test_early_checks import refused
 from tests.processes import ended
 from tests.project import copy_project, run, versions
 from tests.training.faults import WRITES
-from tests.training.test_checkpoints import Payload
+from tests.training.test_checkpoint import Payload
 
 SETTINGS: dict[str, Any] = {
     "model": {"K": 1, "L": 1, "hidden_channels": 4},
@@ -69,7 +69,7 @@ def test_a_run_that_ended_leaves_one_finished_training_with_its_last_checkpoint(
 def test_a_full_disk_ends_the_run_in_one_line_and_it_goes_on_when_there_is_room(
     tmp_path: Path, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project, written = copy_project(tmp_path), getattr(checkpoints_module, WRITES)
+    project, written = copy_project(tmp_path), getattr(checkpoint_module, WRITES)
     left = iter(range(3))
 
     def fills(tensors: Any, path: Path, metadata: Any) -> None:
@@ -80,7 +80,7 @@ def test_a_full_disk_ends_the_run_in_one_line_and_it_goes_on_when_there_is_room(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoints_module, WRITES, fills)
+        patch.setattr(checkpoint_module, WRITES, fills)
         with pytest.raises(click.ClickException) as told:
             run(project, "train", **SETTINGS)
     assert len(told.value.message.splitlines()) == 1

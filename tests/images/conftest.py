@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from glow_pipeline.images.remote import RemoteFile
-from glow_pipeline.images.source import SourceFile
+from glow_pipeline.images.sources.remote import RemoteFile
+from glow_pipeline.images.sources.source import SourceFile
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
 

@@ -15,17 +15,17 @@ from torch import Tensor
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.files import written_whole
 from glow_pipeline.images.decoding import UnreadableImageError
-from glow_pipeline.images.image_set import ImageSet
-from glow_pipeline.images.planned_table import PlannedTable
+from glow_pipeline.images.format import ImageFormat
 from glow_pipeline.images.preparation import prepare
-from glow_pipeline.images.source import EncodedSplit
-from glow_pipeline.images.spec import ImageSpec
+from glow_pipeline.images.selection import ImageSelection
+from glow_pipeline.images.sources.source import EncodedSplit
 from glow_pipeline.images.table import OnUnreadable, TableOrigin
+from glow_pipeline.images.table_writer import TableWriter
 
-SPEC = ImageSpec(channels=1, height=4, width=6, n_bits=3, fit="resize")
+IMAGE_FORMAT = ImageFormat(channels=1, height=4, width=6, n_bits=3, fit="resize")
 
 
-def one_line(plan: PlannedTable, folder: Path, both_splits: bool = False) -> str:
+def one_line(plan: TableWriter, folder: Path, both_splits: bool = False) -> str:
     """What a user is told instead of getting a table, of which nothing is left."""
     with pytest.raises(GlowPipelineError) as told, written_whole(folder) as temporary:
         plan.write(temporary, both_splits)
@@ -48,19 +48,19 @@ def pixels(index: int) -> NDArray[np.uint8]:
     return np.random.default_rng(index).integers(0, 256, shape, dtype=np.uint8)
 
 
-def as_prepared(rows: list[int], spec: ImageSpec = SPEC) -> Tensor:
+def as_prepared(rows: list[int], image_format: ImageFormat = IMAGE_FORMAT) -> Tensor:
     images = [torch.from_numpy(np.atleast_3d(pixels(row))).permute(2, 0, 1)[None] for row in rows]
-    return torch.cat([prepare(image, spec) for image in images])
+    return torch.cat([prepare(image, image_format) for image in images])
 
 
-def picture_folder(folder: Path, count: int, unreadable: tuple[int, ...] = ()) -> ImageSet:
+def picture_folder(folder: Path, count: int, unreadable: tuple[int, ...] = ()) -> ImageSelection:
     """Two classes, of which the first has one more image if the number is odd."""
     half = (count + 1) // 2
     for index in range(count):
         file = folder / ("a" if index < half else "b") / f"{index:04}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(b"no picture" if index in unreadable else png(pixels(index)))
-    return ImageSet.of_folder(str(folder), str(folder), 10.0, 0)
+    return ImageSelection.of_folder(str(folder), str(folder), 10.0, 0)
 
 
 class Calls(list[int]):
@@ -85,7 +85,7 @@ class Levels:
 
 
 class InMemory(NamedTuple):
-    plan: PlannedTable
+    plan: TableWriter
     calls: Calls
 
 
@@ -94,9 +94,9 @@ def in_memory(
 ) -> InMemory:
     """A plan that reads from nowhere; labels are 0, 1, ..., n_classes - 1, 0, ..."""
     origin = TableOrigin(
-        image_set=ImageSet.of("levels"),
+        image_selection=ImageSelection.of("levels"),
         split="train",
-        spec=ImageSpec(channels=1, height=2, width=2, n_bits=8, fit="resize"),
+        image_format=ImageFormat(channels=1, height=2, width=2, n_bits=8, fit="resize"),
         source_files={},
         on_unreadable=on_unreadable,
         made_with={},
@@ -104,5 +104,5 @@ def in_memory(
     calls = Calls()
     labels = np.arange(count) % n_classes
     return InMemory(
-        PlannedTable(origin, n_classes, lambda: EncodedSplit(labels, Levels(readable, calls), own_validation)), calls
+        TableWriter(origin, n_classes, lambda: EncodedSplit(labels, Levels(readable, calls), own_validation)), calls
     )

@@ -7,8 +7,8 @@ import pytest
 
 from glow_pipeline.files import sha256
 from glow_pipeline.images import file_digests as module
-from glow_pipeline.images.archives import Names
 from glow_pipeline.images.file_digests import file_digests
+from glow_pipeline.images.sources.archives import Names
 
 NAMES = [f"{k}.png" for k in range(5)]
 

@@ -1,11 +1,11 @@
 import pytest
 
 from glow_pipeline.images.findings import Findings
-from glow_pipeline.images.spec import GreyRange, ImageSpec
+from glow_pipeline.images.format import GreyRange, ImageFormat
 
 
-def spec(grey_range: GreyRange | None = None) -> ImageSpec:
-    return ImageSpec(channels=1, height=8, width=8, n_bits=8, fit="resize", range=grey_range)
+def image_format(grey_range: GreyRange | None = None) -> ImageFormat:
+    return ImageFormat(channels=1, height=8, width=8, n_bits=8, fit="resize", range=grey_range)
 
 
 def test_findings_add_up() -> None:
@@ -19,12 +19,12 @@ def test_findings_add_up() -> None:
 
 
 def test_what_was_reinterpreted_is_said_with_counts() -> None:
-    assert list(Findings().notes(spec())) == []
-    assert list(Findings(transparent=1, paged=1, further_pages=3).notes(spec())) == [
+    assert list(Findings().notes(image_format())) == []
+    assert list(Findings(transparent=1, paged=1, further_pages=3).notes(image_format())) == [
         "1 image with transparent pixels, shown on white (ingest.background)",
         "1 file has further pages or frames, 3 in all, which are not used",
     ]
-    black = spec().model_copy(update={"background": "black"})
+    black = image_format().model_copy(update={"background": "black"})
     assert list(Findings(transparent=1200, paged=3, further_pages=1041).notes(black)) == [
         "1,200 images with transparent pixels, shown on black (ingest.background)",
         "3 files have further pages or frames, 1,041 in all, which are not used",
@@ -45,12 +45,12 @@ def test_what_was_reinterpreted_is_said_with_counts() -> None:
 )
 def test_unsuitable_range_gives_a_warning(lowest: float, highest: float, clipped: int, expected: list[str]) -> None:
     found = Findings(deep=1, deep_values=1000, clipped=clipped, lowest=lowest, highest=highest)
-    warnings = list(found.warnings(spec((0, 4095))))
+    warnings = list(found.warnings(image_format((0, 4095))))
     assert len(warnings) == len(expected)
     for warning, part in zip(warnings, expected, strict=True):
         assert part in warning
 
 
 def test_images_of_8_bits_are_not_warned_of() -> None:
-    assert list(Findings(transparent=3).warnings(spec((0, 4095)))) == []
-    assert list(Findings(transparent=3).warnings(spec())) == []
+    assert list(Findings(transparent=3).warnings(image_format((0, 4095)))) == []
+    assert list(Findings(transparent=3).warnings(image_format())) == []

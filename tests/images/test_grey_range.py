@@ -14,11 +14,11 @@ from PIL import Image
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.images import grey_range
 from glow_pipeline.images.grey_range import decide_range
-from glow_pipeline.images.image_set import ImageSet
+from glow_pipeline.images.selection import ImageSelection
 from tests.images.pictures import SIZE, deep_noise, deep_png, encoded, noise, smooth
 
 
-def folder_of(folder: Path, **files: bytes) -> ImageSet:
+def folder_of(folder: Path, **files: bytes) -> ImageSelection:
     """A folder of training images, and one of test images beside it that has none of them."""
     for name, content in {**files, "other__png": encoded(noise(*SIZE), "PNG")}.items():
         file = folder / name.replace("__", ".")
@@ -26,7 +26,7 @@ def folder_of(folder: Path, **files: bytes) -> ImageSet:
         file.write_bytes(content)
     (folder.parent / "test").mkdir(exist_ok=True)
     (folder.parent / "test" / "other.png").write_bytes(encoded(noise(*SIZE), "PNG"))
-    return ImageSet.of_folder(str(folder), str(folder.parent / "test"), 10.0, 0)
+    return ImageSelection.of_folder(str(folder), str(folder.parent / "test"), 10.0, 0)
 
 
 def tiff(folder: Path, values: NDArray[Any], **options: Any) -> bytes:
@@ -42,9 +42,9 @@ def tiff(folder: Path, values: NDArray[Any], **options: Any) -> bytes:
 def test_whole_numbers_reach_the_next_power_of_two(tmp_path: Path, largest: int, high: int) -> None:
     values = np.zeros(SIZE, dtype=np.uint16)
     values[3, 4] = largest
-    image_set = folder_of(tmp_path / "a", one__png=encoded(values, "PNG"))
-    assert decide_range(image_set, "train") == (0, high)
-    assert decide_range(image_set, "test") is None
+    image_selection = folder_of(tmp_path / "a", one__png=encoded(values, "PNG"))
+    assert decide_range(image_selection, "train") == (0, high)
+    assert decide_range(image_selection, "test") is None
 
 
 @pytest.mark.parametrize(
@@ -64,8 +64,8 @@ def test_whole_numbers_reach_the_next_power_of_two(tmp_path: Path, largest: int,
 def test_other_values_reach_from_lowest_to_highest(
     tmp_path: Path, values: NDArray[Any], expected: tuple[float, float]
 ) -> None:
-    image_set = folder_of(tmp_path / "a", one__tif=tiff(tmp_path, values))
-    assert decide_range(image_set, "train") == expected
+    image_selection = folder_of(tmp_path / "a", one__tif=tiff(tmp_path, values))
+    assert decide_range(image_selection, "train") == expected
 
 
 def test_bits_that_a_file_states_are_believed(tmp_path: Path) -> None:
@@ -79,8 +79,8 @@ def test_bits_that_a_file_states_are_believed(tmp_path: Path) -> None:
 
 
 def test_deep_colours_count_too(tmp_path: Path) -> None:
-    image_set = folder_of(tmp_path / "a", one__png=deep_png(deep_noise(*SIZE, 3, below=1000)))
-    assert decide_range(image_set, "train") == (0, 1023)
+    image_selection = folder_of(tmp_path / "a", one__png=deep_png(deep_noise(*SIZE, 3, below=1000)))
+    assert decide_range(image_selection, "train") == (0, 1023)
 
 
 def test_a_folder_of_8_bits_has_no_range(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_a_folder_of_8_bits_has_no_range(tmp_path: Path) -> None:
         f"a__{kind.lower()}": encoded(smooth(3), kind) for kind in ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM")
     }
     assert decide_range(folder_of(tmp_path / "a", **files, notes__png=b"no picture"), "train") is None
-    assert decide_range(ImageSet.of("digits"), "train") is None
+    assert decide_range(ImageSelection.of("digits"), "train") is None
 
 
 def test_only_the_wanted_classes_are_looked_at(tmp_path: Path) -> None:
@@ -96,15 +96,15 @@ def test_only_the_wanted_classes_are_looked_at(tmp_path: Path) -> None:
         (tmp_path / "set" / name).mkdir(parents=True)
         (tmp_path / "set" / name / "one.png").write_bytes(encoded(np.full(SIZE, top, dtype=np.uint16), "PNG"))
     path = str(tmp_path / "set")
-    assert decide_range(ImageSet.of_folder(path, path, 10.0, 0), "test") == (0, 8191)
-    assert decide_range(ImageSet.of_folder(path, path, 10.0, 0, [0]), "test") == (0, 1023)
-    assert decide_range(ImageSet.of_folder(path, path, 10.0, 0, ["b"]), "test") == (0, 8191)
+    assert decide_range(ImageSelection.of_folder(path, path, 10.0, 0), "test") == (0, 8191)
+    assert decide_range(ImageSelection.of_folder(path, path, 10.0, 0, [0]), "test") == (0, 1023)
+    assert decide_range(ImageSelection.of_folder(path, path, 10.0, 0, ["b"]), "test") == (0, 8191)
 
 
 def test_what_was_decided_is_said_in_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    image_set = folder_of(tmp_path / "a", one__png=encoded(np.full(SIZE, 4012, dtype=np.uint16), "PNG"))
+    image_selection = folder_of(tmp_path / "a", one__png=encoded(np.full(SIZE, 4012, dtype=np.uint16), "PNG"))
     with caplog.at_level(logging.INFO):
-        decide_range(image_set, "train")
+        decide_range(image_selection, "train")
     assert caplog.messages == [
         f"{tmp_path / 'a'}: 1 image has more than 8 bits; of the grey values (4012 to 4012 in 1 of them) 0 to 4095 "
         "become 0 to 255; ingest.range=low-high sets another range"
@@ -112,19 +112,19 @@ def test_what_was_decided_is_said_in_one_line(tmp_path: Path, caplog: pytest.Log
 
 
 def test_whole_numbers_and_fractions_have_no_common_range(tmp_path: Path) -> None:
-    image_set = folder_of(
+    image_selection = folder_of(
         tmp_path / "a",
         one__png=encoded(deep_noise(*SIZE), "PNG"),
         two__tif=tiff(tmp_path, np.zeros(SIZE, dtype=np.float32)),
     )
     with pytest.raises(GlowPipelineError, match=r"1 of 2 images .* fractions as pixels.*; set ingest\.range=low-high"):
-        decide_range(image_set, "train")
+        decide_range(image_selection, "train")
 
 
 def test_many_files_are_sampled_evenly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grey_range, "SAMPLE", 3)
     files = {f"f{i}__png": encoded(np.full(SIZE, 300 * 2**i, dtype=np.uint16), "PNG") for i in range(7)}
-    image_set = folder_of(tmp_path / "a", **files)
-    assert decide_range(image_set, "train") == (0, 2**15 - 1)  # the last one's 19,200
+    image_selection = folder_of(tmp_path / "a", **files)
+    assert decide_range(image_selection, "train") == (0, 2**15 - 1)  # the last one's 19,200
     (tmp_path / "a" / "f6.png").write_bytes(encoded(np.full(SIZE, 5, dtype=np.uint16), "PNG"))
-    assert decide_range(image_set, "train") == (0, 4095)  # the fourth one's 2,400; those beside it are not read
+    assert decide_range(image_selection, "train") == (0, 4095)  # the fourth one's 2,400; those beside it are not read

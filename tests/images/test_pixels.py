@@ -13,7 +13,7 @@ from PIL import Image
 
 from glow_pipeline.images.decoding import UnreadableImageError, decode, decode_pixels
 from glow_pipeline.images.findings import Findings
-from glow_pipeline.images.spec import Background
+from glow_pipeline.images.format import Background
 from tests.images.pictures import (
     SIZE,
     chunk_of,

@@ -3,11 +3,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from glow_pipeline.images.planned_table import plan_table
 from glow_pipeline.images.summary import summary
 from glow_pipeline.images.table import ImageTable
+from glow_pipeline.images.table_writer import plan_table
 from tests.conftest import MakeTable, random_images
-from tests.images.plans import SPEC, picture_folder
+from tests.images.plans import IMAGE_FORMAT, picture_folder
 
 
 def table_of(tmp_path: Path, classes: tuple[str, ...] | None = None) -> ImageTable:
@@ -15,7 +15,7 @@ def table_of(tmp_path: Path, classes: tuple[str, ...] | None = None) -> ImageTab
     for name in ("1.dcm", "2.DCM", "notes.txt"):
         (tmp_path / "pictures" / name).write_bytes(b"no picture")
     images = images.model_copy(update={"classes": classes})
-    plan_table(images, "test", SPEC, tmp_path, "skip").write(tmp_path / "table")
+    plan_table(images, "test", IMAGE_FORMAT, tmp_path, "skip").write(tmp_path / "table")
     return ImageTable(tmp_path / "table")
 
 

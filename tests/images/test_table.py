@@ -12,9 +12,8 @@ from pydantic import ValidationError
 
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.images.content import content_hash
-from glow_pipeline.images.image_set import ImageSet
-from glow_pipeline.images.planned_table import plan_table
-from glow_pipeline.images.spec import ImageSpec
+from glow_pipeline.images.format import ImageFormat
+from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.images.table import (
     CONTENT,
     IMAGES,
@@ -27,9 +26,10 @@ from glow_pipeline.images.table import (
     count_copies,
     split_validation,
 )
+from glow_pipeline.images.table_writer import plan_table
 from tests.conftest import MakeSource, MakeTable, random_images
 
-SPEC = ImageSpec(channels=1, height=2, width=2, n_bits=8, fit="resize")
+IMAGE_FORMAT = ImageFormat(channels=1, height=2, width=2, n_bits=8, fit="resize")
 
 
 def test_opening_a_table_reads_no_pixel(make_table: MakeTable) -> None:
@@ -75,9 +75,9 @@ def written(folder: Path, images: NDArray[np.uint8], own_validation: int = 0) ->
     np.save(folder / LABELS, np.arange(len(images)))
     (folder / NAMES).write_text(json.dumps([f"{row}.png" for row in range(len(images))]))
     record = {
-        "image_set": {"source": "s"},
+        "image_selection": {"source": "s"},
         "split": "train",
-        "spec": SPEC.model_dump(),
+        "image_format": IMAGE_FORMAT.model_dump(),
         "source_files": {},
         "on_unreadable": "stop",
         "made_with": {},
@@ -94,8 +94,8 @@ def of_folder(folder: Path, images: NDArray[np.uint8]) -> ImageTable:
     folder.mkdir()
     table = written(folder, images)
     np.save(folder / CONTENT, content_hash(torch.from_numpy(images)).numpy())
-    image_set = ImageSet.of_folder("/data/cats", None, 10.0, 0)
-    (folder / RECORD).write_text(table.record.model_copy(update={"image_set": image_set}).model_dump_json())
+    image_selection = ImageSelection.of_folder("/data/cats", None, 10.0, 0)
+    (folder / RECORD).write_text(table.record.model_copy(update={"image_selection": image_selection}).model_dump_json())
     return ImageTable(folder)
 
 
@@ -141,9 +141,9 @@ def test_a_pickle_carries_no_pixels_and_gives_the_same_table(make_table: MakeTab
 
 def record(count: int = 3) -> TableRecord:
     return TableRecord(
-        image_set=ImageSet.of_folder("/data/cats", None, 12.5, 7, [1, 0]),
+        image_selection=ImageSelection.of_folder("/data/cats", None, 12.5, 7, [1, 0]),
         split="test",
-        spec=SPEC,
+        image_format=IMAGE_FORMAT,
         source_files={"cats": "00ff"},
         on_unreadable="skip",
         made_with={"torch": "2"},
@@ -172,7 +172,7 @@ def test_the_origin_is_all_of_the_record_that_was_known_before_the_images_were_r
 
 
 def test_a_table_is_called_as_its_images_are() -> None:
-    assert record().name == record().origin.name == record().image_set.key
+    assert record().name == record().origin.name == record().image_selection.key
 
 
 def test_a_record_does_not_take_what_it_does_not_know() -> None:
@@ -236,7 +236,7 @@ def test_the_sources_own_validation_split_is_taken_whatever_the_share_and_the_se
 def test_the_sources_own_validation_split_is_that_of_the_classes(make_source: MakeSource, tmp_path: Path) -> None:
     images = random_images(20)
     make_source(images, own_validation=8)
-    plan_table(ImageSet.of("tiny", [1]), "train", SPEC, tmp_path).write(tmp_path / "table")
+    plan_table(ImageSelection.of("tiny", [1]), "train", IMAGE_FORMAT, tmp_path).write(tmp_path / "table")
     fit, val = split_validation(ImageTable(tmp_path / "table"), 10, 0)
     assert (len(fit), len(val)) == (4, 3)  # rows 1, 4, 7, 10 and 13, 16, 19
 

@@ -16,13 +16,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from glow_pipeline.images.image_set import ImageSet
-from glow_pipeline.images.planned_table import PlannedTable, plan_table
-from glow_pipeline.images.source import ArraySplit, EncodedSplit
+from glow_pipeline.images.selection import ImageSelection
+from glow_pipeline.images.sources.source import ArraySplit, EncodedSplit
 from glow_pipeline.images.table import IMAGES, LABELS, NAMES, RECORD
+from glow_pipeline.images.table_writer import TableWriter, plan_table
 from tests.conftest import MakeSource, random_images
 from tests.images.plans import (
-    SPEC,
+    IMAGE_FORMAT,
     in_memory,
     one_line,
     png,
@@ -58,9 +58,11 @@ def test_room_is_asked_for_where_the_table_will_lie_and_for_its_images_alone(
 
     monkeypatch.setattr(shutil, "disk_usage", small)
     (tmp_path / "tables").mkdir()
-    plan_table(ImageSet.of("tiny", [1]), "train", SPEC, tmp_path).write(tmp_path / "tables" / "table")
+    plan_table(ImageSelection.of("tiny", [1]), "train", IMAGE_FORMAT, tmp_path).write(tmp_path / "tables" / "table")
     assert asked == [tmp_path / "tables"]
-    one_line(plan_table(ImageSet.of("tiny", [0, 1]), "train", SPEC, tmp_path), tmp_path / "tables" / "other")
+    one_line(
+        plan_table(ImageSelection.of("tiny", [0, 1]), "train", IMAGE_FORMAT, tmp_path), tmp_path / "tables" / "other"
+    )
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is always full")
@@ -87,7 +89,7 @@ def test_another_error_of_the_disk_stays_what_it_is(tmp_path: Path) -> None:
 
     origin = in_memory(1, range(1), "stop").plan.origin
     with pytest.raises(OSError, match="Input/output error"):
-        PlannedTable(origin, 3, lambda: ArraySplit(np.zeros(4, dtype=np.int64), broken)).write(tmp_path / "table")
+        TableWriter(origin, 3, lambda: ArraySplit(np.zeros(4, dtype=np.int64), broken)).write(tmp_path / "table")
 
 
 def in_child(target: Callable[..., None], *arguments: object) -> int:
@@ -149,13 +151,13 @@ def peak() -> int:
 
 def measure(kind: str, folder: Path, count: int, answer: Connection) -> None:
     origin = in_memory(1, range(1), "stop").plan.origin
-    spec = origin.spec.model_copy(update={"channels": 3, "height": SIDE, "width": SIDE})
+    image_format = origin.image_format.model_copy(update={"channels": 3, "height": SIDE, "width": SIDE})
     content = png(np.full((SIDE, SIDE, 3), 255, dtype=np.uint8))
 
     def write(n: int, name: str) -> None:
         labels = np.zeros(n, dtype=np.int64)
         split = EncodedSplit(labels, White(content)) if kind == "files" else ArraySplit(labels, lambda: white(n))
-        PlannedTable(origin.model_copy(update={"spec": spec}), 1, lambda: split).write(folder / name)
+        TableWriter(origin.model_copy(update={"image_format": image_format}), 1, lambda: split).write(folder / name)
 
     write(40, "small")  # whatever is needed however few there are
     before = peak()

@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-from glow_pipeline.images.image_set import ImageSet
-from glow_pipeline.images.planned_table import NAMED_AT_MOST, UNREADABLE_AT_MOST, PlannedTable, plan_table
-from glow_pipeline.images.source import Split
+from glow_pipeline.images.selection import ImageSelection
+from glow_pipeline.images.sources.source import Split
 from glow_pipeline.images.table import IMAGES, LABELS, ImageTable
-from tests.images.plans import SPEC, as_prepared, in_memory, one_line, picture_folder
+from glow_pipeline.images.table_writer import NAMED_AT_MOST, UNREADABLE_AT_MOST, TableWriter, plan_table
+from tests.images.plans import IMAGE_FORMAT, as_prepared, in_memory, one_line, picture_folder
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_unreadable_files_stop_the_ingest_with_their_names_and_reasons(tmp_path: Path, num_workers: int) -> None:
     images = picture_folder(tmp_path / "pictures", 260, unreadable=(3, 200))
     (tmp_path / "pictures" / "b" / "0259.png").write_bytes(b"")
-    told = one_line(plan_table(images, "test", SPEC, tmp_path, "stop", num_workers), tmp_path / "table")
+    told = one_line(plan_table(images, "test", IMAGE_FORMAT, tmp_path, "stop", num_workers), tmp_path / "table")
     assert told.startswith(f"{images.key} test: 3 unreadable files: ")
     for name, reason in (("a/0003.png", "not an image"), ("b/0200.png", "not an image"), ("b/0259.png", "empty file")):
         assert f"{name} ({reason}" in told
@@ -31,7 +31,7 @@ def test_of_many_unreadable_files_some_are_named_and_all_are_logged(
 ) -> None:
     images = picture_folder(tmp_path / "pictures", 30, unreadable=tuple(range(5, 20)))
     with caplog.at_level(logging.WARNING):
-        told = one_line(plan_table(images, "test", SPEC, tmp_path), tmp_path / "table")
+        told = one_line(plan_table(images, "test", IMAGE_FORMAT, tmp_path), tmp_path / "table")
     assert len(re.findall(r"\.png \(", told)) == NAMED_AT_MOST
     assert f"15 unreadable files: {Path('a') / '0005.png'} (" in told
     assert f"and {15 - NAMED_AT_MOST} more, listed above" in told
@@ -54,7 +54,7 @@ def test_skipping_leaves_unreadable_files_out_and_keeps_the_rest_in_step(
 ) -> None:
     images = picture_folder(tmp_path / "pictures", 9, unreadable=(0, 4, 5))
     with caplog.at_level(logging.WARNING):
-        plan_table(images, "test", SPEC, tmp_path, "skip").write(tmp_path / "table")
+        plan_table(images, "test", IMAGE_FORMAT, tmp_path, "skip").write(tmp_path / "table")
     table = ImageTable(tmp_path / "table")
     kept = [1, 2, 3, 6, 7, 8]
     assert torch.equal(table[:][0], as_prepared(kept))
@@ -94,8 +94,8 @@ def test_the_sources_own_validation_images_are_counted_among_those_that_can_be_r
 
 def test_classes_and_unreadable_files_go_together(tmp_path: Path) -> None:
     plan, calls = in_memory(40, range(7, 40), "skip", own_validation=10)
-    origin = plan.origin.model_copy(update={"image_set": ImageSet.of("levels", [1, 3])})
-    PlannedTable(origin, 5, plan.open).write(tmp_path / "table")
+    origin = plan.origin.model_copy(update={"image_selection": ImageSelection.of("levels", [1, 3])})
+    TableWriter(origin, 5, plan.open).write(tmp_path / "table")
     asked = [row for row in range(40) if row % 5 in (1, 3)]
     kept = [row for row in asked if row >= 7]
     table = ImageTable(tmp_path / "table")
@@ -122,8 +122,8 @@ def test_unreadable_files_of_both_splits_are_listed_together(tmp_path: Path, spl
     picture_folder(tmp_path / "pictures", 40, unreadable=tuple(range(8)))
     for row in range(8):  # not all in one split
         (tmp_path / "pictures" / "a" / f"{row:04}.png").write_bytes(f"no picture {row}".encode())
-    images = ImageSet.of_folder(str(tmp_path / "pictures"), None, 50.0, 0)
-    plan = plan_table(images, split, SPEC, tmp_path)
+    images = ImageSelection.of_folder(str(tmp_path / "pictures"), None, 50.0, 0)
+    plan = plan_table(images, split, IMAGE_FORMAT, tmp_path)
     line = one_line(plan, tmp_path / "table", both_splits=True)
     assert line.startswith("folder_pictures: 8 unreadable files: ")
     assert all(f"{Path('a') / f'{row:04}.png'} (" in line for row in range(8))
@@ -140,7 +140,7 @@ def test_unreadable_files_of_both_splits_are_listed_together(tmp_path: Path, spl
 def test_unreadable_files_of_another_folder_have_its_name(tmp_path: Path, split: Split, listed: list[str]) -> None:
     picture_folder(tmp_path / "first", 4, unreadable=(1,))
     picture_folder(tmp_path / "later", 4, unreadable=(1, 2))
-    images = ImageSet.of_folder(str(tmp_path / "first"), str(tmp_path / "later"), 10.0, 0)
-    line = one_line(plan_table(images, split, SPEC, tmp_path), tmp_path / "table", both_splits=True)
+    images = ImageSelection.of_folder(str(tmp_path / "first"), str(tmp_path / "later"), 10.0, 0)
+    line = one_line(plan_table(images, split, IMAGE_FORMAT, tmp_path), tmp_path / "table", both_splits=True)
     assert "3 unreadable files: " in line
     assert re.findall(r"(\S+) \(not", line) == listed

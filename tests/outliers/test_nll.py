@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from glow_pipeline.images.batches import Batches
 from glow_pipeline.images.content import content_noise
-from glow_pipeline.images.loader import Batches
 from glow_pipeline.outliers.nll import nll
 from glow_pipeline.randomness import key
 from tests.conftest import MakeTable, jittered_glow, random_images

@@ -10,7 +10,7 @@ from glow_pipeline.parameters import OodParameters, SampleParameters, TrainParam
 from glow_pipeline.pipelines.ood.nodes import score_images
 from glow_pipeline.pipelines.sample.nodes import sample_images
 from glow_pipeline.sampling import Endpoints
-from glow_pipeline.training.stored import TrainedGlow
+from glow_pipeline.training.model_file import TrainedGlow
 from tests.conftest import MakeTable, jittered_glow, model_record, random_images
 
 

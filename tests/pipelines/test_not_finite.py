@@ -14,7 +14,7 @@ import torch
 from glow_pipeline.parameters import TrainParameters
 from glow_pipeline.pipelines.train.nodes import evaluate_glow
 from glow_pipeline.training.history import History
-from glow_pipeline.training.stored import TrainedGlow, read_model, write_model
+from glow_pipeline.training.model_file import TrainedGlow, read_model, write_model
 from tests.conftest import MakeTable, jittered_glow, model_record, random_images
 from tests.outliers.test_metrics import auroc_by_pairs
 from tests.project import TINY, copy_project, run, versions

@@ -11,9 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from glow_pipeline.training.checkpoints import read_checkpoint
+from glow_pipeline.training.checkpoint import read_checkpoint
+from glow_pipeline.training.model_file import read_model, read_record
 from glow_pipeline.training.state import best_weights_in
-from glow_pipeline.training.stored import read_model, read_record
 from tests.project import TINY, copy_project, run, versions
 
 CONDITIONED = {**TINY["model"], "y_condition": True}

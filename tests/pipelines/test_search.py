@@ -14,11 +14,11 @@ from PIL import Image
 
 from glow_pipeline.flow import Glow
 from glow_pipeline.hooks.tracking import TrackingHook
-from glow_pipeline.job import Job
 from glow_pipeline.pipeline_registry import register_pipelines
 from glow_pipeline.pipelines.search import nodes
 from glow_pipeline.search import study
-from glow_pipeline.training.stored import read_record
+from glow_pipeline.training.job import Job
+from glow_pipeline.training.model_file import read_record
 from tests.project import TINY, copy_project, run, versions
 
 RANGES: dict[str, Any] = {

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.pipelines.test_image_sets import refused, write_images
+from tests.pipelines.test_image_selections import refused, write_images
 from tests.project import TINY, copy_project, run, versions
 
 CONDITIONED = {**TINY["model"], "y_condition": True}

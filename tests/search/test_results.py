@@ -52,7 +52,7 @@ def test_the_best_parameters_are_a_file_that_gives_the_best_trial(tmp_path: Path
     parsed = parse_parameters({str(key): value for key, value in loaded.items()})
     best = min(study.trials, key=lambda trial: trial.params["model.K"])
     assert best.params == {"model.K": parsed.model.K, "train.lr": parsed.train.lr}
-    assert (parsed.seed, parsed.image_set) == (4, given.image_set)
+    assert (parsed.seed, parsed.image_selection) == (4, given.image_selection)
     assert text.startswith(
         f"# {best.value:.4f} bits/dim on validation images: trial {best.number} of {study.study_name}"
     )

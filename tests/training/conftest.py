@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from glow_pipeline.training.machines import RANK_VARIABLES
+from glow_pipeline.training.distributed.machines import RANK_VARIABLES
 from tests.conftest import MakeTable, random_images
 from tests.training.helpers import N_FIT, N_VAL, Tables
 

@@ -18,11 +18,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from glow_pipeline.training import checkpoints as checkpoints_module
+from glow_pipeline.parameters.interval import Interval
+from glow_pipeline.training import checkpoint as checkpoint_module
 from glow_pipeline.training import fit as fit_module
 from glow_pipeline.training import step as step_module
 from glow_pipeline.training.adamax import Adamax
-from glow_pipeline.training.checkpoints import UNNAMED, Checkpoint, Interval, Keeper, TrainingFolder
+from glow_pipeline.training.checkpoint import UNNAMED, Checkpoint, CheckpointSchedule, TrainingFolder
 from tests.training.helpers import Poison, Run, Tables, new_glow, train
 
 KEEP = 2
@@ -70,7 +71,7 @@ def go_on(plan: Plan, tables: Tables, path: Path, every: str, **changed: Any) ->
             tables,
             new_glow(**plan.glow),
             y_weight=plan.y_weight,
-            keeper=Keeper(folder, Interval.of(every), KEEP, {}),
+            keeper=CheckpointSchedule(folder, Interval.of(every), KEEP, {}),
             start=start,
             num_workers=plan.num_workers,
             **{**plan.settings, **changed},
@@ -120,11 +121,11 @@ def in_an_evaluation(nth: int, strike: Strike) -> None:
 
 
 def before_opening(nth: int, strike: Strike) -> None:
-    _replaced(checkpoints_module, WRITES, nth, before=strike)
+    _replaced(checkpoint_module, WRITES, nth, before=strike)
 
 
 def half_written(nth: int, strike: Strike) -> None:
-    original, times = getattr(checkpoints_module, WRITES), itertools.count(1)
+    original, times = getattr(checkpoint_module, WRITES), itertools.count(1)
 
     def write(tensors: dict[str, Tensor], path: Path, **options: Any) -> None:
         original(tensors, path, **options)
@@ -132,7 +133,7 @@ def half_written(nth: int, strike: Strike) -> None:
             os.truncate(path, path.stat().st_size // 2)
             strike()
 
-    setattr(checkpoints_module, WRITES, write)
+    setattr(checkpoint_module, WRITES, write)
 
 
 def written_but_not_flushed(nth: int, strike: Strike) -> None:

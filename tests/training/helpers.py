@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from glow_pipeline.flow import Glow
-from glow_pipeline.images.loader import Batches
+from glow_pipeline.images.batches import Batches
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.parameters import TrainParameters
 from glow_pipeline.randomness import generator
 from glow_pipeline.training import step as step_module
 from glow_pipeline.training.adamax import Adamax
 from glow_pipeline.training.adaptive import TrainingThreads
-from glow_pipeline.training.checkpoints import Checkpoint, Keeper
+from glow_pipeline.training.checkpoint import Checkpoint, CheckpointSchedule
 from glow_pipeline.training.fit import fit
 from glow_pipeline.training.history import History
 from glow_pipeline.training.state import Weights
@@ -51,7 +51,7 @@ def train(
     seed: int = 0,
     y_weight: float = 0.0,
     *,
-    keeper: Keeper | None = None,
+    keeper: CheckpointSchedule | None = None,
     start: Checkpoint | None = None,
     threads: TrainingThreads | None = None,
     num_workers: int = 0,

@@ -11,10 +11,12 @@ from torch import Tensor
 from torch._dynamo.exc import TorchDynamoException
 from torch._dynamo.utils import counters
 
-from glow_pipeline.flow import Glow, execution
-from glow_pipeline.flow.execution import Activations, Execution
-from glow_pipeline.share import Share
-from glow_pipeline.training.acceleration import Captured, Compile, accelerated
+from glow_pipeline.device import Compile
+from glow_pipeline.flow import Glow
+from glow_pipeline.flow.fast import execution
+from glow_pipeline.flow.fast.execution import Activations, Execution
+from glow_pipeline.shard import Shard
+from glow_pipeline.training.acceleration import Captured, accelerated
 from glow_pipeline.training.adamax import Adamax
 from glow_pipeline.training.step import TrainingStep, losses
 from tests.conftest import jittered_glow
@@ -168,7 +170,7 @@ def test_a_step_of_several_processes_is_no_graph(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(inner.optimizer, "vector", SimpleNamespace(device=torch.device("cuda")))
     monkeypatch.setattr("glow_pipeline.training.acceleration.Captured", lambda *_: refuse)
     assert accelerated(inner, "auto", tuple) is refuse
-    monkeypatch.setattr(inner, "group", SimpleNamespace(share=Share(0, 2)))
+    monkeypatch.setattr(inner, "group", SimpleNamespace(share=Shard(0, 2)))
     assert accelerated(inner, "auto", tuple) is inner
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from glow_pipeline.parameters.interval import Interval
 from glow_pipeline.training.adamax import Adamax
 from glow_pipeline.training.adaptive import (
     COLLAPSED,
@@ -19,7 +20,7 @@ from glow_pipeline.training.adaptive import (
     ThroughputWatch,
     TrainingThreads,
 )
-from glow_pipeline.training.checkpoints import Interval, Keeper, TrainingFolder, read_checkpoint
+from glow_pipeline.training.checkpoint import CheckpointSchedule, TrainingFolder, read_checkpoint
 from glow_pipeline.training.step import TrainingStep
 from tests.training.helpers import STEPS, Tables, inputs_of, moments, new_glow, same, train
 
@@ -184,7 +185,7 @@ def test_resumed_training_keeps_its_number_until_a_collapse(step: TrainingStep) 
 
 def test_changed_number_is_in_the_next_checkpoint(tables: Tables, tmp_path: Path) -> None:
     facts, folder = {"threads": 2}, TrainingFolder(tmp_path)
-    keeper = Keeper(folder, Interval(1000, "steps"), 100, facts)
+    keeper = CheckpointSchedule(folder, Interval(1000, "steps"), 100, facts)
     clock = BusyLater({2: 1.0, 1: 2.0}, {2: 4.0, 1: 2.0}, looks=60)
     threads = TrainingThreads(2, [2, 1], clock=clock, changed=lambda number: facts.update(threads=number))
     with threads.in_use():

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from glow_pipeline.flow import Glow
-from glow_pipeline.images.loader import Batches
+from glow_pipeline.images.batches import Batches
 from glow_pipeline.parameters import TrainParameters
 from glow_pipeline.randomness import generator
 from glow_pipeline.training import fit as fit_module
 from glow_pipeline.training import step as step_module
-from glow_pipeline.training.evaluate import mean_bits_per_dim
+from glow_pipeline.training.evaluation import mean_bits_per_dim
 from glow_pipeline.training.fit import fit
 from tests.conftest import jittered_glow
 from tests.training.helpers import BATCH, CPU, N_VAL, STEPS, Tables, new_glow, same, train

@@ -11,7 +11,7 @@ GIB = 2**30
 STEP = """
 import resource, torch
 from glow_pipeline.flow import Glow
-from glow_pipeline.flow.execution import Execution
+from glow_pipeline.flow.fast.execution import Execution
 from glow_pipeline.training.adamax import Adamax
 from glow_pipeline.training.step import TrainingStep
 

@@ -11,8 +11,8 @@ import torch
 from torch.nn import functional as F
 
 from glow_pipeline.flow import Glow
-from glow_pipeline.flow.execution import Execution
-from glow_pipeline.images.loader import Batches
+from glow_pipeline.flow.fast.execution import Execution
+from glow_pipeline.images.batches import Batches
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.parameters import TrainParameters
 from glow_pipeline.randomness import generator

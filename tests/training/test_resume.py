@@ -16,11 +16,11 @@ from torch import Tensor
 from glow_pipeline.training import fit as fit_module
 from glow_pipeline.training import step as step_module
 from glow_pipeline.training.adamax import Adamax
-from glow_pipeline.training.averaging import Average
-from glow_pipeline.training.checkpoints import Checkpoint, TrainingFolder
-from glow_pipeline.training.evaluate import mean_bits_per_dim
+from glow_pipeline.training.checkpoint import Checkpoint, TrainingFolder
+from glow_pipeline.training.evaluation import mean_bits_per_dim
 from glow_pipeline.training.state import best_weights_in
 from glow_pipeline.training.step import TrainingStep
+from glow_pipeline.training.weight_averaging import Average
 from tests.processes import ended
 from tests.training import faults
 from tests.training.faults import PLANS, Moment, Plan, assert_same_bits, go_on, newest, train_until

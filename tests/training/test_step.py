@@ -10,7 +10,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from glow_pipeline.flow import Glow
-from glow_pipeline.flow.execution import Activations, Execution
+from glow_pipeline.flow.fast.execution import Activations, Execution
 from glow_pipeline.training import step as step_module
 from glow_pipeline.training.adamax import Adamax
 from glow_pipeline.training.history import History, Tally

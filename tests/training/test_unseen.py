@@ -15,10 +15,16 @@ def published(make_table: MakeTable) -> ImageTable:
     return make_table(random_images(6), 4)
 
 
-def folder_table(table: ImageTable, **image_set: Any) -> ImageTable:
+def folder_table(table: ImageTable, **image_selection: Any) -> ImageTable:
     """The same images as those of a user's folder."""
-    given: dict[str, Any] = {"source": "folder", "path": Path("xrays"), "eval_percentage": 10.0, "seed": 0, **image_set}
-    record = table.record.model_copy(update={"image_set": table.record.image_set.model_copy(update=given)})
+    given: dict[str, Any] = {
+        "source": "folder",
+        "path": Path("xrays"),
+        "eval_percentage": 10.0,
+        "seed": 0,
+        **image_selection,
+    }
+    record = table.record.model_copy(update={"image_selection": table.record.image_selection.model_copy(update=given)})
     (table.folder / RECORD).write_text(record.model_dump_json())
     return ImageTable(table.folder)
 

@@ -10,19 +10,19 @@ import torch
 import torch.distributed as dist
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.training.group import Together
-from glow_pipeline.training.interruption import interruption
-from glow_pipeline.training.processes import launch, leads_here
+from glow_pipeline.signals import interruption
+from glow_pipeline.training.distributed.launch import launch, leads_here
+from glow_pipeline.training.distributed.process_group import DistributedGroup
 
 FOR_EVER = 1000  # seconds
 
 
-def _begin(folder: Path, restarted: bool) -> Together:
-    """Together with the others, all of whom have written down who they are."""
+def _begin(folder: Path, restarted: bool) -> DistributedGroup:
+    """DistributedGroup with the others, all of whom have written down who they are."""
     rank = int(os.environ["RANK"])
     with (folder / f"starts_{rank}").open("a") as file:
         file.write(f"{os.getpid()} {restarted} {torch.get_num_threads()}\n")
-    group = Together(leads=leads_here(True))
+    group = DistributedGroup(leads=leads_here(True))
     assert group.leads == (rank == 0)
     group.any(False)
     return group
@@ -75,11 +75,11 @@ def _wait_for(path: Path) -> None:
         time.sleep(0.01)
 
 
-def _here(restarted: bool, folder: Path) -> Together:
-    """Together with another machine, after writing down, by machine, that it has begun."""
+def _here(restarted: bool, folder: Path) -> DistributedGroup:
+    """DistributedGroup with another machine, after writing down, by machine, that it has begun."""
     with (folder / f"machine_{os.environ['NODE_RANK']}").open("a") as file:
         file.write(f"{restarted} ")
-    group = Together(leads=leads_here(os.environ["NODE_RANK"] == "0"))
+    group = DistributedGroup(leads=leads_here(os.environ["NODE_RANK"] == "0"))
     group.any(False)
     return group
 

@@ -7,7 +7,7 @@ from kedro.io import Version
 
 from glow_pipeline.datasets.places import local_path
 from glow_pipeline.datasets.versioned import OwnVersionDataset
-from glow_pipeline.training.stored import ModelRecord, TrainedGlow, read_model, read_record, write_model
+from glow_pipeline.training.model_file import ModelRecord, TrainedGlow, read_model, read_record, write_model
 
 
 class GlowModelDataset(OwnVersionDataset[TrainedGlow, TrainedGlow]):

@@ -14,18 +14,18 @@ from pydantic import ValidationError
 from glow_pipeline.datasets.places import local_path
 from glow_pipeline.datasets.versioned import OwnVersionDataset
 from glow_pipeline.files import written_whole
-from glow_pipeline.images.planned_table import PlannedTable
-from glow_pipeline.images.spec import ImageSpec
+from glow_pipeline.images.format import ImageFormat
 from glow_pipeline.images.table import ImageTable, TableOrigin
+from glow_pipeline.images.table_writer import TableWriter
 
 log = logging.getLogger(__name__)
 
 
-class ImageTableDataset(OwnVersionDataset[PlannedTable, ImageTable]):
+class ImageTableDataset(OwnVersionDataset[TableWriter, ImageTable]):
     """Saves a plan, loads a table.
 
-    The folder is `<parent of filepath>/<image spec>/<name of filepath>/<version>/`, so that tables of two
-    sizes never share a newest version. Which spec that is comes from `identify`, at the start of a run.
+    The folder is `<parent of filepath>/<image format>/<name of filepath>/<version>/`, so that tables of two
+    sizes never share a newest version. Which format that is comes from `identify`, at the start of a run.
     A plan of the same origin as a version that is there is not carried out again: its files get a second name.
 
     Attributes:
@@ -50,9 +50,9 @@ class ImageTableDataset(OwnVersionDataset[PlannedTable, ImageTable]):
         self.metadata = metadata
         super().__init__(self._base, version)
 
-    def identify(self, spec: ImageSpec) -> None:
+    def identify(self, image_format: ImageFormat) -> None:
         """Say which images of the source are meant."""
-        self._filepath = self._base.parent / spec.key / self._base.name
+        self._filepath = self._base.parent / image_format.key / self._base.name
         self._identified = True
         self._clear_version_cache()
 
@@ -60,7 +60,7 @@ class ImageTableDataset(OwnVersionDataset[PlannedTable, ImageTable]):
         self._check_identified()
         return ImageTable(Path(self._get_load_path()))
 
-    def save(self, data: PlannedTable) -> None:
+    def save(self, data: TableWriter) -> None:
         self._check_identified()
         tables = Path(self._filepath)
         tables.mkdir(parents=True, exist_ok=True)
@@ -103,7 +103,7 @@ class ImageTableDataset(OwnVersionDataset[PlannedTable, ImageTable]):
 
     def _check_identified(self) -> None:
         if not self._identified:
-            raise DatasetError(f"{self._base}: no image spec was given; is ImagesHook in settings.HOOKS?")
+            raise DatasetError(f"{self._base}: no image format was given; is ImagesHook in settings.HOOKS?")
 
     def _exists(self) -> bool:
         return self._identified and Path(self._get_load_path()).is_dir()

@@ -13,7 +13,7 @@ from glow_pipeline.datasets.places import LOCAL, protocol_and_path
 from glow_pipeline.datasets.versioned import OwnVersionDataset
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.files import written_whole
-from glow_pipeline.storages import storage_failures
+from glow_pipeline.remote_storage import storage_failures
 
 _Saved = TypeVar("_Saved")
 _Loaded = TypeVar("_Loaded")

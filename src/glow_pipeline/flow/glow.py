@@ -8,11 +8,11 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from glow_pipeline.flow import fused
 from glow_pipeline.flow.actnorm import ActNorm, initialize_from_data
 from glow_pipeline.flow.dequantization import Dequantization
-from glow_pipeline.flow.execution import Execution
-from glow_pipeline.flow.folding import Prepared, prepare
+from glow_pipeline.flow.fast import fused
+from glow_pipeline.flow.fast.execution import Execution
+from glow_pipeline.flow.fast.folding import Prepared, prepare
 from glow_pipeline.flow.prior import SplitPrior, TopPrior, standard_normal_log_prob
 from glow_pipeline.flow.squeeze import Squeeze
 from glow_pipeline.flow.step import FlowCoupling, FlowPermutation, FlowStep

@@ -6,7 +6,7 @@ from kedro.io import AbstractVersionedDataset, DataCatalog, DatasetError
 
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.hooks.artifacts import is_local
-from glow_pipeline.storages import storage_failures
+from glow_pipeline.remote_storage import storage_failures
 
 
 def check_entries(catalog: DataCatalog, names: Iterable[str], written: Iterable[str] = ()) -> None:

@@ -15,7 +15,7 @@ from glow_pipeline.datasets.image_table import ImageTableDataset
 from glow_pipeline.datasets.picture import PictureDataset
 from glow_pipeline.hooks.artifacts import artifact_places
 from glow_pipeline.hooks.stored_model import describe_model
-from glow_pipeline.images.registry import FOLDER
+from glow_pipeline.images.sources.registry import FOLDER
 from glow_pipeline.images.summary import summary
 from glow_pipeline.parameters import Parameters
 

@@ -21,17 +21,17 @@ from glow_pipeline.hooks.images import TABLES
 from glow_pipeline.hooks.missing_outputs import report_skipped
 from glow_pipeline.hooks.permissions import check_writable, not_permitted
 from glow_pipeline.hooks.stored_model import check_class, check_stored_model
-from glow_pipeline.images.image_set import ImageSet
-from glow_pipeline.images.registry import FOLDER, source_of
-from glow_pipeline.images.source import Split
+from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.images.sources.folder import check_apart, check_folder, n_classes, with_class_names
-from glow_pipeline.job import check_knows_classes
+from glow_pipeline.images.sources.registry import FOLDER, source_of
+from glow_pipeline.images.sources.source import Split
 from glow_pipeline.memory import check_weights
 from glow_pipeline.parameters import Parameters, check_num_classes, parse_parameters
-from glow_pipeline.resuming import check_resume
 from glow_pipeline.search.space import extremes
-from glow_pipeline.training.machines import machine_rank, meeting_point, n_processes
-from glow_pipeline.training.stored import read_record
+from glow_pipeline.training.distributed.machines import machine_rank, meeting_point, n_processes
+from glow_pipeline.training.job import check_knows_classes
+from glow_pipeline.training.model_file import read_record
+from glow_pipeline.training.resume import check_resume
 
 SPLITS: tuple[Split, ...] = ("train", "test")
 
@@ -80,22 +80,26 @@ class EarlyChecksHook:
             raw = catalog.load("raw_folder")
             if "glow_model" in pipeline.inputs():
                 check_stored_model(cast(GlowModelDataset, catalog["glow_model"]), parameters, run_params)
-                image_set = cast(ImageSet, catalog.load("image_set"))
+                image_selection = cast(ImageSelection, catalog.load("image_selection"))
             else:
                 _check_uses_no_model(parameters)
-                image_set = parameters.image_set
+                image_selection = parameters.image_selection
             if splits := _splits(pipeline, parameters):
-                _check_within_reach(image_set, splits, raw, "ingest.path", "ingest.eval_path")
+                _check_within_reach(image_selection, splits, raw, "ingest.path", "ingest.eval_path")
                 if "train" in splits:
-                    check_apart(image_set)
+                    check_apart(image_selection)
                     for training in trainings:
                         _check_folder_classes(training)
-                image_set = with_class_names(image_set, "ingest.classes")
+                image_selection = with_class_names(image_selection, "ingest.classes")
             if "out_images" in pipeline.all_outputs():
-                _check_within_reach(parameters.out_image_set, ["test"], raw, "ood.out_path", "ood.out_path")
+                _check_within_reach(parameters.out_image_selection, ["test"], raw, "ood.out_path", "ood.out_path")
                 uses_model = "glow_model" in pipeline.inputs()
-                out = cast(ImageSet, catalog.load("out_image_set")) if uses_model else parameters.out_image_set
-                _check_two_datasets(out, image_set)
+                out = (
+                    cast(ImageSelection, catalog.load("out_image_selection"))
+                    if uses_model
+                    else parameters.out_image_selection
+                )
+                _check_two_datasets(out, image_selection)
             if "samples" in pipeline.all_outputs() and "glow_model" not in pipeline.inputs():
                 num_classes = parameters.model.num_classes or _num_classes(parameters)
                 check_class(parameters, parameters.model.y_condition, num_classes)
@@ -132,7 +136,7 @@ def _check_weights(parameters: Parameters) -> None:
     """Check that this machine can hold the model's parameters."""
     model = parameters.model
     affine = model.flow_coupling == "affine"
-    check_weights(parameters.image_spec.shape, model.K, model.L, model.hidden_channels, affine=affine)
+    check_weights(parameters.image_format.shape, model.K, model.L, model.hidden_channels, affine=affine)
 
 
 def _trainings(parameters: Parameters, pipeline: Pipeline) -> Iterator[Parameters]:
@@ -165,24 +169,26 @@ def _splits(pipeline: Pipeline, parameters: Parameters) -> list[Split]:
     return splits
 
 
-def _check_two_datasets(out: ImageSet, image_set: ImageSet) -> None:
+def _check_two_datasets(out: ImageSelection, image_selection: ImageSelection) -> None:
     """An image that is both inside and out says nothing."""
-    if with_class_names(out, "ood.out_classes").overlaps(image_set):
+    if with_class_names(out, "ood.out_classes").overlaps(image_selection):
         raise GlowPipelineError(
-            f"out_dataset={out.key}: its images are among those of dataset={image_set.key}; choose another "
+            f"out_dataset={out.key}: its images are among those of dataset={image_selection.key}; choose another "
             f"out_dataset, or set ingest.classes and ood.out_classes apart"
         )
 
 
-def _check_within_reach(image_set: ImageSet, splits: list[Split], raw: Path, path: str, eval_path: str) -> None:
+def _check_within_reach(
+    image_selection: ImageSelection, splits: list[Split], raw: Path, path: str, eval_path: str
+) -> None:
     """What no program can fetch has to be on disk; `path` and `eval_path` are the parameters that name a folder."""
-    if image_set.is_folder:
-        if "train" in splits or image_set.eval_path is None:
-            _check_folder(image_set.path, path)
-        if image_set.eval_path is not None:
-            _check_folder(image_set.eval_path, eval_path)
+    if image_selection.is_folder:
+        if "train" in splits or image_selection.eval_path is None:
+            _check_folder(image_selection.path, path)
+        if image_selection.eval_path is not None:
+            _check_folder(image_selection.eval_path, eval_path)
         return
-    source = source_of(image_set)
+    source = source_of(image_selection)
     _, absent = source.on_disk(raw, splits)
     if source.manual and absent:
         names = ", ".join(file.name for file in absent)
@@ -201,14 +207,14 @@ def _check_folder(path: Path | None, parameter: str) -> None:
 def _check_checkpoint(path: Path, parameters: Parameters) -> None:
     """The model that training starts from has the images and the flow that the parameters ask for."""
     record = read_record(path)
-    spec = parameters.image_spec
-    if record.image_spec.shape != spec.shape or record.image_spec.n_bits != spec.n_bits:
+    image_format = parameters.image_format
+    if record.image_format.shape != image_format.shape or record.image_format.n_bits != image_format.n_bits:
         raise GlowPipelineError(
-            f"train.checkpoint={path}: a model of images {record.image_spec.key}, but the parameters ask for "
-            f"{spec.key}; set ingest.size, ingest.channels or model.n_bits, or choose another checkpoint"
+            f"train.checkpoint={path}: a model of images {record.image_format.key}, but the parameters ask for "
+            f"{image_format.key}; set ingest.size, ingest.channels or model.n_bits, or choose another checkpoint"
         )
     for name in ("fit", "background", "range"):
-        asked, had = getattr(spec, name), getattr(record.image_spec, name)
+        asked, had = getattr(image_format, name), getattr(record.image_format, name)
         if asked != had and not (name == "range" and asked is None):  # then the model's own is taken
             raise GlowPipelineError(
                 f"ingest.{name}={_typed(asked)}: train.checkpoint={path} was trained with {_typed(had)}, and would not "
@@ -243,4 +249,4 @@ def _check_folder_classes(parameters: Parameters) -> None:
 def _num_classes(parameters: Parameters) -> int:
     """Return the number of classes of the images of `dataset`."""
     folder = parameters.dataset == FOLDER.name
-    return n_classes(parameters.image_set) if folder else source_of(parameters.image_set).num_classes
+    return n_classes(parameters.image_selection) if folder else source_of(parameters.image_selection).num_classes

@@ -11,23 +11,23 @@ from kedro.pipeline import Pipeline
 from glow_pipeline.datasets.glow_model import GlowModelDataset
 from glow_pipeline.datasets.image_table import ImageTableDataset
 from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.images.format import GreyRange, ImageFormat
 from glow_pipeline.images.grey_range import decide_range
-from glow_pipeline.images.image_set import ImageSet
-from glow_pipeline.images.source import Split
-from glow_pipeline.images.spec import GreyRange, ImageSpec
+from glow_pipeline.images.selection import ImageSelection
+from glow_pipeline.images.sources.source import Split
 from glow_pipeline.parameters import Parameters
-from glow_pipeline.training.stored import ModelRecord, read_record
+from glow_pipeline.training.model_file import ModelRecord, read_record
 
 TABLES = ("train_images", "test_images", "out_images")
 RANGES_FROM: tuple[tuple[str, str, Split], ...] = (
-    ("train_images", "image_set", "train"),
-    ("test_images", "image_set", "test"),
-    ("out_images", "out_image_set", "test"),
+    ("train_images", "image_selection", "train"),
+    ("test_images", "image_selection", "test"),
+    ("out_images", "out_image_selection", "test"),
 )
 
 
 class ImagesHook:
-    """Puts `image_set`, `out_image_set` and `image_spec` into the catalog.
+    """Puts `image_selection`, `out_image_selection` and `image_format` into the catalog.
 
     A run that trains goes by its parameters. A run that uses a stored model goes by that model's record, so
     that images are prepared and split as they were for training, whatever the defaults are by then. An
@@ -64,24 +64,24 @@ def _complete_range(catalog: DataCatalog, parameters: Parameters, pipeline: Pipe
 
     A training goes by its training images, and only where none of these is deep by those that it is tested on.
     """
-    spec: ImageSpec = catalog.load("image_spec")
-    if spec.range is not None:
+    image_format: ImageFormat = catalog.load("image_format")
+    if image_format.range is not None:
         return
-    found = parameters.image_spec.range or _range_of_the_start(parameters, pipeline)
+    found = parameters.image_format.range or _range_of_the_start(parameters, pipeline)
     for name, key, split in RANGES_FROM:
         if found is None and name in pipeline.all_outputs():
             ingest = parameters.ingest
             found = decide_range(catalog.load(key), split, ingest.max_pixels, ingest.num_workers)
     if found is not None:
-        _set_spec(catalog, spec.model_copy(update={"range": found}))
+        _set_image_format(catalog, image_format.model_copy(update={"range": found}))
 
 
 def _range_of_the_start(parameters: Parameters, pipeline: Pipeline) -> GreyRange | None:
     """Return the range of the model that a training of a folder starts from: to it, nothing is to become darker."""
     start = parameters.train.checkpoint
-    if start is None or "glow_model" not in pipeline.all_outputs() or not parameters.image_set.is_folder:
+    if start is None or "glow_model" not in pipeline.all_outputs() or not parameters.image_selection.is_folder:
         return None
-    return read_record(Path(start)).image_spec.range
+    return read_record(Path(start)).image_format.range
 
 
 def _stored_record(catalog: DataCatalog) -> ModelRecord | None:
@@ -90,40 +90,42 @@ def _stored_record(catalog: DataCatalog) -> ModelRecord | None:
 
 
 def _fill(catalog: DataCatalog, parameters: Parameters, stored: ModelRecord | None) -> None:
-    spec = parameters.image_spec if stored is None else stored.image_spec
-    image_set = parameters.image_set if stored is None else _where_they_are_now(stored, parameters)
-    catalog.save("image_set", image_set)
-    catalog.save("out_image_set", _out_image_set(parameters, image_set))
-    _set_spec(catalog, spec)
+    image_format = parameters.image_format if stored is None else stored.image_format
+    image_selection = parameters.image_selection if stored is None else _where_they_are_now(stored, parameters)
+    catalog.save("image_selection", image_selection)
+    catalog.save("out_image_selection", _out_image_set(parameters, image_selection))
+    _set_image_format(catalog, image_format)
 
 
-def _set_spec(catalog: DataCatalog, spec: ImageSpec) -> None:
-    catalog.save("image_spec", spec)
+def _set_image_format(catalog: DataCatalog, image_format: ImageFormat) -> None:
+    catalog.save("image_format", image_format)
     for name in TABLES:
-        cast(ImageTableDataset, catalog[name]).identify(spec)
+        cast(ImageTableDataset, catalog[name]).identify(image_format)
 
 
-def _where_they_are_now(stored: ModelRecord, parameters: Parameters) -> ImageSet:
+def _where_they_are_now(stored: ModelRecord, parameters: Parameters) -> ImageSelection:
     """Return the images of a stored model, in the folders that the parameters name, if they name any."""
-    image_set = stored.train_table.image_set
-    if not image_set.is_folder:
-        return image_set
-    now = parameters.image_set
-    image_set = image_set.model_copy(update={"class_names": tuple(stored.train_table.class_names)})
+    image_selection = stored.train_table.image_selection
+    if not image_selection.is_folder:
+        return image_selection
+    now = parameters.image_selection
+    image_selection = image_selection.model_copy(update={"class_names": tuple(stored.train_table.class_names)})
     if now.path is not None:
-        image_set = image_set.model_copy(update={"path": now.path})
+        image_selection = image_selection.model_copy(update={"path": now.path})
     if now.eval_path is not None:  # all of them are for testing, whatever the share was
-        image_set = image_set.model_copy(update={"eval_path": now.eval_path, "eval_percentage": None, "seed": None})
-    return image_set
+        image_selection = image_selection.model_copy(
+            update={"eval_path": now.eval_path, "eval_percentage": None, "seed": None}
+        )
+    return image_selection
 
 
-def _out_image_set(parameters: Parameters, inside: ImageSet) -> ImageSet:
+def _out_image_set(parameters: Parameters, inside: ImageSelection) -> ImageSelection:
     """Return the outliers: those of the folder that was trained on split as it was, so that none is a training image.
 
     Args:
         inside: the in-distribution images, where they are now.
     """
-    out, typed = parameters.out_image_set, parameters.image_set
+    out, typed = parameters.out_image_selection, parameters.image_selection
     if (out.source, out.path, out.eval_path) == (typed.source, typed.path, typed.eval_path):
         return inside.model_copy(update={"classes": out.classes})
     return out.distinct_from(inside)

@@ -7,7 +7,7 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
-from glow_pipeline.training.stored import Provenance
+from glow_pipeline.training.model_file import Provenance
 
 PACKAGE = "glow_pipeline"
 

@@ -7,10 +7,10 @@ from typing import Any
 from glow_pipeline.datasets.glow_model import GlowModelDataset
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.images.classes import position
-from glow_pipeline.images.image_set import ImageSet
-from glow_pipeline.images.spec import ImageSpec
+from glow_pipeline.images.format import ImageFormat
+from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.parameters import Parameters, parse_parameters
-from glow_pipeline.training.stored import ModelRecord, read_record
+from glow_pipeline.training.model_file import ModelRecord, read_record
 
 NAMED_AT_MOST = 5
 COMPARED_AT_MOST = 200  # versions whose headers are read in search of a better one
@@ -33,17 +33,18 @@ def check_stored_model(dataset: GlowModelDataset, parameters: Parameters, run_pa
     if not dataset.exists():
         raise GlowPipelineError(_absent(dataset, parameters, run_params["env"]))
     record = dataset.record()
-    if record.dataset != parameters.image_set.key:
+    wanted = parameters.image_selection.key
+    if record.dataset != wanted:
         raise GlowPipelineError(
-            f"{dataset.load_path}: a model of {record.dataset}, and this command is about {parameters.image_set.key}; "
-            f"add {as_typed(record.train_table.image_set)} to --params, or choose a model of {parameters.image_set.key}"
+            f"{dataset.load_path}: a model of {record.dataset}, and this command is about {wanted}; "
+            f"add {as_typed(record.train_table.image_selection)} to --params, or choose a model of {wanted}"
         )
     for key, value in _leaves(run_params["runtime_params"]):
         if _contradicts(key, value, record):
             group, _, name = key.partition(".")
             raise GlowPipelineError(
                 f"{key}={value}: the stored model {dataset.load_path.parent.name} was trained with "
-                f"{key}={record.parameters[group][name]} (images {record.image_spec.key}); leave {key} out, or "
+                f"{key}={record.parameters[group][name]} (images {record.image_format.key}); leave {key} out, or "
                 f"train anew with it"
             )
     check_class(parameters, record.flow["y_condition"], record.num_classes, record.train_table.class_names)
@@ -94,14 +95,14 @@ def version_of(dataset: GlowModelDataset) -> str:
     return dataset.record().provenance.kedro_session or dataset.load_path.parent.name
 
 
-def as_typed(image_set: ImageSet) -> str:
+def as_typed(image_selection: ImageSelection) -> str:
     """Return the `--params` that name these images."""
-    typed = f"dataset={image_set.source}"
-    if image_set.is_folder:
-        path = "" if image_set.path is None else f",ingest.path={image_set.path}"
-        typed += path if image_set.name is None else f",ingest.name={image_set.name}{path}"
-    if image_set.classes is not None:
-        typed += f",ingest.classes={'+'.join(map(str, image_set.classes))}"
+    typed = f"dataset={image_selection.source}"
+    if image_selection.is_folder:
+        path = "" if image_selection.path is None else f",ingest.path={image_selection.path}"
+        typed += path if image_selection.name is None else f",ingest.name={image_selection.name}{path}"
+    if image_selection.classes is not None:
+        typed += f",ingest.classes={'+'.join(map(str, image_selection.classes))}"
     return typed
 
 
@@ -120,8 +121,8 @@ def _absent(dataset: GlowModelDataset, parameters: Parameters, env: str | None) 
     )
     known = f" (there are models of {', '.join(others)})" if others else ""
     return (
-        f"dataset={parameters.image_set.key}: no trained model of it yet{known}; first type `kedro run "
-        f"{'' if env is None else f'--env {env} '}--pipelines train --params {as_typed(parameters.image_set)}`"
+        f"dataset={parameters.image_selection.key}: no trained model of it yet{known}; first type `kedro run "
+        f"{'' if env is None else f'--env {env} '}--pipelines train --params {as_typed(parameters.image_selection)}`"
     )
 
 
@@ -155,24 +156,28 @@ def _contradicts(key: str, value: object, record: ModelRecord) -> bool:
     group, _, name = key.partition(".")
     if key in PLACES or group not in ("ingest", "model") or name not in record.parameters[group]:
         return False
-    if key == "ingest.range" and record.image_spec.range is None:
+    if key == "ingest.range" and record.image_format.range is None:
         return False  # of images deeper than any that it was trained on
     before = parse_parameters(record.parameters)
     then = parse_parameters({**record.parameters, group: {**record.parameters[group], name: value}})
     return any(
         part(then) != part(before)
         for part in (
-            lambda parameters: _completed(parameters.image_spec, record),
-            lambda parameters: parameters.image_set,
+            lambda parameters: _completed(parameters.image_format, record),
+            lambda parameters: parameters.image_selection,
             lambda parameters: parameters.model.model_dump(include=set(record.flow)),
             lambda parameters: parameters.num_classes,
         )
     )
 
 
-def _completed(spec: ImageSpec, record: ModelRecord) -> ImageSpec:
-    """Return a spec with the range that the model's training images gave it, if it has none."""
-    return spec if spec.range is not None else spec.model_copy(update={"range": record.image_spec.range})
+def _completed(image_format: ImageFormat, record: ModelRecord) -> ImageFormat:
+    """Return a format with the range that the model's training images gave it, if it has none."""
+    return (
+        image_format
+        if image_format.range is not None
+        else image_format.model_copy(update={"range": record.image_format.range})
+    )
 
 
 def _leaves(nested: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -17,18 +17,19 @@ from kedro.io import AbstractVersionedDataset, DataCatalog
 from kedro.pipeline import Pipeline
 
 from glow_pipeline.datasets.glow_model import GlowModelDataset
-from glow_pipeline.garbage import no_garbage_here
 from glow_pipeline.hooks.artifacts import artifact_files
-from glow_pipeline.hooks.logged_parameters import StoredModel, logged_parameters, model_name
-from glow_pipeline.hooks.moved_artifacts import follow_artifacts
-from glow_pipeline.hooks.new_database import make_database
 from glow_pipeline.hooks.provenance import provenance_of, user
 from glow_pipeline.hooks.resumption import describe_again
 from glow_pipeline.hooks.stored_model import version_of
 from glow_pipeline.hooks.termination import ExitOnSignals
-from glow_pipeline.hooks.tracking_config import DEFAULT_ARTIFACTS, Destination, TrackingConfig, destination
 from glow_pipeline.images.table import ImageTable
-from glow_pipeline.mlflow_runs import (
+from glow_pipeline.parameters import Parameters
+from glow_pipeline.startup import without_gc
+from glow_pipeline.tracking.destination import DEFAULT_ARTIFACTS, Destination, TrackingConfig, destination
+from glow_pipeline.tracking.logged_parameters import StoredModel, logged_parameters, model_name
+from glow_pipeline.tracking.moved_artifacts import follow_artifacts
+from glow_pipeline.tracking.new_database import make_database
+from glow_pipeline.tracking.runs import (
     LOCAL_ARTIFACTS,
     RunAddress,
     check_artifacts,
@@ -47,9 +48,8 @@ from glow_pipeline.mlflow_runs import (
     restrain_mlflow,
     without_password,
 )
-from glow_pipeline.parameters import Parameters
-from glow_pipeline.resuming import Training
-from glow_pipeline.training.stored import Provenance, TrainedGlow
+from glow_pipeline.training.model_file import Provenance, TrainedGlow
+from glow_pipeline.training.resume import Training
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -136,7 +136,7 @@ class TrackingHook:
     def abandon(self) -> None:
         self._end("KILLED")
 
-    @no_garbage_here()  # MLflow imports its server, pandas and SQLAlchemy
+    @without_gc()  # MLflow imports its server, pandas and SQLAlchemy
     def _start(self, run_params: dict[str, Any], pipeline: Pipeline, provenance: Provenance) -> None:
         restrain_mlflow()
         import mlflow
@@ -144,10 +144,10 @@ class TrackingHook:
         parameters = Parameters.model_validate(self._catalog.load("parameters"))
         name = "+".join(sorted(run_params["pipeline_names"] or ["all"]))  # Kedro hands them over in no fixed order
         tags = _tags(name, parameters, provenance)
-        name = f"{name} {parameters.image_set.key}"
+        name = f"{name} {parameters.image_selection.key}"
         if "out_images" in pipeline.all_outputs():
-            tags["out_dataset"] = parameters.out_image_set.key
-            name = f"{name} vs {parameters.out_image_set.key}"
+            tags["out_dataset"] = parameters.out_image_selection.key
+            name = f"{name} vs {parameters.out_image_selection.key}"
         place, address = destination(self._config, self._project, os.environ), None
         try:
             if place.database is not None:
@@ -219,7 +219,7 @@ class TrackingHook:
         record = table.record
         digest = hashlib.sha256(record.model_dump_json().encode()).hexdigest()[:16]
         source = LocalArtifactDatasetSource(table.folder.as_uri())
-        data = MetaDataset(source, name=f"{record.name} {record.split} {record.spec.key}", digest=digest)  # type: ignore[abstract]
+        data = MetaDataset(source, name=f"{record.name} {record.split} {record.image_format.key}", digest=digest)  # type: ignore[abstract]
         read = DatasetInput(data._to_mlflow_entity(), [InputTag(MLFLOW_DATASET_CONTEXT, name)])
         client_of(run).log_inputs(run.run_id, [read])
 
@@ -230,7 +230,7 @@ class TrackingHook:
             self._experiment,
             model_name(model.record),
             params=model.record.flow,
-            tags={"path": os.path.relpath(path, self._project), "images": model.record.image_spec.key},
+            tags={"path": os.path.relpath(path, self._project), "images": model.record.image_format.key},
         )
         client_of(run).log_text(run.run_id, model.record.model_dump_json(indent=2), "model/record.json")
 
@@ -298,7 +298,7 @@ def _tags(pipelines: str, parameters: Parameters, provenance: Provenance) -> dic
     """What is known, as tags."""
     tags = {
         "pipeline": pipelines,
-        "dataset": parameters.image_set.key,
+        "dataset": parameters.image_selection.key,
         "kedro_session": provenance.kedro_session,
         "kedro_command": shlex.join(["kedro", *sys.argv[1:]]),
         "git_commit": provenance.git_commit,

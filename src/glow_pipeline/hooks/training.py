@@ -11,8 +11,8 @@ from kedro.pipeline import Pipeline
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.hooks.missing_outputs import nodes_to_run
 from glow_pipeline.parameters import Parameters
-from glow_pipeline.resuming import Training, claim_training
-from glow_pipeline.training.machines import machine_rank
+from glow_pipeline.training.distributed.machines import machine_rank
+from glow_pipeline.training.resume import Training, claim_training
 
 
 class TrainingHook:

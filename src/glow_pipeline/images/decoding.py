@@ -16,9 +16,9 @@ from PIL.ImageFile import ImageFile
 from torch import Tensor
 
 from glow_pipeline.images.findings import Findings
+from glow_pipeline.images.format import Background, GreyRange
 from glow_pipeline.images.pixels import Pixels, UnreadableImageError, read_pixels
 from glow_pipeline.images.rendering import render
-from glow_pipeline.images.spec import Background, GreyRange
 
 __all__ = ["FORMATS", "MAX_BYTES", "MAX_PIXELS", "UnreadableImageError", "decode", "decode_pixels", "opened"]
 

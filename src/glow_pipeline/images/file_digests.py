@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from glow_pipeline.files import sha256
-from glow_pipeline.images.archives import Names
+from glow_pipeline.images.sources.archives import Names
 from glow_pipeline.threads import usable_cores
 
 FILES_A_TASK = 16

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel
 
-from glow_pipeline.images.spec import ImageSpec, shown_range
+from glow_pipeline.images.format import ImageFormat, shown_range
 
 CLIPPED_AT_MOST = 0.001  # of the values of deep images
 USED_AT_LEAST = 0.25  # of the range
@@ -39,28 +39,30 @@ class Findings(BaseModel):
         self.lowest = min((value for value in (self.lowest, other.lowest) if value is not None), default=None)
         self.highest = max((value for value in (self.highest, other.highest) if value is not None), default=None)
 
-    def notes(self, spec: ImageSpec) -> Iterator[str]:
+    def notes(self, image_format: ImageFormat) -> Iterator[str]:
         """Say how images were reinterpreted."""
         if self.transparent:
-            yield f"{_images(self.transparent)} with transparent pixels, shown on {spec.background} (ingest.background)"
+            background = f"shown on {image_format.background} (ingest.background)"
+            yield f"{_images(self.transparent)} with transparent pixels, {background}"
         if self.paged:
             count = f"{self.paged:,} file{'s have' if self.paged > 1 else ' has'}"
             yield f"{count} further pages or frames, {self.further_pages:,} in all, which are not used"
 
-    def warnings(self, spec: ImageSpec) -> Iterator[str]:
+    def warnings(self, image_format: ImageFormat) -> Iterator[str]:
         """Warn of probable errors: grey values that the range cuts off, or a range that is nearly unused."""
-        if spec.range is None or self.lowest is None or self.highest is None:
+        if image_format.range is None or self.lowest is None or self.highest is None:
             return
-        low, high = spec.range
+        low, high = image_format.range
         values = f"its {_images(self.deep)} of more than 8 bits have the values {self.lowest:g} to {self.highest:g}"
         advice = "see ingest.range, which holds from training on"
         if self.clipped > CLIPPED_AT_MOST * self.deep_values:
             share = self.clipped / self.deep_values
-            yield f"{values}; {share:.1%} are outside the range {shown_range(spec.range)} and were clipped; {advice}"
+            outside = f"outside the range {shown_range(image_format.range)}"
+            yield f"{values}; {share:.1%} are {outside} and were clipped; {advice}"
         used = (min(high, self.highest) - max(low, self.lowest)) / (high - low)
         if used < USED_AT_LEAST:
             yield (
-                f"{values}, which use {max(0, used):.0%} of the range {shown_range(spec.range)}: "
+                f"{values}, which use {max(0, used):.0%} of the range {shown_range(image_format.range)}: "
                 f"few grey levels are left of them; {advice}"
             )
 

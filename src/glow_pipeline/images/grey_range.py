@@ -14,15 +14,15 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.images.archives import FilesOnDisk
 from glow_pipeline.images.classes import wanted
 from glow_pipeline.images.decoding import MAX_PIXELS, UnreadableImageError, decode_pixels, opened
-from glow_pipeline.images.image_set import ImageSet
+from glow_pipeline.images.decoding_workers import in_processes
+from glow_pipeline.images.format import GreyRange, shown_number
 from glow_pipeline.images.pixels import is_deep
-from glow_pipeline.images.registry import source_of
-from glow_pipeline.images.source import EncodedSplit, Split
-from glow_pipeline.images.spec import GreyRange, shown_number
-from glow_pipeline.images.workers import in_processes
+from glow_pipeline.images.selection import ImageSelection
+from glow_pipeline.images.sources.archives import FilesOnDisk
+from glow_pipeline.images.sources.registry import source_of
+from glow_pipeline.images.sources.source import EncodedSplit, Split
 
 SAMPLE = 500  # files whose pixels are looked at
 HEAD = 32  # bytes by which a file is known that cannot be deep
@@ -62,25 +62,25 @@ class DeepValues(NamedTuple):
 
 
 def decide_range(
-    image_set: ImageSet, split: Split, max_pixels: int = MAX_PIXELS, num_workers: int | None = 0
+    image_selection: ImageSelection, split: Split, max_pixels: int = MAX_PIXELS, num_workers: int | None = 0
 ) -> GreyRange | None:
     """Decide the range for a folder by its files, and say so in a line; None without images deeper than 8 bits.
 
     Args:
-        image_set, split: the images; of the chosen classes.
+        image_selection, split: the images; of the chosen classes.
         max_pixels, num_workers: as for decoding.
 
     Raises:
         GlowPipelineError: whole and floating-point numbers are mixed, for which there is no common range.
     """
-    folder = image_set.path if split == "train" else image_set.eval_path or image_set.path
+    folder = image_selection.path if split == "train" else image_selection.eval_path or image_selection.path
     if folder is None:  # published sets are of 8 bits
         return None
-    found = source_of(image_set).open([folder], split)
+    found = source_of(image_selection).open([folder], split)
     if not isinstance(found, EncodedSplit) or not isinstance(found.reader, FilesOnDisk):
         return None
     reader = found.reader
-    rows = np.flatnonzero(wanted(found.labels, image_set.classes, found.class_names or []))
+    rows = np.flatnonzero(wanted(found.labels, image_selection.classes, found.class_names or []))
     deep = _deep_files(reader, rows, max_pixels, folder.name)
     if not len(deep):
         return None

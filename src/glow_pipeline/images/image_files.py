@@ -10,8 +10,8 @@ from typing import Literal, NoReturn
 from PIL import Image
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.images.archives import printable
 from glow_pipeline.images.decoding import FORMATS
+from glow_pipeline.images.sources.archives import printable
 
 # What network storage, macOS and Windows put beside a user's files: thumbnails, deleted files, snapshots.
 SYSTEM_FOLDERS = frozenset(

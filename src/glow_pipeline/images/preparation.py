@@ -9,31 +9,31 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from glow_pipeline.flow.dequantization import Dequantization
-from glow_pipeline.images.spec import ImageSpec
+from glow_pipeline.images.format import ImageFormat
 
 # torchvision has the same operations, but importing it costs every command two seconds.
 
 
-def prepare(images: Tensor, spec: ImageSpec) -> Tensor:
-    """8-bit images of one size -> images as `spec` says.
+def prepare(images: Tensor, image_format: ImageFormat) -> Tensor:
+    """8-bit images of one size -> images as `image_format` says.
 
     Colour first (grey to RGB by repetition, RGB to grey by luma), then size, then grey levels.
 
     Args:
         images: uint8 (N, 1 or 3, h, w).
-        spec: what they shall be.
+        image_format: what they shall be.
 
     Returns:
         uint8 (N, C, H, W) with values below 2**n_bits.
     """
-    if spec.channels > images.shape[1]:
-        images = images.expand(-1, spec.channels, -1, -1)
-    elif spec.channels < images.shape[1]:
+    if image_format.channels > images.shape[1]:
+        images = images.expand(-1, image_format.channels, -1, -1)
+    elif image_format.channels < images.shape[1]:
         images = _luma(images)
-    size = (spec.height, spec.width)
+    size = (image_format.height, image_format.width)
     if images.shape[2:] != size:
-        images = _pad(images, *size) if spec.fit == "pad" else _resize(images, *size)
-    return Dequantization(spec.n_bits).reduce(images)
+        images = _pad(images, *size) if image_format.fit == "pad" else _resize(images, *size)
+    return Dequantization(image_format.n_bits).reduce(images)
 
 
 def _luma(images: Tensor) -> Tensor:

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glow_pipeline.images.findings import Findings
+from glow_pipeline.images.format import Background, GreyRange
 from glow_pipeline.images.pixels import Pixels, UnreadableImageError
-from glow_pipeline.images.spec import Background, GreyRange
 
 LEVELS = {"black": 0, "white": 255}
 BLOCK_VALUES = 2**22  # brought to 8 bits at once; each takes eight bytes on the way

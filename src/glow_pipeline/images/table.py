@@ -9,19 +9,20 @@ from typing import Any, Literal, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 from torch import Tensor
 
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.images.findings import Findings
-from glow_pipeline.images.image_set import ImageSet
-from glow_pipeline.images.source import Split
-from glow_pipeline.images.spec import ImageSpec
+from glow_pipeline.images.format import ImageFormat
+from glow_pipeline.images.selection import ImageSelection
+from glow_pipeline.images.sources.source import Split
 from glow_pipeline.images.split_by_content import drawn_by_content
 from glow_pipeline.randomness import generator
 
 IMAGES, LABELS, CONTENT, NAMES, RECORD = "images.npy", "labels.npy", "content.npy", "names.json", "record.json"
 OnUnreadable = Literal["stop", "skip"]
+FORMER_NAMES = {"image_set": "image_selection", "spec": "image_format"}  # of fields, until November 2026
 
 
 class TableOrigin(BaseModel):
@@ -29,17 +30,24 @@ class TableOrigin(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    image_set: ImageSet
+    image_selection: ImageSelection
     split: Split
-    spec: ImageSpec
+    image_format: ImageFormat
     source_files: dict[str, str]  # file name -> sha256
     on_unreadable: OnUnreadable
     made_with: dict[str, str]  # whatever else the pixels depend on
 
+    @model_validator(mode="before")
+    @classmethod
+    def _with_present_names(cls, record: Any) -> Any:
+        return (
+            {FORMER_NAMES.get(key, key): value for key, value in record.items()} if isinstance(record, dict) else record
+        )
+
     @property
     def name(self) -> str:
         """Of the images: `mnist`, `pneumoniamnist_class_0`, ..."""
-        return self.image_set.key
+        return self.image_selection.key
 
     def makes_the_same(self, other: "TableOrigin") -> bool:
         """Return whether tables of both hold the same bytes; a folder's path and name do not matter."""
@@ -48,9 +56,9 @@ class TableOrigin(BaseModel):
     @property
     def _anywhere(self) -> dict[str, object]:
         fields: dict[str, object] = {name: getattr(self, name) for name in TableOrigin.model_fields}
-        if self.image_set.is_folder:
+        if self.image_selection.is_folder:
             # That a folder has one for testing follows from its `eval_percentage`.
-            fields["image_set"] = self.image_set.model_copy(
+            fields["image_selection"] = self.image_selection.model_copy(
                 update={"path": None, "eval_path": None, "name": None, "class_names": None}
             )
             fields["source_files"] = list(self.source_files.values())
@@ -70,9 +78,9 @@ class TableRecord(TableOrigin):
 
     def report(self, log: logging.Logger) -> None:
         """Log how its images were reinterpreted, and warn where that is probably an error."""
-        for note in self.findings.notes(self.spec):
+        for note in self.findings.notes(self.image_format):
             log.info("%s %s: %s", self.name, self.split, note)
-        for warning in self.findings.warnings(self.spec):
+        for warning in self.findings.warnings(self.image_format):
             log.warning("%s %s: %s", self.name, self.split, warning)
 
     @property
@@ -98,7 +106,7 @@ class ImageTable:
 
     def __repr__(self) -> str:
         r = self.record
-        return f"ImageTable({r.name} {r.split}, {len(self)} images {r.spec.key})"
+        return f"ImageTable({r.name} {r.split}, {len(self)} images {r.image_format.key})"
 
     def subset(self, indices: NDArray[np.int64]) -> Self:
         """The table of these images, in this order; nothing is copied."""
@@ -164,7 +172,7 @@ def split_validation(table: ImageTable, percentage: float, seed: int) -> tuple[I
     if 0 < n_own < len(table):
         boundary = len(table) - n_own
         return table.subset(np.arange(boundary)), table.subset(np.arange(boundary, len(table)))
-    if table.record.image_set.is_folder:
+    if table.record.image_selection.is_folder:
         validates = drawn_by_content(table.content_hashes, percentage, seed, "validation")
         if validates.all() or not validates.any():
             raise GlowPipelineError(

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from glow_pipeline.flow import Glow
-from glow_pipeline.images.loader import Batches
-from glow_pipeline.training.evaluate import log_probs
+from glow_pipeline.images.batches import Batches
+from glow_pipeline.training.evaluation import log_probs
 
 
 def nll(model: Glow, batches: Batches, seed: int) -> Tensor:

@@ -4,7 +4,7 @@ The values come from conf/ and from `--params`; the names of the seeds' flags ar
 these classes do not allow ends the run before anything has been read, fetched or written.
 """
 
-from glow_pipeline.parameters.all import Parameters
+from glow_pipeline.parameters.cross_checks import check_num_classes
 from glow_pipeline.parameters.groups import (
     IngestParameters,
     ModelParameters,
@@ -12,9 +12,9 @@ from glow_pipeline.parameters.groups import (
     SampleParameters,
     TrainParameters,
 )
+from glow_pipeline.parameters.parsing import known_names, nearest, parse_parameters, with_values
 from glow_pipeline.parameters.ranges import Range, SearchParameters
-from glow_pipeline.parameters.reading import known_names, nearest, parse_parameters, with_values
-from glow_pipeline.parameters.together import check_num_classes
+from glow_pipeline.parameters.root import Parameters
 
 __all__ = [
     "IngestParameters",

@@ -7,19 +7,18 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from glow_pipeline.device import DataOnDevice, PrecisionChoice
-from glow_pipeline.flow.execution import Activations
+from glow_pipeline.device import Compile, DataOnDevice, PrecisionChoice
+from glow_pipeline.flow.fast.execution import Activations
 from glow_pipeline.flow.step import FlowCoupling, FlowPermutation
 from glow_pipeline.images.decoding import MAX_PIXELS
-from glow_pipeline.images.spec import Background, Fit
+from glow_pipeline.images.format import Background, Fit
 from glow_pipeline.images.table import OnUnreadable
-from glow_pipeline.training.acceleration import Compile
-from glow_pipeline.training.checkpoints import Interval
+from glow_pipeline.parameters.interval import Interval
 
 NUMBER = r"-?\d+(?:\.\d+)?"
 
 
-class Group(BaseModel):
+class ParameterGroup(BaseModel):
     """Parameters that belong together; none is converted, and none that is not named here is taken."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -70,7 +69,7 @@ def _interval(value: float | str) -> float | str:
     return value
 
 
-class IngestParameters(Group):
+class IngestParameters(ParameterGroup):
     """Which images, and how they are prepared."""
 
     classes: Classes = Field(
@@ -141,7 +140,7 @@ class IngestParameters(Group):
         return size
 
 
-class ModelParameters(Group):
+class ModelParameters(ParameterGroup):
     """The flow; the seed's names and defaults."""
 
     K: int = Field(8, ge=1, description="steps of flow a level")
@@ -163,7 +162,7 @@ class ModelParameters(Group):
     n_bits: int | None = Field(None, ge=1, le=8, description="bits a channel; null: the source's (8; digits has 4)")
 
 
-class TrainParameters(Group):
+class TrainParameters(ParameterGroup):
     """The training; the seed's names and defaults."""
 
     batch_size: int = Field(128, ge=1, description="images a step")
@@ -233,7 +232,7 @@ class TrainParameters(Group):
     )
 
 
-class SampleParameters(Group):
+class SampleParameters(ParameterGroup):
     """The pictures that a model draws."""
 
     mode: Literal["normal", "vtemp", "interpolate"] = Field(
@@ -246,7 +245,7 @@ class SampleParameters(Group):
     frames: int = Field(40, ge=2, description="pictures from one end of a movement to the other")
 
 
-class OodParameters(Group):
+class OodParameters(ParameterGroup):
     """Outlier scoring."""
 
     out_classes: Classes = Field(None, description="outliers of these classes alone, as ingest.classes")

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, PlainValidator, field_serializer, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from glow_pipeline.parameters.groups import Group
+from glow_pipeline.parameters.groups import ParameterGroup
 
 
 def _number(value: object) -> object:
@@ -31,7 +31,7 @@ Number = Annotated[int | float, PlainValidator(_number)]
 Choices = Annotated[list[bool | int | float | str | None], PlainValidator(_choices)]
 
 
-class Range(Group):
+class Range(ParameterGroup):
     """What a search may set one parameter to: all from low to high, or one of the choices."""
 
     low: Number | None = None
@@ -67,7 +67,7 @@ RANGES: dict[str, dict[str, Any] | None] = {
 }
 
 
-class SearchParameters(Group):
+class SearchParameters(ParameterGroup):
     """The search for better parameters."""
 
     n_trials: int = Field(

@@ -13,8 +13,8 @@ import yaml
 from pydantic import BaseModel
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.parameters.all import Parameters
-from glow_pipeline.parameters.reading import known_names, nearest
+from glow_pipeline.parameters.parsing import known_names, nearest
+from glow_pipeline.parameters.root import Parameters
 
 NAME = r"[A-Za-z_][\w-]*(?:\.[\w-]+)*"
 ITEM = re.compile(rf"\s*({NAME})\s*=", re.ASCII)

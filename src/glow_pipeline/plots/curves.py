@@ -35,7 +35,7 @@ def training_curves(epochs: Sequence[dict[str, float]], title: str, *, given_cla
 
 
 def roc_figure(fpr: ArrayLike, tpr: ArrayLike, auroc: float, title: str) -> Figure:
-    """Share of outliers found against share of belonging images flagged."""
+    """Shard of outliers found against share of belonging images flagged."""
     figure, axes = single_axes(4.5, 4.5)
     axes.plot(np.asarray(fpr), np.asarray(tpr), label=f"AUROC {auroc:.4f}")
     axes.plot([0, 1], [0, 1], color="grey", linestyle=":", label="chance")

@@ -24,9 +24,9 @@ from optuna.trial import TrialState
 
 from glow_pipeline.errors import GlowPipelineError, NotAllowedError
 from glow_pipeline.parameters import Parameters
-from glow_pipeline.resuming import identity
 from glow_pipeline.search.space import suggest
 from glow_pipeline.search.storage import in_one_line, open_storage
+from glow_pipeline.training.resume import identity
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def open_study(parameters: Parameters, project: Path) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     depends_on = _depends_on(parameters)
     digest = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:8]
-    name = parameters.search.study or f"{parameters.image_set.key}-{digest}"
+    name = parameters.search.study or f"{parameters.image_selection.key}-{digest}"
     with warnings.catch_warnings(), in_one_line(parameters.search.storage, ImportError, OSError):
         warnings.simplefilter("ignore", ExperimentalWarning)
         study = optuna.create_study(
@@ -301,7 +301,7 @@ def _depends_on(parameters: Parameters) -> dict[str, Any]:
     """All that a trial's outcome depends on beside the values proposed to it, by dotted names."""
     searched = parameters.search.searched
     lengths = {f"train.{name}": getattr(parameters.train, name) for name in ("n_epochs", "early_stopping")}
-    fixed = {**identity(parameters), **lengths, "dataset": parameters.image_set.key}
+    fixed = {**identity(parameters), **lengths, "dataset": parameters.image_selection.key}
     return {
         **{name: value for name, value in fixed.items() if name not in searched},
         **{f"search.ranges.{name}": given.model_dump(exclude_none=True) for name, given in searched.items()},

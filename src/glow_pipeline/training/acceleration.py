@@ -3,14 +3,12 @@
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal
 
 import torch
 from torch import Tensor
 
+from glow_pipeline.device import Compile
 from glow_pipeline.training.step import TrainingStep
-
-Compile = Literal["auto"] | bool
 
 logger = logging.getLogger(__name__)
 

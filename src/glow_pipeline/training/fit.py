@@ -10,23 +10,24 @@ from torch import Tensor
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from glow_pipeline.device import Compile
 from glow_pipeline.flow import Glow
-from glow_pipeline.images.loader import Batch, Batches
+from glow_pipeline.images.batches import Batch, Batches
 from glow_pipeline.randomness import generator
-from glow_pipeline.training.acceleration import Compile, accelerated
+from glow_pipeline.signals import Interruption, interruption
+from glow_pipeline.training.acceleration import accelerated
 from glow_pipeline.training.adamax import Adamax
 from glow_pipeline.training.adaptive import TrainingThreads
-from glow_pipeline.training.averaging import Average
-from glow_pipeline.training.checkpoints import Checkpoint, Keeper
-from glow_pipeline.training.evaluate import mean_bits_per_dim
+from glow_pipeline.training.checkpoint import Checkpoint, CheckpointSchedule
+from glow_pipeline.training.distributed.process_group import ProcessGroup, SingleProcess
+from glow_pipeline.training.evaluation import mean_bits_per_dim
 from glow_pipeline.training.forecast import Forecast
-from glow_pipeline.training.group import Alone, Group
 from glow_pipeline.training.history import History, Tally
 from glow_pipeline.training.inputs import first_batch, initialize, inputs_of
-from glow_pipeline.training.interruption import Interruption, interruption
-from glow_pipeline.training.stability import InvertibilityAlarm, invertibility
+from glow_pipeline.training.invertibility_alarm import InvertibilityAlarm, invertibility
 from glow_pipeline.training.state import TrainingState, Weights, copied
 from glow_pipeline.training.step import TrainingStep
+from glow_pipeline.training.weight_averaging import Average
 
 WATCHED = 32  # images
 
@@ -72,9 +73,9 @@ def fit(
     *,
     seed: int,
     y_weight: float = 0.0,
-    group: Group | None = None,
+    group: ProcessGroup | None = None,
     start: Checkpoint | None = None,
-    keeper: Keeper | None = None,
+    keeper: CheckpointSchedule | None = None,
     threads: TrainingThreads | None = None,
     on_epoch: Callable[[dict[str, float], int], bool | None],
     on_save: Callable[[Weights, History], None],
@@ -99,7 +100,7 @@ def fit(
     Raises:
         SystemExit: SIGTERM or SIGINT came; the step was finished, and its checkpoint written.
     """
-    group = group or Alone()
+    group = group or SingleProcess()
     state = _prepared(model, train, settings, y_weight, group)
     history, tally, optimizer = state.history, state.tally, state.step.optimizer
 
@@ -189,7 +190,7 @@ def fit(
     return history
 
 
-def _prepared(model: Glow, train: Batches, settings: Settings, y_weight: float, group: Group) -> TrainingState:
+def _prepared(model: Glow, train: Batches, settings: Settings, y_weight: float, group: ProcessGroup) -> TrainingState:
     """All that training changes, before its first step."""
     # At most a tenth of the run: with the seed's 10 epochs a trial of one epoch would learn next to nothing.
     warmup = min(settings.warmup, settings.n_epochs / 10)
@@ -215,7 +216,7 @@ def _prepared(model: Glow, train: Batches, settings: Settings, y_weight: float, 
     return TrainingState(step, history, Tally(history, settings.max_skipped_steps, len(train), train.device), {})
 
 
-def _begin(state: TrainingState, train: Batches, seed: int, group: Group, start: Checkpoint | None) -> None:
+def _begin(state: TrainingState, train: Batches, seed: int, group: ProcessGroup, start: Checkpoint | None) -> None:
     """Bring all processes to where the leader starts: at its checkpoint, or at its freshly initialised model."""
     if group.leads and start is None:
         if not state.model.initialized:
@@ -229,13 +230,13 @@ def _begin(state: TrainingState, train: Batches, seed: int, group: Group, start:
         state.restore(start)
 
 
-def _leave(asked: Interruption, group: Group, history: History) -> NoReturn:
+def _leave(asked: Interruption, group: ProcessGroup, history: History) -> NoReturn:
     if group.leads:
         logger.info("Stopped at step %s, as asked; the same command goes on from there.", history.steps)
     raise SystemExit(asked.exit_code)
 
 
-def _bar(done_before: int, train: Batches, settings: Settings, group: Group) -> "tqdm[NoReturn]":
+def _bar(done_before: int, train: Batches, settings: Settings, group: ProcessGroup) -> "tqdm[NoReturn]":
     return tqdm(
         total=settings.n_epochs * len(train),
         initial=done_before,

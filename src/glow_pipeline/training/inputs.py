@@ -4,9 +4,9 @@ from torch import Tensor
 
 from glow_pipeline.flow import Glow
 from glow_pipeline.images.augmentation import mirror_half
-from glow_pipeline.images.loader import Batch, Batches
+from glow_pipeline.images.batches import Batch, Batches
 from glow_pipeline.randomness import generator
-from glow_pipeline.share import Share
+from glow_pipeline.shard import Shard
 
 
 def first_batch(train: Batches, seed: int) -> Batch:
@@ -28,7 +28,7 @@ def inputs_of(
     *,
     flip: bool = False,
     batch_size: int | None = None,
-    share: Share | None = None,
+    share: Shard | None = None,
 ) -> tuple[Tensor, ...]:
     """What step `number` is given of a batch: dequantized images with their logdet, and classes if it needs them.
 
@@ -41,7 +41,7 @@ def inputs_of(
     """
     images, labels = batch
     batch_size = batch_size or len(images)
-    rows = (share or Share()).rows(batch_size)
+    rows = (share or Shard()).rows(batch_size)
     if flip:
         images = mirror_half(images, generator(seed, "flip", number, images.device), batch_size, rows)
     noise = generator(seed, "dequantize", number, images.device)

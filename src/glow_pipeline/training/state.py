@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from glow_pipeline.flow import Glow
-from glow_pipeline.training.checkpoints import Checkpoint
+from glow_pipeline.training.checkpoint import Checkpoint
 from glow_pipeline.training.history import History, Tally
 from glow_pipeline.training.step import TrainingStep
 

@@ -8,8 +8,8 @@ from torch.nn import functional as F
 
 from glow_pipeline.flow import Glow
 from glow_pipeline.training.adamax import Adamax
-from glow_pipeline.training.averaging import Average
-from glow_pipeline.training.group import Alone, Group
+from glow_pipeline.training.distributed.process_group import ProcessGroup, SingleProcess
+from glow_pipeline.training.weight_averaging import Average
 
 
 class TrainingStep:
@@ -38,12 +38,12 @@ class TrainingStep:
         accumulate: int = 1,
         batch_size: int | None = None,
         average: Average | None = None,
-        group: Group | None = None,
+        group: ProcessGroup | None = None,
     ) -> None:
         self.model, self.optimizer, self.y_weight = model, optimizer, y_weight
         self.max_skipped_steps, self.accumulate, self.batch_size = max_skipped_steps, accumulate, batch_size
         self.average = average or Average(optimizer.vector, 0.0)
-        self.group = group or Alone()
+        self.group = group or SingleProcess()
         self.skipped_in_a_row = torch.zeros((), dtype=torch.int32, device=optimizer.vector.device)
 
     def __call__(self, x: Tensor, dequantization_logdet: Tensor, labels: Tensor | None = None) -> Tensor:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.images.table import ImageTable, TableOrigin
-from glow_pipeline.training.stored import ModelRecord
+from glow_pipeline.training.model_file import ModelRecord
 
 
 class Unseen(NamedTuple):
@@ -37,7 +37,7 @@ def unseen_images(images: ImageTable, trained_on: NDArray[np.int64] | None) -> U
     if trained_on is None:
         return Unseen(images, None)
     seen = np.isin(images.content_hashes, trained_on)
-    if not images.record.image_set.is_folder:
+    if not images.record.image_selection.is_folder:
         return Unseen(images, int(seen.sum()))
     if seen.all():
         raise GlowPipelineError(
@@ -53,7 +53,7 @@ def check_known(origin: TableOrigin, trained_on: NDArray[np.int64] | None) -> No
     Raises:
         GlowPipelineError: they are a user's own, and the model is of an earlier format.
     """
-    if trained_on is None and origin.image_set.is_folder:
+    if trained_on is None and origin.image_selection.is_folder:
         raise GlowPipelineError(
             f"{origin.name}: the model is of an earlier version, whose record does not say which images it was trained "
             f"on, nor what its classes were called; it can be sampled from, but to test it, train it anew"
@@ -72,11 +72,11 @@ def check_same_images(record: ModelRecord, now: TableOrigin, *, chosen: bool) ->
         GlowPipelineError: they are others, and the model was not chosen explicitly.
     """
     then = record.test_table
-    if chosen or then is None or now.image_set.eval_path != then.image_set.eval_path:
+    if chosen or then is None or now.image_selection.eval_path != then.image_selection.eval_path:
         return
     if sorted(now.source_files.values()) == sorted(then.source_files.values()):
         return
-    place = now.image_set.eval_path or now.image_set.path
+    place = now.image_selection.eval_path or now.image_selection.path
     version = record.provenance.kedro_session
     raise GlowPipelineError(
         f"{now.name}{'' if place is None else f' in {place}'}: not the images that model {version} was trained and "

@@ -17,8 +17,8 @@ import pytest
 from PIL import Image
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.images.remote import RemoteFile
-from glow_pipeline.images.source import EncodedSplit, Source, Split
+from glow_pipeline.images.sources.remote import RemoteFile
+from glow_pipeline.images.sources.source import EncodedSplit, Source, Split
 
 
 def jpeg(seed: int, size: tuple[int, int] = (8, 8), mode: str = "RGB") -> bytes:

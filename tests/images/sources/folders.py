@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.images.image_set import ImageSet
-from glow_pipeline.images.source import EncodedSplit, Split
+from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.images.sources.folder import folder_source
+from glow_pipeline.images.sources.source import EncodedSplit, Split
 
 
 def picture(level: int, kind: str = "PNG") -> bytes:
@@ -30,17 +30,17 @@ def put(folder: Path, *names: str) -> Path:
     return folder
 
 
-def image_set(
+def image_selection(
     path: Path,
     eval_path: Path | None = None,
     percentage: float = 10.0,
     seed: int = 0,
     classes: Sequence[int | str] | None = None,
-) -> ImageSet:
-    return ImageSet.of_folder(str(path), None if eval_path is None else str(eval_path), percentage, seed, classes)
+) -> ImageSelection:
+    return ImageSelection.of_folder(str(path), None if eval_path is None else str(eval_path), percentage, seed, classes)
 
 
-def opened(images: ImageSet, split: Split = "train") -> EncodedSplit:
+def opened(images: ImageSelection, split: Split = "train") -> EncodedSplit:
     """Find, checksum and open the files, as the pipeline does."""
     source = folder_source(images)
     result = source.open([file.path for file in source.files(Path("raw"), split)], split)
@@ -55,7 +55,7 @@ def names(split: EncodedSplit) -> list[str]:
 
 def all_of(folder: Path) -> dict[str, int]:
     """Every image of a folder, by name, with its class."""
-    split = opened(image_set(folder, folder), "test")
+    split = opened(image_selection(folder, folder), "test")
     listed = names(split)
     assert len(set(listed)) == len(listed)
     return dict(zip(listed, split.labels.tolist(), strict=True))
@@ -69,7 +69,7 @@ def one_line(action: Callable[[], Any]) -> str:
 
 
 def checksum(folder: Path, split: Split = "train", eval_path: Path | None = None) -> str:
-    (file,) = folder_source(image_set(folder, eval_path)).files(Path("raw"), split)
+    (file,) = folder_source(image_selection(folder, eval_path)).files(Path("raw"), split)
     assert file.path == (folder if split == "train" or eval_path is None else eval_path)
     assert len(bytes.fromhex(file.sha256)) == 32
     return file.sha256

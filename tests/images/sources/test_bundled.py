@@ -10,11 +10,11 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.images.format import ImageFormat
 from glow_pipeline.images.preparation import prepare
-from glow_pipeline.images.source import ArraySplit, Source, Split
 from glow_pipeline.images.sources import bundled
 from glow_pipeline.images.sources.bundled import DIGITS, TEXTURES
-from glow_pipeline.images.spec import ImageSpec
+from glow_pipeline.images.sources.source import ArraySplit, Source, Split
 
 Images = tuple[Tensor, NDArray[np.int64]]
 
@@ -73,8 +73,8 @@ def test_digits_have_the_labels_of_scikit_learn(
 def test_digits_have_16_levels_at_their_own_4_bits(
     digits: dict[Split, Images], sklearn_digits: tuple[NDArray[np.float64], NDArray[np.int64]]
 ) -> None:
-    spec = ImageSpec(channels=1, height=8, width=8, n_bits=DIGITS.n_bits, fit="resize")
-    reduced = prepare(digits["train"][0], spec)[:, 0].numpy()
+    image_format = ImageFormat(channels=1, height=8, width=8, n_bits=DIGITS.n_bits, fit="resize")
+    reduced = prepare(digits["train"][0], image_format)[:, 0].numpy()
     assert np.array_equal(np.unique(reduced), np.arange(16))
     # One level off the 17 that the file has, at most.
     difference = sklearn_digits[0][:1500] - reduced

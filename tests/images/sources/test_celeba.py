@@ -9,12 +9,12 @@ import pytest
 from PIL import Image
 from torchvision import datasets
 
-from glow_pipeline.images.image_set import ImageSet
-from glow_pipeline.images.planned_table import plan_table
-from glow_pipeline.images.source import Split
+from glow_pipeline.images.format import ImageFormat
+from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.images.sources import celeba
 from glow_pipeline.images.sources.celeba import CELEBA
-from glow_pipeline.images.spec import ImageSpec
+from glow_pipeline.images.sources.source import Split
+from glow_pipeline.images.table_writer import plan_table
 from tests.images.sources.archive_files import contents, jpeg, message_of, opened, published, zip_of
 
 COUNT = 12
@@ -198,7 +198,7 @@ def test_images_that_the_archive_does_not_have_are_named(tmp_path: Path, monkeyp
     files = images()
     del files[f"img_align_celeba/{NAMES[2]}"]
     publish(monkeypatch, tmp_path, {ZIP: zip_of(files)})
-    spec = ImageSpec(channels=3, height=8, width=8, n_bits=8, fit="resize")
-    plan = plan_table(ImageSet.of("celeba"), "test", spec, tmp_path)
+    image_format = ImageFormat(channels=3, height=8, width=8, n_bits=8, fit="resize")
+    plan = plan_table(ImageSelection.of("celeba"), "test", image_format, tmp_path)
     message = message_of(lambda: plan.write(tmp_path / "table"))
     assert f"img_align_celeba/{NAMES[2]} (not in the archive)" in message

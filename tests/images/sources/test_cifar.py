@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.images.remote import RemoteFile
-from glow_pipeline.images.source import ArraySplit, Source, Split
 from glow_pipeline.images.sources import cifar
 from glow_pipeline.images.sources.cifar import CIFAR10, CIFAR100
+from glow_pipeline.images.sources.remote import RemoteFile
+from glow_pipeline.images.sources.source import ArraySplit, Source, Split
 
 SPLITS: tuple[Split, Split] = ("train", "test")
 # As https://www.cs.toronto.edu/~kriz/cifar.html gives them.

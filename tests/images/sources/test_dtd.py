@@ -10,14 +10,14 @@ import torch
 from PIL import Image
 from torchvision import datasets
 
-from glow_pipeline.images.image_set import ImageSet
-from glow_pipeline.images.planned_table import plan_table
+from glow_pipeline.images.format import ImageFormat
 from glow_pipeline.images.preparation import prepare
-from glow_pipeline.images.source import EncodedSplit, Split
+from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.images.sources import dtd
 from glow_pipeline.images.sources.dtd import DTD
-from glow_pipeline.images.spec import ImageSpec
+from glow_pipeline.images.sources.source import EncodedSplit, Split
 from glow_pipeline.images.table import ImageTable
+from glow_pipeline.images.table_writer import plan_table
 from tests.images.sources.archive_files import contents, jpeg, message_of, opened, published, served, tar_of
 
 CLASSES = ("banded", "blotchy", "zigzagged")
@@ -166,8 +166,8 @@ def test_lists_that_do_not_fit_the_archive_are_an_error(
 
 @pytest.mark.parametrize("classes", [None, [1]])
 def test_a_table_of_it_holds_what_pillow_decodes(raw: Path, tmp_path: Path, classes: list[int] | None) -> None:
-    spec = ImageSpec(channels=1, height=16, width=24, n_bits=6, fit="resize")
-    plan_table(ImageSet.of("dtd", classes), "train", spec, raw).write(tmp_path / "table")
+    image_format = ImageFormat(channels=1, height=16, width=24, n_bits=6, fit="resize")
+    plan_table(ImageSelection.of("dtd", classes), "train", image_format, raw).write(tmp_path / "table")
     table = ImageTable(tmp_path / "table")
     wanted = CLASSES if classes is None else [CLASSES[k] for k in classes]
     listed = [name for name in LISTS["train1"] + LISTS["val1"] if name.split("/")[0] in wanted]
@@ -178,4 +178,4 @@ def test_a_table_of_it_holds_what_pillow_decodes(raw: Path, tmp_path: Path, clas
     assert set(table.record.source_files) == {"dtd-r1.0.1.tar.gz", "dtd-r1.0.1.tar"}
     for image, name in zip(images, listed, strict=True):
         decoded = torch.from_numpy(pixels(textures()[f"dtd/images/{name}"])).permute(2, 0, 1)[None]
-        assert torch.equal(image, prepare(decoded, spec)[0])
+        assert torch.equal(image, prepare(decoded, image_format)[0])

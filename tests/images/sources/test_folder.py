@@ -8,9 +8,9 @@ import pytest
 
 from glow_pipeline.images.decoding import FORMATS, UnreadableImageError, decode
 from glow_pipeline.images.image_files import suffixes
-from glow_pipeline.images.image_set import ImageSet
+from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.images.sources.folder import check_folder, folder_source
-from tests.images.sources.folders import all_of, checksum, image_set, names, one_line, opened, picture, put
+from tests.images.sources.folders import all_of, checksum, image_selection, names, one_line, opened, picture, put
 
 KINDS = {
     **dict.fromkeys((".pbm", ".pgm", ".ppm"), "PPM"),
@@ -76,7 +76,7 @@ def test_every_known_suffix_is_decoded_in_either_case(tmp_path: Path) -> None:
     for ending, kind in KINDS.items():
         (tmp_path / f"small{ending}").write_bytes(picture(120, kind))
         (tmp_path / f"LARGE{ending.upper()}").write_bytes(picture(120, kind))
-    split = opened(image_set(tmp_path, tmp_path), "test")
+    split = opened(image_selection(tmp_path, tmp_path), "test")
     assert len(split.labels) == 2 * len(KINDS)
     for index in range(len(split.labels)):
         image = decode(split.reader(index))
@@ -91,7 +91,7 @@ def test_a_folder_may_be_called_like_an_image(tmp_path: Path) -> None:
 
 def test_the_reader_gives_the_file_of_the_name_and_travels_to_other_processes(tmp_path: Path) -> None:
     put(tmp_path, *(f"{letter}/{index}.png" for letter in "ab" for index in range(4)))
-    split = opened(image_set(tmp_path, percentage=40))
+    split = opened(image_selection(tmp_path, percentage=40))
     reader = pickle.loads(pickle.dumps(split.reader))
     for index, name in enumerate(names(split)):
         assert reader.name(index) == name
@@ -133,7 +133,7 @@ def test_a_link_to_nothing_is_an_unreadable_image(tmp_path: Path) -> None:
     put(tmp_path, "cats/1.png")
     for name in ("cats/gone.png", "cats/itself.png"):
         (tmp_path / name).symlink_to(tmp_path / name if "itself" in name else tmp_path / "nowhere.png")
-    split = opened(image_set(tmp_path, tmp_path), "test")
+    split = opened(image_selection(tmp_path, tmp_path), "test")
     assert names(split) == ["cats/1.png", "cats/gone.png", "cats/itself.png"]
     for index in (1, 2):
         with pytest.raises(UnreadableImageError) as told:
@@ -164,7 +164,7 @@ ODD = [
 @pytest.mark.parametrize("at_top", [True, False])
 def test_names_may_have_any_characters(tmp_path: Path, at_top: bool) -> None:
     put(tmp_path, *(ODD if at_top else [f"{name} class/{name}" for name in ODD]))
-    split = opened(image_set(tmp_path, tmp_path), "test")
+    split = opened(image_selection(tmp_path, tmp_path), "test")
     assert len(split.labels) == len(ODD)
     assert split.labels.tolist() == ([0] * len(ODD) if at_top else list(range(len(ODD))))
     found = {split.reader(index) for index in range(len(ODD))}
@@ -186,7 +186,7 @@ def test_names_need_not_be_utf_8(tmp_path: Path) -> None:
     except (OSError, UnicodeError):
         pytest.skip("this file system takes only UTF-8")
     before = checksum(tmp_path)
-    split = opened(image_set(tmp_path, tmp_path), "test")
+    split = opened(image_selection(tmp_path, tmp_path), "test")
     assert names(split) == [r"caf\xe9/a.png", r"caf\xe9/\xff\xfe.png"]
     reader = pickle.loads(pickle.dumps(split.reader))
     assert [reader(index) for index in range(2)] == [picture(5), picture(6)]
@@ -208,12 +208,12 @@ def test_a_folder_that_is_absent_or_empty_is_told_in_one_line(tmp_path: Path) ->
         (file, "no such folder"),
         (empty, "no image in it (there are 1 .txt, 1 hidden)"),
     ):
-        told = one_line(lambda path=path: folder_source(image_set(path)).files(tmp_path, "train"))  # type: ignore[misc]
+        told = one_line(lambda path=path: folder_source(image_selection(path)).files(tmp_path, "train"))  # type: ignore[misc]
         assert told.startswith(f"{path}: {problem}")
         told = one_line(lambda path=path: check_folder(path, "ood.out_path"))  # type: ignore[misc]
         assert told.startswith(f"ood.out_path={path}: {problem}")
     assert all(kind in told for kind in FORMATS)
-    assert "ingest.path" in one_line(lambda: folder_source(ImageSet(source="folder")).files(tmp_path, "train"))
+    assert "ingest.path" in one_line(lambda: folder_source(ImageSelection(source="folder")).files(tmp_path, "train"))
 
 
 @pytest.mark.parametrize("name", ["a.png", "cats/1.png", "cats/deep/1.PNG"])
@@ -235,7 +235,7 @@ def test_a_folder_that_cannot_be_looked_into_is_told_and_not_left_out(
         return scandir(path)
 
     monkeypatch.setattr("os.scandir", refuse)
-    told = one_line(lambda: folder_source(image_set(tmp_path)).files(tmp_path, "train"))
+    told = one_line(lambda: folder_source(image_selection(tmp_path)).files(tmp_path, "train"))
     assert told.startswith(f"{tmp_path / closed}: Permission denied")
 
 
@@ -246,7 +246,7 @@ def test_an_image_that_may_not_be_read_is_an_unreadable_image(tmp_path: Path) ->
     (tmp_path / "2.png").chmod(0)
     assert checksum(tmp_path) != before
     with pytest.raises(UnreadableImageError, match="Permission denied"):
-        opened(image_set(tmp_path, tmp_path), "test").reader(1)
+        opened(image_selection(tmp_path, tmp_path), "test").reader(1)
 
 
 def test_a_folder_whose_name_no_record_can_hold_is_told_before_it_is_read(tmp_path: Path) -> None:

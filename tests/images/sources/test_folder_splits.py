@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.images.source import Split
 from glow_pipeline.images.sources.folder import check_apart, with_class_names
-from tests.images.sources.folders import checksum, image_set, names, one_line, opened, picture, put
+from glow_pipeline.images.sources.source import Split
+from tests.images.sources.folders import checksum, image_selection, names, one_line, opened, picture, put
 
 # Training and test images -----------------------------------------------------------------------
 
 
 def both(folder: Path, percentage: float = 10.0, seed: int = 0) -> tuple[list[str], list[str]]:
     """Names of the training and of the test images."""
-    images = image_set(folder, percentage=percentage, seed=seed)
+    images = image_selection(folder, percentage=percentage, seed=seed)
     return names(opened(images, "train")), names(opened(images, "test"))
 
 
@@ -72,7 +72,7 @@ def test_labels_stay_with_their_images_when_they_are_split(tmp_path: Path) -> No
         put_different(tmp_path / letter, range(ord(letter) * 100, ord(letter) * 100 + 10))
     splits: tuple[Split, ...] = ("train", "test")
     for split in splits:
-        drawn = opened(image_set(tmp_path, percentage=40), split)
+        drawn = opened(image_selection(tmp_path, percentage=40), split)
         assert drawn.labels.tolist() == ["abc".index(name[0]) for name in names(drawn)]
 
 
@@ -89,7 +89,7 @@ def test_the_split_is_the_same_whatever_classes_are_asked_for(tmp_path: Path) ->
         put_different(tmp_path / letter, range(ord(letter) * 100, ord(letter) * 100 + 20))
     splits: tuple[Split, ...] = ("train", "test")
     for split in splits:
-        every, first = (opened(image_set(tmp_path, classes=classes), split) for classes in (None, [0]))
+        every, first = (opened(image_selection(tmp_path, classes=classes), split) for classes in (None, [0]))
         assert names(every) == names(first)
 
 
@@ -103,14 +103,14 @@ def test_files_are_read_once_for_checksum_and_split(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr("glow_pipeline.images.file_digests.sha256", equal)
     with pytest.raises(GlowPipelineError, match="20 copies of one image cannot be split"):
-        opened(image_set(tmp_path), "train")
+        opened(image_selection(tmp_path), "train")
     assert len(read) == 20
 
 
 def test_images_for_testing_may_lie_elsewhere(tmp_path: Path) -> None:
     train = put(tmp_path / "train", *(f"cats/{index}.png" for index in range(5)))
     test = put(tmp_path / "test", "cats/x.png", "dogs/y.png")
-    images = image_set(train, test)
+    images = image_selection(train, test)
     assert names(opened(images, "train")) == [f"cats/{index}.png" for index in range(5)]
     assert names(opened(images, "test")) == ["cats/x.png", "dogs/y.png"]
     assert checksum(train, "test", test) == checksum(test, "test", test)
@@ -125,7 +125,7 @@ def test_test_images_inside_the_folder_are_not_trained(tmp_path: Path, link: boo
         test = tmp_path / "link"
         test.symlink_to(folder / "test")
     (folder / "a" / "again").symlink_to(folder / "test" / "b")
-    images = image_set(folder, test)
+    images = image_selection(folder, test)
     check_apart(images)
     assert names(opened(images, "train")) == ["a/1.png", "b/2.png"]
     assert opened(images, "train").class_names == ["a", "b"]
@@ -136,14 +136,14 @@ def test_test_images_inside_the_folder_are_not_trained(tmp_path: Path, link: boo
 def test_folder_without_images_to_train_on_is_refused(tmp_path: Path, eval_path: str) -> None:
     put(tmp_path / "data", "all/1.png", "all/2.png")
     (tmp_path / "link").symlink_to(tmp_path / "data")
-    line = one_line(lambda: check_apart(image_set(tmp_path / "data", tmp_path / eval_path)))
+    line = one_line(lambda: check_apart(image_selection(tmp_path / "data", tmp_path / eval_path)))
     assert line.startswith(f"ingest.eval_path={tmp_path / eval_path}: ")
 
 
 def test_classes_of_test_images_have_the_numbers_of_the_training_images(tmp_path: Path) -> None:
     train = put(tmp_path / "train", "cats/0.png", "dogs/1.png", "mice/2.png")
     test = put(tmp_path / "test", "ants/w.png", "mice/x.png", "dogs/y.png")
-    images = image_set(train, test)
+    images = image_selection(train, test)
     listed = opened(images, "test")
     assert dict(zip(names(listed), listed.labels.tolist(), strict=True)) == {
         "dogs/y.png": 1,
@@ -161,7 +161,7 @@ def test_classes_of_test_images_have_the_numbers_of_the_training_images(tmp_path
 def test_images_directly_in_a_folder_have_no_class(tmp_path: Path, flat: str) -> None:
     train = put(tmp_path / "train", "1.png" if flat == "train" else "cats/1.png")
     test = put(tmp_path / "test", "2.png" if flat == "test" else "cats/2.png")
-    images = image_set(train, test)
+    images = image_selection(train, test)
     assert opened(images, "train").labels.tolist() == [0]
     assert opened(images, "test").labels.tolist() == [1]
     assert opened(images, "test").class_names == ["", "cats"] if flat == "train" else ["cats", ""]
@@ -172,7 +172,7 @@ def test_every_class_of_a_folder_counts_whichever_are_drawn(tmp_path: Path) -> N
     put_different(tmp_path / "b", [99])
     splits: tuple[Split, ...] = ("train", "test")
     for seed in range(5):
-        drawn = [opened(image_set(tmp_path, seed=seed), split).class_names for split in splits]
+        drawn = [opened(image_selection(tmp_path, seed=seed), split).class_names for split in splits]
         assert drawn == [["a", "b"], ["a", "b"]]
 
 
@@ -182,10 +182,10 @@ def test_copies_of_one_image_cannot_be_split(tmp_path: Path, copies: int) -> Non
         (tmp_path / f"{number}.png").write_bytes(picture(7))
     splits: tuple[Split, ...] = ("train", "test")
     for split in splits:
-        line = one_line(lambda split=split: opened(image_set(tmp_path), split))  # type: ignore[misc]
+        line = one_line(lambda split=split: opened(image_selection(tmp_path), split))  # type: ignore[misc]
         assert line.startswith(f"ingest.path={tmp_path}: {'1 image' if copies == 1 else '3 copies of one image'} ")
         assert "ingest.eval_path" in line
-    assert len(names(opened(image_set(tmp_path, tmp_path), "test"))) == copies
+    assert len(names(opened(image_selection(tmp_path, tmp_path), "test"))) == copies
 
 
 # Chosen classes ---------------------------------------------------------------------------------
@@ -193,7 +193,7 @@ def test_copies_of_one_image_cannot_be_split(tmp_path: Path, copies: int) -> Non
 
 def test_classes_named_by_numbers_are_ordered_by_value(tmp_path: Path) -> None:
     put(tmp_path, *(f"{k}/1.png" for k in range(12)))
-    assert opened(image_set(tmp_path)).class_names == [str(k) for k in range(12)]
+    assert opened(image_selection(tmp_path)).class_names == [str(k) for k in range(12)]
 
 
 @pytest.mark.parametrize(
@@ -202,19 +202,19 @@ def test_classes_named_by_numbers_are_ordered_by_value(tmp_path: Path) -> None:
 )
 def test_chosen_classes_of_a_folder_are_named(tmp_path: Path, typed: list[int | str], chosen: tuple[str, ...]) -> None:
     put(tmp_path, "cats/1.png", "dogs/1.png", "mice/1.png")
-    assert with_class_names(image_set(tmp_path, classes=typed), "ingest.classes").classes == chosen
+    assert with_class_names(image_selection(tmp_path, classes=typed), "ingest.classes").classes == chosen
 
 
 def test_number_understood_as_a_position_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     put(tmp_path, "cats/1.png", "dogs/1.png")
     with caplog.at_level(logging.INFO):
-        with_class_names(image_set(tmp_path, classes=["dogs"]), "ingest.classes")
+        with_class_names(image_selection(tmp_path, classes=["dogs"]), "ingest.classes")
         assert not caplog.messages
-        with_class_names(image_set(tmp_path, classes=[1]), "ingest.classes")
+        with_class_names(image_selection(tmp_path, classes=[1]), "ingest.classes")
     assert caplog.messages == [f"ingest.classes=1: these are the folders dogs of {tmp_path}"]
 
 
 def test_unknown_class_is_refused_with_the_nearest(tmp_path: Path) -> None:
     put(tmp_path, "cats/1.png", "dogs/1.png")
-    line = one_line(lambda: with_class_names(image_set(tmp_path, classes=["cat"]), "ood.out_classes"))
+    line = one_line(lambda: with_class_names(image_selection(tmp_path, classes=["cat"]), "ood.out_classes"))
     assert line == "ood.out_classes=cat: no class is called cat; did you mean cats?"

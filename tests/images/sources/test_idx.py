@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.images.remote import RemoteFile
-from glow_pipeline.images.source import ArraySplit, Source, SourceFile, Split
 from glow_pipeline.images.sources import idx
 from glow_pipeline.images.sources.idx import FASHIONMNIST, MNIST
+from glow_pipeline.images.sources.remote import RemoteFile
+from glow_pipeline.images.sources.source import ArraySplit, Source, SourceFile, Split
 
 SPLITS: tuple[Split, Split] = ("train", "test")
 N = 7

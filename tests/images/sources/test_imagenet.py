@@ -10,9 +10,9 @@ from PIL import Image
 from scipy.io import savemat
 from torchvision import datasets
 
-from glow_pipeline.images.source import Split
 from glow_pipeline.images.sources import imagenet
 from glow_pipeline.images.sources.imagenet import IMAGENET
+from glow_pipeline.images.sources.source import Split
 from tests.images.sources.archive_files import contents, jpeg, message_of, opened, published, tar_of
 
 # ILSVRC2012_ID, WNID, words, number of children: the numbers are not in the order of the WordNet ids, and of the

@@ -16,10 +16,10 @@ from medmnist import INFO
 from numpy.typing import NDArray
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.images.remote import RemoteFile
-from glow_pipeline.images.source import ArraySplit, Source, Split
 from glow_pipeline.images.sources import medmnist as under_test
 from glow_pipeline.images.sources.medmnist import MEDMNIST
+from glow_pipeline.images.sources.remote import RemoteFile
+from glow_pipeline.images.sources.source import ArraySplit, Source, Split
 from tests.images.conftest import Mirror
 
 SOURCES = {source.name: source for source in MEDMNIST}

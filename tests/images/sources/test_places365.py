@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 from torchvision import datasets
 
-from glow_pipeline.images.remote import RemoteFile
-from glow_pipeline.images.source import Split
 from glow_pipeline.images.sources import places365
 from glow_pipeline.images.sources.places365 import PLACES365
+from glow_pipeline.images.sources.remote import RemoteFile
+from glow_pipeline.images.sources.source import Split
 from tests.images.sources.archive_files import contents, jpeg, message_of, opened, published, served, tar_of
 
 # Some true categories; one is a part of another's name, and two have a second part. Numbers follow the whole names.

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from scipy.io import savemat
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.images.remote import RemoteFile
-from glow_pipeline.images.source import ArraySplit, Split
 from glow_pipeline.images.sources import svhn
+from glow_pipeline.images.sources.remote import RemoteFile
+from glow_pipeline.images.sources.source import ArraySplit, Split
 from glow_pipeline.images.sources.svhn import SVHN
 
 N = 7

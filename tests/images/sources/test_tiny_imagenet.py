@@ -6,14 +6,14 @@ import pytest
 import torch
 from PIL import Image
 
-from glow_pipeline.images.image_set import ImageSet
-from glow_pipeline.images.planned_table import plan_table
+from glow_pipeline.images.format import ImageFormat
 from glow_pipeline.images.preparation import prepare
-from glow_pipeline.images.source import Split
+from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.images.sources import tiny_imagenet
+from glow_pipeline.images.sources.source import Split
 from glow_pipeline.images.sources.tiny_imagenet import TINYIMAGENET
-from glow_pipeline.images.spec import ImageSpec
 from glow_pipeline.images.table import ImageTable
+from glow_pipeline.images.table_writer import plan_table
 from tests.images.sources.archive_files import contents, jpeg, message_of, opened, published, served, zip_of
 
 ROOT = "tiny-imagenet-200"
@@ -143,16 +143,16 @@ def test_an_annotated_image_that_is_not_in_the_archive_is_named(
     files = tiny()
     del files[f"{ROOT}/val/images/val_2.JPEG"]
     publish(monkeypatch, tmp_path, zip_of(files))
-    spec = ImageSpec(channels=3, height=64, width=64, n_bits=8, fit="resize")
-    plan = plan_table(ImageSet.of("tinyimagenet"), "test", spec, tmp_path)
+    image_format = ImageFormat(channels=3, height=64, width=64, n_bits=8, fit="resize")
+    plan = plan_table(ImageSelection.of("tinyimagenet"), "test", image_format, tmp_path)
     message = message_of(lambda: plan.write(tmp_path / "table"))
     assert f"{ROOT}/val/images/val_2.JPEG (not in the archive)" in message
 
 
 @pytest.mark.parametrize("classes", [None, [0, 2]])
 def test_a_table_of_it_holds_what_pillow_decodes(raw: Path, tmp_path: Path, classes: list[int] | None) -> None:
-    spec = ImageSpec(channels=3, height=32, width=16, n_bits=5, fit="pad")
-    plan_table(ImageSet.of("tinyimagenet", classes), "train", spec, raw).write(tmp_path / "table")
+    image_format = ImageFormat(channels=3, height=32, width=16, n_bits=5, fit="pad")
+    plan_table(ImageSelection.of("tinyimagenet", classes), "train", image_format, raw).write(tmp_path / "table")
     table = ImageTable(tmp_path / "table")
     expected = [(name, *which) for name, which in TRAIN.items() if classes is None or LABELS[which[0]] in classes]
     assert table.names == [name for name, _, _ in expected]
@@ -161,4 +161,4 @@ def test_a_table_of_it_holds_what_pillow_decodes(raw: Path, tmp_path: Path, clas
     assert torch.equal(table.labels, labels)
     for image, (_, wnid, number) in zip(images, expected, strict=True):
         pixels = np.array(Image.open(io.BytesIO(encoded(wnid, number))).convert("RGB"))
-        assert torch.equal(image, prepare(torch.from_numpy(pixels).permute(2, 0, 1)[None], spec)[0])
+        assert torch.equal(image, prepare(torch.from_numpy(pixels).permute(2, 0, 1)[None], image_format)[0])

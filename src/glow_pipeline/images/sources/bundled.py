@@ -11,7 +11,7 @@ from torch import Tensor
 
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.files import sha256
-from glow_pipeline.images.source import ArraySplit, Source, SourceFile, Split
+from glow_pipeline.images.sources.source import ArraySplit, Source, SourceFile, Split
 
 # Consecutive digits tend to be of one writer, so a test split from the end shares fewer writers with the
 # training images than one drawn at random would. One image in six, as many as MNIST holds out.

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.images.archives import DAMAGED_ZIP, Names, ZipImages
-from glow_pipeline.images.remote import Published, RemoteFile
-from glow_pipeline.images.source import EncodedSplit, Source, Split
+from glow_pipeline.images.sources.archives import DAMAGED_ZIP, Names, ZipImages
+from glow_pipeline.images.sources.remote import Published, RemoteFile
+from glow_pipeline.images.sources.source import EncodedSplit, Source, Split
 
 ATTRIBUTE = "Smiling"
 MANUAL = "the Google Drive that http://mmlab.ie.cuhk.edu.hk/projects/CelebA.html links to (it refuses programs)"

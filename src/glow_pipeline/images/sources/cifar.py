@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.images.remote import Published, RemoteFile
-from glow_pipeline.images.source import ArraySplit, Source, Split
+from glow_pipeline.images.sources.remote import Published, RemoteFile
+from glow_pipeline.images.sources.source import ArraySplit, Source, Split
 
 PIXELS = 3 * 32 * 32
 CHUNK = 2500  # records

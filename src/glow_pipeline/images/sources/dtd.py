@@ -14,9 +14,9 @@ import numpy as np
 
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.files import sha256, written_whole
-from glow_pipeline.images.archives import TarImages, read_text, tar_members
-from glow_pipeline.images.remote import Published, RemoteFile
-from glow_pipeline.images.source import EncodedSplit, Source, SourceFile, Split
+from glow_pipeline.images.sources.archives import TarImages, read_text, tar_members
+from glow_pipeline.images.sources.remote import Published, RemoteFile
+from glow_pipeline.images.sources.source import EncodedSplit, Source, SourceFile, Split
 
 PARTITION = 1
 REMOTE = RemoteFile(

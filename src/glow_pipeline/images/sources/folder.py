@@ -20,21 +20,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.images.archives import FilesOnDisk, Names, printable
 from glow_pipeline.images.classes import choose, natural, shortened
 from glow_pipeline.images.decoding import FORMATS
 from glow_pipeline.images.file_digests import file_digests
 from glow_pipeline.images.image_files import Identity, ImageFiles, identity, reported
-from glow_pipeline.images.image_set import ImageSet
-from glow_pipeline.images.source import EncodedSplit, Source, SourceFile, Split
+from glow_pipeline.images.selection import ImageSelection
+from glow_pipeline.images.sources.archives import FilesOnDisk, Names, printable
+from glow_pipeline.images.sources.source import EncodedSplit, Source, SourceFile, Split
 from glow_pipeline.images.split_by_content import drawn_by_content
 
 log = logging.getLogger(__name__)
 
 
-def folder_source(image_set: ImageSet) -> Source:
+def folder_source(image_selection: ImageSelection) -> Source:
     """The source that such a set of images is read from."""
-    folder = _Folder(image_set)
+    folder = _Folder(image_selection)
     return Source(
         name="folder",
         title="your own images",
@@ -71,8 +71,8 @@ class _Listing:
 class _Folder:
     """Reads a set of images from its folders; each file is checksummed once for the two steps that need it."""
 
-    def __init__(self, image_set: ImageSet) -> None:
-        self._set = image_set
+    def __init__(self, image_selection: ImageSelection) -> None:
+        self._set = image_selection
         self._listings: dict[Split, _Listing] = {}
 
     def files(self, _raw: Path, split: Split) -> list[SourceFile]:
@@ -114,9 +114,9 @@ def check_folder(path: Path, parameter: str) -> None:
         raise GlowPipelineError(f"{parameter}={path}: {_no_image(images)}")
 
 
-def check_apart(image_set: ImageSet) -> None:
+def check_apart(image_selection: ImageSelection) -> None:
     """Raise a GlowPipelineError when each image for training would be one for testing."""
-    path, eval_path = image_set.path, image_set.eval_path
+    path, eval_path = image_selection.path, image_selection.eval_path
     if path is None or eval_path is None:
         return
     if path.resolve().is_relative_to(eval_path.resolve()):
@@ -125,43 +125,43 @@ def check_apart(image_set: ImageSet) -> None:
             f"ingest.eval_path={eval_path}: {relation} ingest.path, so that no image is left to train on; "
             f"give another folder, or null to split by ingest.eval_percentage"
         )
-    if next(ImageFiles(_outside(image_set, "train")).below(path), None) is None:
+    if next(ImageFiles(_outside(image_selection, "train")).below(path), None) is None:
         raise GlowPipelineError(
             f"ingest.eval_path={eval_path}: all images of ingest.path are in it, so that none is left to train on; "
             f"give another folder, or null to split by ingest.eval_percentage"
         )
 
 
-def with_class_names(image_set: ImageSet, parameter: str) -> ImageSet:
+def with_class_names(image_selection: ImageSelection, parameter: str) -> ImageSelection:
     """Return a folder's set with its chosen classes named; other sets as they are.
 
     Raises:
         GlowPipelineError: a chosen class does not exist; `parameter` is what chose it.
     """
-    if not image_set.is_folder or image_set.classes is None:
-        return image_set
-    names = [printable(name) for name in _class_names(image_set, "test")]
-    typed = "+".join(map(str, image_set.classes))
+    if not image_selection.is_folder or image_selection.classes is None:
+        return image_selection
+    names = [printable(name) for name in _class_names(image_selection, "test")]
+    typed = "+".join(map(str, image_selection.classes))
     try:
-        chosen = [names[k] for k in choose(image_set.classes, names)]
+        chosen = [names[k] for k in choose(image_selection.classes, names)]
     except GlowPipelineError as error:
         raise GlowPipelineError(f"{parameter}={typed}: {error}") from None
     if typed != "+".join(chosen):
-        log.info("%s=%s: these are the folders %s of %s", parameter, typed, shortened(chosen), image_set.path)
-    return image_set.model_copy(update={"classes": tuple(chosen)})
+        log.info("%s=%s: these are the folders %s of %s", parameter, typed, shortened(chosen), image_selection.path)
+    return image_selection.model_copy(update={"classes": tuple(chosen)})
 
 
-def n_classes(image_set: ImageSet) -> int:
+def n_classes(image_selection: ImageSelection) -> int:
     """Return how many classes the folder of training images has, without a look at its images; 1 of a flat one.
 
     Raises:
         GlowPipelineError: there is no such folder, or it cannot be looked into.
     """
-    return max(1, len(_class_names(image_set, "train")))
+    return max(1, len(_class_names(image_selection, "train")))
 
 
-def _folder_of(image_set: ImageSet, split: Split) -> Path:
-    path = image_set.path if split == "train" or image_set.eval_path is None else image_set.eval_path
+def _folder_of(image_selection: ImageSelection, split: Split) -> Path:
+    path = image_selection.path if split == "train" or image_selection.eval_path is None else image_selection.eval_path
     if path is None:
         raise GlowPipelineError("ingest.path=None: dataset=folder needs the folder of your images; set ingest.path")
     if not path.is_dir():
@@ -169,9 +169,9 @@ def _folder_of(image_set: ImageSet, split: Split) -> Path:
     return path
 
 
-def _outside(image_set: ImageSet, split: Split) -> frozenset[Identity]:
+def _outside(image_selection: ImageSelection, split: Split) -> frozenset[Identity]:
     """Return the folders whose images are not of this split: test folders, which may be inside `ingest.path`."""
-    test = image_set.eval_path
+    test = image_selection.eval_path
     if split == "test" or test is None or not test.is_dir():
         return frozenset()
     return frozenset(identity(parent) for parent, _, _ in os.walk(test))
@@ -187,26 +187,26 @@ def _classes_in(folder: Path, outside: frozenset[Identity]) -> list[str]:
     return [name for name in folders if next(images.below(folder / name, folder), None) is not None]
 
 
-def _class_names(image_set: ImageSet, split: Split) -> list[str]:
+def _class_names(image_selection: ImageSelection, split: Split) -> list[str]:
     """Return the name of each class by number; classes that only the test folder has come after those for training."""
-    own = _classes_in(_folder_of(image_set, split), _outside(image_set, split))
-    if image_set.class_names is not None:
-        trained = list(image_set.class_names)
-    elif split == "train" or image_set.eval_path is None or image_set.eval_path == image_set.path:
+    own = _classes_in(_folder_of(image_selection, split), _outside(image_selection, split))
+    if image_selection.class_names is not None:
+        trained = list(image_selection.class_names)
+    elif split == "train" or image_selection.eval_path is None or image_selection.eval_path == image_selection.path:
         return own
     else:
-        trained = _classes_in(_folder_of(image_set, "train"), _outside(image_set, "train"))
+        trained = _classes_in(_folder_of(image_selection, "train"), _outside(image_selection, "train"))
     return trained + [name for name in own if name not in trained]
 
 
-def _listed(image_set: ImageSet, split: Split) -> _Listing:
+def _listed(image_selection: ImageSelection, split: Split) -> _Listing:
     """List all images of a split's folder, by name relative to it, with their classes and checksums.
 
     Raises:
         GlowPipelineError: there is none, or a folder cannot be looked into.
     """
-    folder, outside = _folder_of(image_set, split), _outside(image_set, split)
-    class_names = _class_names(image_set, split)
+    folder, outside = _folder_of(image_selection, split), _outside(image_selection, split)
+    class_names = _class_names(image_selection, split)
     images, names, labels = ImageFiles(outside), Names(), array("q")
     directly, folders = images.directly_in(folder)
     if next(directly, None) is not None:
@@ -220,9 +220,9 @@ def _listed(image_set: ImageSet, split: Split) -> _Listing:
             labels.append(label)
     if not len(names):
         raise GlowPipelineError(f"{folder}: {_no_image(images)}")
-    if images.passed_over and (split == "train" or image_set.eval_path is not None):
+    if images.passed_over and (split == "train" or image_selection.eval_path is not None):
         log.info("%s: left out, no images that can be read: %s", folder, reported(images.passed_over))
-    splits = image_set.eval_percentage is not None
+    splits = image_selection.eval_percentage is not None
     return _Listing(folder, names, np.array(labels), class_names, dict(images.passed_over), splits)
 
 
@@ -231,14 +231,16 @@ def _no_image(images: ImageFiles) -> str:
     return f"no image in it{found}; convert what shows one to one of {', '.join(FORMATS)}"
 
 
-def _drawn(listing: _Listing, image_set: ImageSet, split: Split) -> NDArray[np.int64]:
+def _drawn(listing: _Listing, image_selection: ImageSelection, split: Split) -> NDArray[np.int64]:
     """Return the rows of a split, drawn by the files' contents, independently of the chosen classes."""
     hashes = np.ascontiguousarray(listing.digests[:, :8]).view(np.int64)[:, 0]
-    for_test = drawn_by_content(hashes, image_set.eval_percentage or 0.0, image_set.seed or 0, "evaluation split")
+    for_test = drawn_by_content(
+        hashes, image_selection.eval_percentage or 0.0, image_selection.seed or 0, "evaluation split"
+    )
     if for_test.all() or not for_test.any():
         found = f"{len(for_test)} image" if len(for_test) == 1 else f"{len(for_test)} copies of one image"
         raise GlowPipelineError(
-            f"ingest.path={image_set.path}: {found} cannot be split into training and test images; give "
+            f"ingest.path={image_selection.path}: {found} cannot be split into training and test images; give "
             f"ingest.eval_path, or more images"
         )
     return np.flatnonzero(for_test if split == "test" else ~for_test)

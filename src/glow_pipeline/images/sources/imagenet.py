@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.images.archives import TarImages, tar_members
-from glow_pipeline.images.remote import Published, RemoteFile
-from glow_pipeline.images.source import EncodedSplit, Source, Split
+from glow_pipeline.images.sources.archives import TarImages, tar_members
+from glow_pipeline.images.sources.remote import Published, RemoteFile
+from glow_pipeline.images.sources.source import EncodedSplit, Source, Split
 
 MANUAL = "https://image-net.org/challenges/LSVRC/2012/2012-downloads.php (free account for research)"
 DEVKIT = RemoteFile("ILSVRC2012_devkit_t12.tar.gz", "fa75699e90414af021442c21a62c3abf", manual=MANUAL)

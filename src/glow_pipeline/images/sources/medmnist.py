@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.images.remote import RemoteFile, digests
-from glow_pipeline.images.source import ArraySplit, Source, SourceFile, Split
+from glow_pipeline.images.sources.remote import RemoteFile, digests
+from glow_pipeline.images.sources.source import ArraySplit, Source, SourceFile, Split
 
 CHUNK_BYTES = 2**23
 FOLDER = "medmnist"

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.images.archives import TarImages, TarMember, read_text, tar_members
-from glow_pipeline.images.remote import Published, RemoteFile
-from glow_pipeline.images.source import EncodedSplit, Source, Split
+from glow_pipeline.images.sources.archives import TarImages, TarMember, read_text, tar_members
+from glow_pipeline.images.sources.remote import Published, RemoteFile
+from glow_pipeline.images.sources.source import EncodedSplit, Source, Split
 
 BASE = "http://data.csail.mit.edu/places/places365/"
 LISTS = RemoteFile(

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.images.remote import Published, RemoteFile
-from glow_pipeline.images.source import ArraySplit, Source, Split
+from glow_pipeline.images.sources.remote import Published, RemoteFile
+from glow_pipeline.images.sources.source import ArraySplit, Source, Split
 
 CHUNK = 4096
 BASE = "http://ufldl.stanford.edu/housenumbers/"

@@ -2,23 +2,25 @@
 
 from pathlib import Path
 
-from glow_pipeline.images.image_set import ImageSet
-from glow_pipeline.images.planned_table import PlannedTable, plan_table
-from glow_pipeline.images.spec import ImageSpec
+from glow_pipeline.images.format import ImageFormat
+from glow_pipeline.images.selection import ImageSelection
+from glow_pipeline.images.table_writer import TableWriter, plan_table
 from glow_pipeline.parameters import IngestParameters
 
 
 def ingest_train(
-    image_set: ImageSet, image_spec: ImageSpec, raw_folder: Path, ingest: IngestParameters
-) -> PlannedTable:
-    """The training images of `dataset`, as `image_spec` says; decoded when the catalog saves them."""
+    image_selection: ImageSelection, image_format: ImageFormat, raw_folder: Path, ingest: IngestParameters
+) -> TableWriter:
+    """The training images of `dataset`, as `image_format` says; decoded when the catalog saves them."""
     return plan_table(
-        image_set, "train", image_spec, raw_folder, ingest.on_unreadable, ingest.num_workers, ingest.max_pixels
+        image_selection, "train", image_format, raw_folder, ingest.on_unreadable, ingest.num_workers, ingest.max_pixels
     )
 
 
-def ingest_test(image_set: ImageSet, image_spec: ImageSpec, raw_folder: Path, ingest: IngestParameters) -> PlannedTable:
+def ingest_test(
+    image_selection: ImageSelection, image_format: ImageFormat, raw_folder: Path, ingest: IngestParameters
+) -> TableWriter:
     """The test images, the in-distribution ones or the out-of-distribution ones, by the same path."""
     return plan_table(
-        image_set, "test", image_spec, raw_folder, ingest.on_unreadable, ingest.num_workers, ingest.max_pixels
+        image_selection, "test", image_format, raw_folder, ingest.on_unreadable, ingest.num_workers, ingest.max_pixels
     )

@@ -4,7 +4,7 @@ from kedro.pipeline import Node, Pipeline
 
 from glow_pipeline.pipelines.ingest.nodes import ingest_test, ingest_train
 
-SETTINGS = ["image_spec", "raw_folder", "params:ingest"]
+SETTINGS = ["image_format", "raw_folder", "params:ingest"]
 
 
 def _boxed(nodes: list[Node]) -> Pipeline:
@@ -14,15 +14,15 @@ def _boxed(nodes: list[Node]) -> Pipeline:
 
 def create_pipeline() -> Pipeline:
     """Training and test images of `dataset`."""
-    train = Node(ingest_train, ["image_set", *SETTINGS], "train_images", name="ingest_train")
+    train = Node(ingest_train, ["image_selection", *SETTINGS], "train_images", name="ingest_train")
     return _boxed([train]) + create_test_pipeline()
 
 
 def create_test_pipeline() -> Pipeline:
     """Test images of `dataset`."""
-    return _boxed([Node(ingest_test, ["image_set", *SETTINGS], "test_images", name="ingest_test")])
+    return _boxed([Node(ingest_test, ["image_selection", *SETTINGS], "test_images", name="ingest_test")])
 
 
 def create_out_pipeline() -> Pipeline:
     """Test images of `out_dataset`."""
-    return _boxed([Node(ingest_test, ["out_image_set", *SETTINGS], "out_images", name="ingest_out")])
+    return _boxed([Node(ingest_test, ["out_image_selection", *SETTINGS], "out_images", name="ingest_out")])

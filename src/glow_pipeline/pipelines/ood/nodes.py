@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from glow_pipeline.device import describe_device, resolve_device, use_device
-from glow_pipeline.images.loader import Batches
+from glow_pipeline.images.batches import Batches
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.memory import memory_in_one_line
 from glow_pipeline.outliers.metrics import detection_metrics, finite_mean, roc_points
@@ -14,8 +14,8 @@ from glow_pipeline.outliers.nll import nll
 from glow_pipeline.parameters import OodParameters, TrainParameters
 from glow_pipeline.plots.curves import roc_figure
 from glow_pipeline.plots.histograms import score_histogram
-from glow_pipeline.training.evaluate import scoring_threads
-from glow_pipeline.training.stored import TrainedGlow
+from glow_pipeline.training.evaluation import scoring_threads
+from glow_pipeline.training.model_file import TrainedGlow
 from glow_pipeline.training.unseen import check_same_images, unseen_images
 
 UNREADABLE = "unreadable"  # column: why a file has no score
@@ -35,7 +35,7 @@ def select_out_images(
 ) -> tuple[ImageTable, dict[str, int | None]]:
     """Return the outliers that are neither training images nor among the in-distribution ones; and how many are."""
     unseen, copies = out_images, None
-    if glow_model.trained_on is not None or glow_model.record.train_table.image_set.is_folder:
+    if glow_model.trained_on is not None or glow_model.record.train_table.image_selection.is_folder:
         unseen, copies = unseen_images(out_images, glow_model.trained_on)
     images, of_inside = unseen_images(unseen, in_images.content_hashes)
     return images, {"out_copies_of_train": copies, "out_copies_of_in": of_inside}
@@ -110,7 +110,7 @@ def measure_detection(
         "in_dataset": glow_model.record.dataset,
         "out_dataset": out_images.record.name,
         # Both sets came to this shape by images.preparation.prepare.
-        "images": out_images.record.spec.key,
+        "images": out_images.record.image_format.key,
         "model_session": glow_model.record.provenance.kedro_session,
         "device": describe_device(resolve_device(device)),
     }

@@ -13,9 +13,9 @@ from glow_pipeline.device import use_device
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.flow import Glow
 from glow_pipeline.images.classes import position
-from glow_pipeline.images.image_set import ImageSet
-from glow_pipeline.images.planned_table import plan_table
-from glow_pipeline.images.spec import ImageSpec
+from glow_pipeline.images.format import ImageFormat
+from glow_pipeline.images.selection import ImageSelection
+from glow_pipeline.images.table_writer import plan_table
 from glow_pipeline.memory import memory_in_one_line
 from glow_pipeline.parameters import Parameters, SampleParameters, TrainParameters
 from glow_pipeline.plots.grids import cross_out, frame, labelled_grid, square_grid
@@ -31,7 +31,7 @@ from glow_pipeline.sampling import (
     there_and_back,
     vary_temperature,
 )
-from glow_pipeline.training.stored import TrainedGlow
+from glow_pipeline.training.model_file import TrainedGlow
 from glow_pipeline.training.unseen import check_known, check_same_images
 
 STILL_ROWS, STILL_COLUMNS = 6, 9
@@ -41,8 +41,8 @@ logger = logging.getLogger(__name__)
 
 def draw_endpoints(
     glow_model: TrainedGlow,
-    image_set: ImageSet,
-    image_spec: ImageSpec,
+    image_selection: ImageSelection,
+    image_format: ImageFormat,
     raw_folder: Path,
     parameters: dict[str, Any],
 ) -> Endpoints:
@@ -50,9 +50,9 @@ def draw_endpoints(
     checked = Parameters.model_validate(parameters)
     sample, ingest, seed = checked.sample, checked.ingest, checked.seed
     if sample.mode != "interpolate":
-        return Endpoints.none(image_spec.shape)
+        return Endpoints.none(image_format.shape)
     plan = plan_table(
-        image_set, "test", image_spec, raw_folder, ingest.on_unreadable, ingest.num_workers, ingest.max_pixels
+        image_selection, "test", image_format, raw_folder, ingest.on_unreadable, ingest.num_workers, ingest.max_pixels
     )
     check_same_images(glow_model.record, plan.origin, chosen=checked.stored_model is not None)
     check_known(plan.origin, glow_model.trained_on)
@@ -63,8 +63,8 @@ def draw_endpoints(
     if len(images) < 2:
         of_classes = "" if num_classes is None else f" of the model's classes 0 to {num_classes - 1}"
         raise GlowPipelineError(
-            f"sample.mode=interpolate: {image_set.key} has {len(images)} test images{of_classes} that the model was "
-            f"not trained on, and a path needs two; give more images, or choose another mode"
+            f"sample.mode=interpolate: {image_selection.key} has {len(images)} test images{of_classes} that the model "
+            f"was not trained on, and a path needs two; give more images, or choose another mode"
         )
     return Endpoints.pairs(images, labels)
 

@@ -11,7 +11,7 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 draw_endpoints,
-                ["glow_model", "image_set", "image_spec", "raw_folder", "parameters"],
+                ["glow_model", "image_selection", "image_format", "raw_folder", "parameters"],
                 "endpoints",
                 name="draw_endpoints",
             ),

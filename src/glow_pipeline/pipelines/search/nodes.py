@@ -13,18 +13,18 @@ import torch
 from matplotlib.figure import Figure
 
 from glow_pipeline.errors import NotAllowedError
-from glow_pipeline.images.image_set import ImageSet
+from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.images.table import ImageTable
-from glow_pipeline.job import Job, check_training, run, untrained_flow
 from glow_pipeline.memory import NotEnoughMemoryError
-from glow_pipeline.metric_logger import MetricLogger
-from glow_pipeline.mlflow_runs import RunAddress, current_run, end_run, sibling, start_child_run
 from glow_pipeline.parameters import Parameters
 from glow_pipeline.plots.trials import search_history
-from glow_pipeline.resuming import claim_training
 from glow_pipeline.search.space import as_not_allowed
+from glow_pipeline.tracking.metric_logger import MetricLogger
+from glow_pipeline.tracking.runs import RunAddress, current_run, end_run, sibling, start_child_run
 from glow_pipeline.training.history import reported
-from glow_pipeline.training.stored import Provenance
+from glow_pipeline.training.job import Job, check_training, run, untrained_flow
+from glow_pipeline.training.model_file import Provenance
+from glow_pipeline.training.resume import claim_training
 
 if TYPE_CHECKING:
     from optuna import Trial
@@ -111,7 +111,7 @@ def train_trial(job: Job, folder: Path, session: str, on_epoch: OnEpoch) -> floa
     """
     with as_not_allowed():
         check_training(job.parameters, len(job.fit_images))
-        flow = untrained_flow(job.parameters, job.fit_images.record.spec, job.fit_images.record.num_classes)
+        flow = untrained_flow(job.parameters, job.fit_images.record.image_format, job.fit_images.record.num_classes)
     training = claim_training(job.parameters, folder, session)
     _, history = run(
         job.within(training),
@@ -129,10 +129,12 @@ def write_best(search_study: Any, search_results: pd.DataFrame, parameters: dict
     return best_parameters_file(search_study, search_results, Parameters.model_validate(parameters))
 
 
-def plot_search(search_results: pd.DataFrame, image_set: ImageSet) -> Figure:
+def plot_search(search_results: pd.DataFrame, image_selection: ImageSelection) -> Figure:
     """Validation bits per dimension of the trials, and the best so far."""
     return search_history(
-        search_results["state"].tolist(), search_results["val_bits_per_dim"].tolist(), f"search on {image_set.key}"
+        search_results["state"].tolist(),
+        search_results["val_bits_per_dim"].tolist(),
+        f"search on {image_selection.key}",
     )
 
 

@@ -16,7 +16,7 @@ def create_pipeline() -> Pipeline:
                 "search_results",
                 name="run_search",
             ),
-            Node(plot_search, ["search_results", "image_set"], "search_history", name="plot_search"),
+            Node(plot_search, ["search_results", "image_selection"], "search_history", name="plot_search"),
             Node(write_best, ["search_study", "search_results", "parameters"], "best_parameters", name="write_best"),
         ],
         namespace="search",

@@ -11,20 +11,20 @@ from matplotlib.figure import Figure
 from glow_pipeline.device import use_device
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.flow import Dequantization, Glow
+from glow_pipeline.images.batches import Batches
 from glow_pipeline.images.examples import first_of_each_class
-from glow_pipeline.images.image_set import ImageSet
-from glow_pipeline.images.loader import Batches
+from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.images.table import ImageTable, count_copies, split_validation
-from glow_pipeline.job import Job, evaluation_batch, no_hashes, run, untrained_flow
-from glow_pipeline.mlflow_runs import current_run
 from glow_pipeline.parameters import IngestParameters, ModelParameters, Parameters, TrainParameters
 from glow_pipeline.plots.curves import training_curves
 from glow_pipeline.plots.grids import labelled_grid
 from glow_pipeline.randomness import generator
-from glow_pipeline.resuming import Training
-from glow_pipeline.training.evaluate import mean_bits_per_dim, scoring_threads
+from glow_pipeline.tracking.runs import current_run
+from glow_pipeline.training.evaluation import mean_bits_per_dim, scoring_threads
 from glow_pipeline.training.history import History, reported
-from glow_pipeline.training.stored import Provenance, TrainedGlow, read_trained_on
+from glow_pipeline.training.job import Job, evaluation_batch, no_hashes, run, untrained_flow
+from glow_pipeline.training.model_file import Provenance, TrainedGlow, read_trained_on
+from glow_pipeline.training.resume import Training
 from glow_pipeline.training.unseen import unseen_images
 
 PREVIEWED = 8
@@ -43,7 +43,7 @@ def split_images(
     """
     fit, val = split_validation(train_images, ingest.val_percentage, seed)
     copies = count_copies(fit, val, test_images)
-    own_folder = test_images.record.image_set.is_folder
+    own_folder = test_images.record.image_selection.is_folder
     tested, _ = unseen_images(test_images, train_images.content_hashes)
     found = {
         "training images that repeat another": copies.train_copies,
@@ -58,7 +58,7 @@ def split_images(
 
 def dequantize(train_images: ImageTable) -> tuple[Dequantization, Figure]:
     """Return the dequantization of this table's images, and a picture of what it does to some of each class."""
-    dequantization = Dequantization(train_images.record.spec.n_bits)
+    dequantization = Dequantization(train_images.record.image_format.n_bits)
     rows = first_of_each_class(train_images.labels.numpy(), PREVIEWED)
     images, labels = train_images[rows]
     names = train_images.record.class_names or range(train_images.record.num_classes)
@@ -74,8 +74,8 @@ def dequantize(train_images: ImageTable) -> tuple[Dequantization, Figure]:
 
 def build_glow(dequantization: Dequantization, train_images: ImageTable, parameters: dict[str, Any]) -> Glow:
     """A Glow with fresh weights, or with those of `train.checkpoint`."""
-    spec = train_images.record.spec.model_copy(update={"n_bits": dequantization.n_bits})
-    return untrained_flow(Parameters.model_validate(parameters), spec, train_images.record.num_classes)
+    image_format = train_images.record.image_format.model_copy(update={"n_bits": dequantization.n_bits})
+    return untrained_flow(Parameters.model_validate(parameters), image_format, train_images.record.num_classes)
 
 
 def train_glow(
@@ -146,8 +146,8 @@ def evaluate_glow(
     flow = glow_model.flow.to(resolved)
     # The model of train.checkpoint may have been trained on others than this training.
     test_images, more_copies = unseen_images(unseen_test_images, glow_model.trained_on)
-    own_folder = test_images.record.image_set.is_folder
-    batches = Batches(test_images, evaluation_batch(test_images.record.spec, resolved), resolved)
+    own_folder = test_images.record.image_selection.is_folder
+    batches = Batches(test_images, evaluation_batch(test_images.record.image_format, resolved), resolved)
     with scoring_threads(flow, batches, train.threads):
         bits_per_dim = mean_bits_per_dim(flow, batches, seed)
         given_class = mean_bits_per_dim(flow, batches, seed, labelled=True) if flow.y_condition else None
@@ -161,7 +161,7 @@ def evaluate_glow(
         **exact_copies,
         **({"test_copies_of_train": exact_copies["test_copies_of_train"] + (more_copies or 0)} if own_folder else {}),
         "dataset": record.dataset,
-        "images": record.image_spec.key,
+        "images": record.image_format.key,
         "device": record.device,
     }
     if given_class is not None:
@@ -185,6 +185,6 @@ def _warn_of_test_images(test_images: ImageTable, flow: Glow, metrics: dict[str,
         )
 
 
-def plot_training(train_history: History, image_set: ImageSet, model: ModelParameters) -> Figure:
+def plot_training(train_history: History, image_selection: ImageSelection, model: ModelParameters) -> Figure:
     """Training and validation bits per dimension over the epochs."""
-    return training_curves(train_history.epochs, f"Glow on {image_set.key}", given_class=model.y_condition)
+    return training_curves(train_history.epochs, f"Glow on {image_selection.key}", given_class=model.y_condition)

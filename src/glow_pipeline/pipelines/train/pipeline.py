@@ -63,7 +63,10 @@ def create_pipeline() -> Pipeline:
                 name="evaluate_glow",
             ),
             Node(
-                plot_training, ["train_history", "image_set", "params:model"], "training_curves", name="plot_training"
+                plot_training,
+                ["train_history", "image_selection", "params:model"],
+                "training_curves",
+                name="plot_training",
             ),
         ],
         namespace="train",

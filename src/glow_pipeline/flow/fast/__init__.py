@@ -1,0 +1,1 @@
+"""The same flow computed in fewer operations."""

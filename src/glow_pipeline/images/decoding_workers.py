@@ -1,0 +1,122 @@
+"""Many images decoded and prepared, in as many processes as there are cores.
+
+Decoding is the long part of an ingest. Each process also brings its images to the wanted size and colour, so
+that only small arrays travel back.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.images.decoding import MAX_PIXELS, UnreadableImageError, decode
+from glow_pipeline.images.findings import Findings
+from glow_pipeline.images.format import ImageFormat
+from glow_pipeline.images.preparation import prepare
+from glow_pipeline.images.sources.source import Reader
+from glow_pipeline.threads import usable_cores
+
+# What a process works on at a time: enough to make the trip worth it, little enough for small shared memory.
+CHUNK_IMAGES = 64
+CHUNK_BYTES = 2**21
+# Below this the start of a process costs more than it brings.
+WORTH_A_PROCESS = 256
+Result = TypeVar("Result")
+
+
+class Prepared(NamedTuple):
+    """Some images, as a table wants them, and those that could not be read."""
+
+    rows: NDArray[np.int64]  # (n,) positions in the split, without the unreadable ones
+    images: Tensor  # uint8 (n, C, H, W)
+    unreadable: dict[str, str]  # name -> reason
+    findings: Findings | None = None  # of images that were decoded
+
+
+class _Decoder(Dataset[Prepared]):
+    """The work of a decoding process."""
+
+    def __init__(self, reader: Reader, image_format: ImageFormat, max_pixels: int) -> None:
+        self.reader = reader
+        self.image_format = image_format
+        self.max_pixels = max_pixels
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> Prepared:
+        images, kept, unreadable, findings = [], [], {}, Findings()
+        for row in rows:
+            try:
+                decoded = decode(
+                    self.reader(int(row)),
+                    grey_range=self.image_format.range,
+                    background=self.image_format.background,
+                    max_pixels=self.max_pixels,
+                    findings=findings,
+                )
+                images.append(prepare(decoded[None], self.image_format))
+                kept.append(row)
+            except UnreadableImageError as problem:
+                unreadable[self.reader.name(int(row))] = str(problem)
+        stacked = torch.cat(images) if images else torch.empty(0, *self.image_format.shape, dtype=torch.uint8)
+        return Prepared(np.array(kept, dtype=np.int64), stacked, unreadable, findings)
+
+
+def decode_and_prepare(
+    reader: Reader,
+    rows: NDArray[np.int64],
+    image_format: ImageFormat,
+    num_workers: int | None,
+    max_pixels: int = MAX_PIXELS,
+) -> Iterator[Prepared]:
+    """Decode these rows in order, in several processes, and bring them to the format.
+
+    Args:
+        num_workers: processes; 0 decodes in this one, None takes one for each core.
+        max_pixels: larger images are unreadable.
+
+    Raises:
+        GlowPipelineError: a process died, as it does when memory runs out.
+    """
+    size = min(CHUNK_IMAGES, max(1, CHUNK_BYTES // int(np.prod(image_format.shape))))
+    yield from in_processes(_Decoder(reader, image_format, max_pixels), rows, size, num_workers)
+
+
+def in_processes(
+    work: Dataset[Result], rows: NDArray[np.int64], at_once: int, num_workers: int | None
+) -> Iterator[Result]:
+    """Do work on rows, in several processes; the results come in order.
+
+    Args:
+        work: its items are the results, by chunks of rows; it is handed to other processes, so it must pickle.
+        at_once: rows in a chunk.
+        num_workers: as in `decode_and_prepare`.
+
+    Raises:
+        GlowPipelineError: a process died, as it does when memory runs out.
+    """
+    if num_workers is None:
+        num_workers = usable_cores()
+    loader: DataLoader[Result] = DataLoader(
+        work,
+        batch_size=None,
+        sampler=[rows[i : i + at_once] for i in range(0, len(rows), at_once)],
+        num_workers=num_workers if len(rows) >= WORTH_A_PROCESS else 0,
+        collate_fn=_as_it_is,  # there is no list of items to collate
+    )
+    try:
+        yield from loader
+    except RuntimeError as problem:
+        if not str(problem).startswith("DataLoader worker"):
+            raise
+        raise GlowPipelineError(
+            f"ingest.num_workers={num_workers}: a decoding process died ({str(problem).splitlines()[0]}); "
+            f"if memory ran out, lower it"
+        ) from problem
+
+
+def _as_it_is(result: Result) -> Result:
+    return result

@@ -1,0 +1,52 @@
+"""What the images of a table, or of a model, look like."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Fit = Literal["resize", "pad"]
+Background = Literal["white", "black"]
+GreyRange = tuple[float, float]
+
+
+class ImageFormat(BaseModel):
+    """Shape, grey levels and way of fitting, by which images from any source become comparable.
+
+    A model keeps the format of the images it was trained on, and whatever it is shown later is prepared by it.
+
+    Attributes:
+        range: the values of images deeper than 8 bits that become 0 and 255; None: no such image was seen.
+        background: the colour under transparent pixels.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    channels: int
+    height: int
+    width: int
+    n_bits: int
+    fit: Fit
+    range: GreyRange | None = None
+    background: Background = "white"
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W)"""
+        return self.channels, self.height, self.width
+
+    @property
+    def key(self) -> str:
+        """Return a folder name that no other format has: `1x32x32_8bit_resize`, `1x32x32_8bit_resize_range0-4095`."""
+        deep = "" if self.range is None else f"_range{shown_range(self.range)}"
+        background = "" if self.background == "white" else f"_on_{self.background}"
+        return f"{self.channels}x{self.height}x{self.width}_{self.n_bits}bit_{self.fit}{deep}{background}"
+
+
+def shown_range(grey_range: GreyRange) -> str:
+    """Return a range as it is typed: `0-4095`, `-1024-3071`."""
+    return "-".join(shown_number(end) for end in grey_range)
+
+
+def shown_number(number: float) -> str:
+    """Return a number as briefly as it can be typed: `4095`, `0.5`."""
+    return str(int(number)) if number == int(number) else repr(number)

@@ -1,0 +1,140 @@
+"""A selection of images: a source, perhaps some of its classes, and for a folder its path and name."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict
+
+from glow_pipeline.images.classes import Choice, key_of, numbers, sanitised
+
+
+class ImageSelection(BaseModel):
+    """The images that `dataset` or `out_dataset` stands for.
+
+    Attributes:
+        source: a name in the registry.
+        classes: only images of these; None for all. Numbers, or of a folder what was typed (`classes.choose` says
+            which they are).
+        path, eval_path: of the source `folder`: absolute folders of training and of test images.
+        eval_percentage, seed: of a folder without `eval_path`: share of its images that is for testing, and the seed by
+            which it is drawn.
+        name: of a folder: what it is called wherever it is; None: as its path ends.
+        class_names: of a folder that a stored model was trained on: its classes by number; None: those found in it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str
+    classes: Choice | None = None
+    path: Path | None = None
+    eval_path: Path | None = None
+    eval_percentage: float | None = None
+    seed: int | None = None
+    name: str | None = None
+    class_names: tuple[str, ...] | None = None
+
+    @classmethod
+    def of(cls, source: str, classes: Iterable[int | str] | None = None) -> Self:
+        """Select images of a source that has a place of its own.
+
+        Raises:
+            ValueError: a class is no number.
+        """
+        chosen = None if classes is None else numbers(classes)
+        if classes is not None and chosen is None:
+            raise ValueError(f"classes of {source} are numbers")
+        return cls(source=source, classes=chosen)
+
+    @classmethod
+    def of_folder(
+        cls,
+        path: str | None,
+        eval_path: str | None,
+        eval_percentage: float,
+        seed: int,
+        classes: Iterable[int | str] | None = None,
+        name: str | None = None,
+    ) -> Self:
+        """Select a user's own images; the paths may be relative to the working directory or begin with ~."""
+        return cls(
+            source="folder",
+            classes=None if classes is None else _in_order(tuple(classes)),
+            path=None if path is None else _absolute(path),
+            eval_path=None if eval_path is None else _absolute(eval_path),
+            eval_percentage=eval_percentage if eval_path is None else None,
+            seed=seed if eval_path is None else None,
+            name=name,
+        )
+
+    @property
+    def is_folder(self) -> bool:
+        """Return whether these are a user's own images. Of a stored model's, `path` may be unknown."""
+        return self.source == "folder"
+
+    @property
+    def key(self) -> str:
+        """Return a folder name for these images: `octmnist`, `pneumoniamnist_class_0`, `folder_xrays_class_normal`.
+
+        That of a folder follows from its name alone, so that it does not change when the folder moves; two folders of
+        one name share it.
+        """
+        parts = [self.source]
+        if self.is_folder:
+            parts.append(sanitised(self.name or (self.path and self.path.name) or "root"))
+        if self.classes is not None:
+            parts += ["class", key_of(self.classes)]
+        return "_".join(parts)
+
+    def distinct_from(self, other: Self) -> Self:
+        """Return the set under another name if it would have the key of another set.
+
+        On file systems that ignore case, too, their artifacts are stored apart.
+        """
+        if self.path is None or not other.is_folder or self._folders == other._folders:
+            return self
+        name = self.name or self.path.name
+        above = self.path.parent.name
+        candidates = [name, *([f"{above}_{name}"] if above else []), *(f"{name}_out{n}" for n in ("", 2, 3))]
+        named = (self if name == self.path.name else self.model_copy(update={"name": name}) for name in candidates)
+        return next(one for one in named if one.key.casefold() != other.key.casefold())
+
+    def overlaps(self, other: "ImageSelection") -> bool:
+        """Return whether an image may be in both; classes of folders should be named (`folder.with_class_names`)."""
+        # `octmnist_64` shows what `octmnist` shows.
+        if self.source.partition("_")[0] != other.source.partition("_")[0]:
+            return False
+        if not self._places & other._places:
+            return self._holds(other) or other._holds(self)
+        return self.classes is None or other.classes is None or bool(set(self.classes) & set(other.classes))
+
+    def _holds(self, other: "ImageSelection") -> bool:
+        """Return whether images of the other are in a folder within one of this set's, and of its classes."""
+        pairs = [(outer, inner) for outer in self._places for inner in other._places if outer and inner]
+        below = [inner.relative_to(outer).parts[0] for outer, inner in pairs if inner.is_relative_to(outer)]
+        return bool(below) and (self.classes is None or not set(below).isdisjoint(map(str, self.classes)))
+
+    @property
+    def _folders(self) -> tuple[Path | None, Path | None]:
+        return self.path, self.eval_path
+
+    @property
+    def _places(self) -> set[Path | None]:
+        """Return the places of the images for training and for testing; None is the source's own place."""
+        if not self.is_folder:
+            return {None}
+        # pathlib's resolve raises for a loop of links.
+        return {Path(os.path.realpath(place)) for place in (self.path, self.eval_path or self.path) if place}
+
+
+def _in_order(classes: Choice) -> Choice:
+    """Return numbers sorted, or names in their order; each once."""
+    chosen = numbers(classes)
+    only_numbers = all(isinstance(part, int) for part in classes)
+    return chosen if chosen is not None and only_numbers else tuple(dict.fromkeys(classes))
+
+
+def _absolute(path: str) -> Path:
+    # pathlib's expanduser raises for a user who is not there, and its absolute leaves `a/../b` as it is.
+    return Path(os.path.abspath(os.path.expanduser(path)))  # noqa: PTH100, PTH111

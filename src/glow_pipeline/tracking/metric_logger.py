@@ -1,0 +1,211 @@
+"""Metrics and figures of a training into its MLflow run, which the tracking hook has started.
+
+A training must not wait for a server, nor end with it: a thread of its own sends, in order, and keeps what cannot be
+sent until it can. Without a run (in a test, in a script, with tracking switched off) everything goes nowhere.
+"""
+
+import io
+import logging
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from glow_pipeline.tracking.runs import (
+    RunAddress,
+    client_of,
+    first_line,
+    metric_value,
+    mlflow_failures,
+    refused,
+    restrain_mlflow,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from mlflow import MlflowClient
+
+LOGGER = logging.getLogger(__name__)
+PATIENCE = 30.0  # seconds that `close` waits
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds between tries to send
+
+_Item = TypeVar("_Item")
+
+
+@dataclass(frozen=True)
+class _Row:
+    metrics: Mapping[str, float]
+    step: int
+    milliseconds: int  # since 1970, when it was logged: a row that is sent twice is then one row to MLflow
+
+
+@dataclass(frozen=True)
+class _Picture:
+    png: bytes
+    file: PurePosixPath
+
+
+class MetricLogger:
+    """Sends to one run, from a thread of its own. A context manager, which closes.
+
+    Args:
+        run: None: everything goes nowhere.
+        patience: seconds that `close` waits at most.
+        longest_pause: seconds between two tries at most, while MLflow cannot be reached.
+    """
+
+    def __init__(
+        self, run: RunAddress | None, *, patience: float = PATIENCE, longest_pause: float = LONGEST_PAUSE
+    ) -> None:
+        self._run, self._patience, self._longest_pause = run, patience, longest_pause
+        self._rows: deque[_Row] = deque()
+        self._pictures: deque[_Picture] = deque()  # apart: a store that takes none must not hold up the metrics
+        self._changed = threading.Condition()  # guards what `_wait` looks at
+        self._closing = self._given_up = self._goes_on = False
+        self._away = self._has_refused = False  # of the thread alone, as are these:
+        self._asked: set[str] = set()  # metrics of which the run has told its steps
+        self._known: set[tuple[str, int]] = set()  # metrics and steps that the run has
+        self._thread = threading.Thread(target=self._work, name="metric_logger", daemon=True)
+        if run is not None:
+            self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        """Metrics by name, at an optimiser step. Returns at once."""
+        self._add(self._rows, _Row(dict(metrics), step, _now()))
+
+    def log_figure(self, figure: "Figure", file: str) -> None:
+        """A figure as a PNG of this path within the run: drawn now, sent later."""
+        if self._run is not None:
+            png = io.BytesIO()
+            figure.savefig(png, format="png")
+            self._add(self._pictures, _Picture(png.getvalue(), PurePosixPath(file)))
+
+    def catch_up(self, rows: Sequence[tuple[Mapping[str, float], int]]) -> None:
+        """For a training that goes on in an old run: log those of its past metrics and steps that the run lacks.
+
+        From now on `log_metrics` too leaves out what the run has: a step that is computed again gives the same.
+        """
+        self._goes_on = True
+        for metrics, step in rows:
+            self.log_metrics(metrics, step)
+
+    def close(self) -> None:
+        """Send what is left, with patience, and say what could not be sent."""
+        if self._run is None or self._given_up:
+            return
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join(self._patience)
+        with self._changed:
+            self._given_up = True
+            self._changed.notify_all()
+            if self._rows or self._pictures:
+                LOGGER.warning("MLflow could not be reached: not sent are %s", self._left())
+
+    def _left(self) -> str:
+        parts = [f"{len(self._pictures)} figures"] if self._pictures else []
+        if self._rows:
+            steps = sorted({row.step for row in self._rows})
+            listed = ", ".join(map(str, steps if len(steps) <= 6 else [*steps[:3], "...", *steps[-2:]]))
+            parts.append(
+                f"{len(self._rows)} rows of metrics, of steps {listed}; these are in the training's last checkpoint"
+            )
+        return " and ".join(parts)
+
+    def _add(self, waiting: deque[_Item], item: _Item) -> None:
+        if self._run is not None:
+            with self._changed:
+                waiting.append(item)
+                self._changed.notify_all()
+
+    def _work(self) -> None:
+        restrain_mlflow()
+        pause = 0.0
+        while self._wait(pause):
+            all_rows = self._send_all(self._rows, self._send_row)
+            all_pictures = self._send_all(self._pictures, self._send_picture)
+            pause = 0.0 if all_rows and all_pictures else min(2 * pause or FIRST_PAUSE, self._longest_pause)
+            if self._away and not pause:
+                self._away = False
+                LOGGER.info("MLflow is back, and has what was kept")
+
+    def _wait(self, pause: float) -> bool:
+        """Until the pause is over and something waits to be sent; False when there is nothing more to do."""
+        with self._changed:
+            if not self._closing:
+                self._changed.wait_for(lambda: self._closing, pause)
+            else:
+                self._changed.wait_for(lambda: self._given_up, min(pause, FIRST_PAUSE))
+            self._changed.wait_for(lambda: self._closing or self._rows or self._pictures)
+            return bool(self._rows or self._pictures) and not self._given_up
+
+    def _send_all(self, waiting: deque[_Item], send: Callable[[_Item], None]) -> bool:
+        """Whether nothing waits any more: all was sent or refused."""
+        while waiting and not self._given_up:
+            try:
+                send(waiting[0])
+            except mlflow_failures() as error:
+                if not refused(error):
+                    self._tell_away(error)
+                    return False
+                self._tell_refused(error)
+            waiting.popleft()
+        return True
+
+    def _tell_away(self, error: Exception) -> None:
+        if not self._away and not self._given_up:
+            self._away = True
+            LOGGER.warning(
+                "MLflow cannot be reached; training goes on, metrics are kept and sent later (%s)", first_line(error)
+            )
+
+    def _tell_refused(self, error: Exception) -> None:
+        if not self._has_refused:
+            self._has_refused = True
+            LOGGER.warning("MLflow refuses metrics or figures, which are left out (%s)", first_line(error))
+
+    def _send_row(self, row: _Row) -> None:
+        from mlflow.entities import Metric
+
+        client, run_id = self._open
+        if self._goes_on:
+            for key in row.metrics.keys() - self._asked:
+                self._known.update((key, past.step) for past in client.get_metric_history(run_id, key))
+                self._asked.add(key)
+        lacking = [
+            Metric(key, metric_value(value), row.milliseconds, row.step)
+            for key, value in row.metrics.items()
+            if (key, row.step) not in self._known
+        ]
+        if lacking:
+            client.log_batch(run_id, metrics=lacking)
+        self._known.update((key, row.step) for key in row.metrics)
+
+    def _send_picture(self, picture: _Picture) -> None:
+        client, run_id = self._open
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / picture.file
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(picture.png)
+            client.log_artifacts(run_id, folder)
+
+    @cached_property
+    def _open(self) -> "tuple[MlflowClient, str]":
+        assert self._run is not None, "without a run there is no thread that sends"
+        return client_of(self._run), self._run.run_id
+
+
+def _now() -> int:
+    return int(time.time() * 1000)

@@ -1,0 +1,180 @@
+"""A trained flow in a file: safetensors, with everything that is known of the model in the header.
+
+The record has the number of the file's format. A file of an earlier format is brought to the present one when it
+is read; one that cannot be is refused with the commit that reads it.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.files import written_whole
+from glow_pipeline.flow import Glow
+from glow_pipeline.images.format import ImageFormat
+from glow_pipeline.images.table import TableRecord
+from glow_pipeline.training.state import Weights
+
+HEADER_KEY = "glow_pipeline"
+FORMAT = 3  # 1, without a number, and 2: until November 2026
+TRAINED_ON = "record.trained_on"  # tensor beside the weights
+
+
+class Provenance(BaseModel):
+    """The run in which something was made."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kedro_session: str | None = None
+    mlflow_run_id: str | None = None
+    git_commit: str | None = None
+    git_dirty: bool | None = None
+    versions: dict[str, str] = {}
+
+
+class ModelRecord(BaseModel):
+    """What a model is, what it was trained on, and how it came about."""
+
+    model_config = ConfigDict(frozen=True)
+
+    dataset: str
+    image_format: ImageFormat
+    num_classes: int
+    flow: dict[str, Any]  # keyword arguments of Glow beside the image's shape and bits
+    parameters: dict[str, Any]  # all parameters of the run, as they were checked
+    train_table: TableRecord
+    device: str
+    epochs: int
+    best_epoch: int
+    steps: int
+    val_bits_per_dim: float | None
+    provenance: Provenance
+    started_from: str | None = None  # the model of train.checkpoint, and its SHA-256
+    resumed_from: list[str] = []  # the checkpoints at which its training was taken up again
+    test_table: TableRecord | None = None  # of the images held out for testing when it was trained
+    diverged: bool = False  # whether its training ended in steps that were not finite, after the best epoch
+
+
+@dataclass(frozen=True)
+class TrainedGlow:
+    """A flow with its record.
+
+    Attributes:
+        trained_on: content hashes, sorted (n,), of all images that chose its weights: those it was fitted to, those
+            that chose its epoch, and those of the model it started from. None if that was not recorded (format 1).
+    """
+
+    flow: Glow
+    record: ModelRecord
+    trained_on: NDArray[np.int64] | None = None
+
+
+def build_flow(image_format: ImageFormat, arguments: dict[str, Any], generator: torch.Generator | None = None) -> Glow:
+    """An untrained Glow for images of this format."""
+    flow = Glow(image_format.shape, n_bits=image_format.n_bits, generator=generator, **arguments)
+    return flow.to(memory_format=torch.channels_last)
+
+
+def write_model(path: Path, record: ModelRecord, weights: Weights, trained_on: NDArray[np.int64] | None = None) -> None:
+    """Write a model completely or not at all.
+
+    Args:
+        weights: a state dict of its flow, on any device.
+        trained_on: as `TrainedGlow` has it.
+    """
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    if trained_on is not None:
+        tensors[TRAINED_ON] = torch.from_numpy(trained_on)
+    header = json.dumps({"format": FORMAT, **record.model_dump(mode="json")})
+    content = save(tensors, metadata={HEADER_KEY: header})
+    with written_whole(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def read_record(path: Path) -> ModelRecord:
+    """Read the record alone, from the header.
+
+    Raises:
+        GlowPipelineError: the file is missing, damaged, not one of ours, or of a format that is not read here.
+    """
+    if not path.is_file():
+        raise GlowPipelineError(f"{path}: no such file; give the path of a stored .safetensors model")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+    except SafetensorError as damaged:
+        raise GlowPipelineError(
+            f"{path}: not a whole safetensors file ({damaged}); use another version of the model"
+        ) from None
+    if HEADER_KEY not in header:
+        raise GlowPipelineError(
+            f"{path}: a safetensors file without a glow_pipeline record; use a model of this project"
+        )
+    try:
+        record = json.loads(header[HEADER_KEY])
+        written_in = record.get("format", 1)
+        if written_in > FORMAT:
+            raise GlowPipelineError(
+                f"{path}: a model of format {written_in}, and this version of glow_pipeline reads 1 to {FORMAT}; "
+                f"update it"
+            )
+        if written_in < 3:
+            record["image_format"] = record.pop("image_spec")
+        if written_in == 1:
+            record = _from_format_1(record)
+        return ModelRecord.model_validate_json(json.dumps(record))
+    except (ValidationError, json.JSONDecodeError, AttributeError, KeyError, TypeError) as invalid:
+        problem = invalid.errors()[0]["loc"] if isinstance(invalid, ValidationError) else invalid
+        raise GlowPipelineError(
+            f"{path}: its record cannot be read ({problem}); {_where_it_can(header[HEADER_KEY])}"
+        ) from None
+
+
+def _from_format_1(record: Any) -> Any:
+    """Name a folder's model as folders are named now; what it was trained and tested on stays unknown."""
+    image_selection = TableRecord.model_validate(record["train_table"]).image_selection
+    return {**record, "dataset": image_selection.key} if image_selection.is_folder else record
+
+
+def _where_it_can(record: str) -> str:
+    try:
+        commit = json.loads(record)["provenance"]["git_commit"]
+    except (json.JSONDecodeError, KeyError, TypeError):
+        commit = None
+    return "train it anew, or use another model" if commit is None else f"commit {commit} wrote it, and reads it"
+
+
+def read_trained_on(path: Path) -> NDArray[np.int64] | None:
+    """Read what a model was trained on, as `TrainedGlow` has it, and nothing else."""
+    with safe_open(path, framework="np") as file:
+        found: NDArray[np.int64] | None = file.get_tensor(TRAINED_ON) if TRAINED_ON in file.keys() else None  # noqa: SIM118
+    return found
+
+
+def read_model(path: Path) -> TrainedGlow:
+    """Read a model, on the CPU and in evaluation mode.
+
+    Raises:
+        GlowPipelineError: as `read_record`, or the weights are not those of the flow that the record describes.
+    """
+    record = read_record(path)
+    try:
+        flow = build_flow(record.image_format, record.flow)
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        trained_on = tensors.pop(TRAINED_ON, None)
+        flow.load_state_dict(tensors)
+    except (RuntimeError, TypeError, ValueError) as mismatch:
+        raise GlowPipelineError(
+            f"{path}: weights and record do not fit together ({' '.join(str(mismatch).split())[:200]}); "
+            f"use a model of this version"
+        ) from None
+    return TrainedGlow(flow.eval(), record, None if trained_on is None else trained_on.numpy())

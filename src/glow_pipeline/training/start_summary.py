@@ -1,0 +1,149 @@
+"""Summary of a training in a few lines before it starts."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from glow_pipeline.device import resolve_precision
+from glow_pipeline.flow import Glow
+from glow_pipeline.images.sources.registry import FOLDER, SOURCES
+from glow_pipeline.images.table import TableRecord
+from glow_pipeline.memory import available_bytes, in_words, training_bytes
+from glow_pipeline.parameters import Parameters
+
+logger = logging.getLogger(__name__)
+
+
+def start_summary(
+    record: TableRecord,
+    parameters: Parameters,
+    *,
+    counts: Mapping[str, int],
+    n_weights: int,
+    batch_size: int,
+    steps_done: int,
+    device: str,
+    memory: int,
+    available: int | None,
+    folder: Path | None,
+) -> list[str]:
+    """Return the lines.
+
+    Args:
+        record: of the training images.
+        parameters: of the run.
+        counts: images of each part, by its name.
+        n_weights: parameters of the flow.
+        batch_size: images a step.
+        steps_done: before this command.
+        device: what it is computed on, in words.
+        memory: bytes that it takes, roughly.
+        available: free bytes; None: unknown.
+        folder: of its checkpoints; None: it writes none.
+    """
+    model, train = parameters.model, parameters.train
+    steps = counts["training"] // batch_size
+    found = ", ".join(f"{count:,} for {part}" for part, count in counts.items())
+    lines = [
+        f"Images: {record.name}: {found}; {_counted(record.num_classes, 'class', 'classes')}; {_prepared(record)}.",
+        f"Model:  K={model.K}, L={model.L}, hidden_channels={model.hidden_channels}: {n_weights:,} parameters.",
+        f"Steps:  {_counted(train.n_epochs, 'epoch', 'epochs')} of {_counted(steps, 'step', 'steps')} of "
+        f"{batch_size:,} images: {train.n_epochs * steps:,}"
+        + (f", of which {steps_done:,} are done" if steps_done else "")
+        + f"; on {device}; about {in_words(memory)} of memory"
+        + (f", {in_words(available)} are free." if available is not None else "."),
+    ]
+    if folder is not None:
+        lines.append(f"Stop:   Ctrl-C writes a checkpoint, and the same command resumes from it ({folder}).")
+    return lines
+
+
+def announce(
+    record: TableRecord,
+    parameters: Parameters,
+    flow: Glow,
+    *,
+    counts: Mapping[str, int],
+    batch_size: int,
+    scored: int,
+    processes: int,
+    steps_done: int,
+    device: str,
+    folder: Path | None,
+) -> None:
+    """Print the summary on standard error, as the progress bar, and warn where memory does not suffice.
+
+    Args:
+        record, parameters, counts, batch_size, steps_done, device, folder: as `start_summary` takes them.
+        flow: on the device that trains it.
+        scored: images that are scored at once after an epoch.
+        processes: that train together.
+    """
+    model, train = parameters.model, parameters.train
+    where = next(flow.parameters()).device
+    memory = training_bytes(
+        flow.image_shape,
+        model.K,
+        model.L,
+        model.hidden_channels,
+        affine=model.flow_coupling == "affine",
+        batch=batch_size,
+        at_once=-(-batch_size // (processes * train.accumulate)),
+        scored=min(scored, counts["validation"]),
+        activations=train.activations,
+        network_bytes=2 if resolve_precision(train.precision, where) == "bfloat16" else 4,
+    )
+    if where.type == "cpu":
+        memory *= processes // train.nodes
+    available = available_bytes(where)
+    lines = start_summary(
+        record,
+        parameters,
+        counts=counts,
+        n_weights=sum(parameter.numel() for parameter in flow.parameters()),
+        batch_size=batch_size,
+        steps_done=steps_done,
+        device=device,
+        memory=memory,
+        available=available,
+        folder=folder if folder is None or not folder.is_relative_to(Path.cwd()) else folder.relative_to(Path.cwd()),
+    )
+    click.echo("\n".join(lines), err=True)
+    if (warning := memory_warning(memory, available, parameters)) is not None:
+        logger.warning("%s", warning)
+
+
+def memory_warning(memory: int, available: int | None, parameters: Parameters) -> str | None:
+    """Return a line where a training takes more memory than is free."""
+    if available is None or memory <= available:
+        return None
+    train = parameters.train
+    return (
+        f"This training takes about {in_words(memory)} of memory and {in_words(available)} are free: it may be killed; "
+        f"lower train.batch_size={train.batch_size}, raise train.accumulate={train.accumulate}, or set "
+        f"train.activations=reversible (it is {train.activations})"
+    )
+
+
+def _counted(count: int, one: str, many: str) -> str:
+    return f"{count:,} {one if count == 1 else many}"
+
+
+def _prepared(record: TableRecord) -> str:
+    """Return the prepared images' shape, and how the source's images were prepared."""
+    image_format = record.image_format
+    kind = {1: "grey", 3: "RGB"}[image_format.channels]
+    described = f"{image_format.height}x{image_format.width} {kind}, {image_format.n_bits} bits"
+    how = {"resize": "resized", "pad": "padded"}[image_format.fit]
+    if record.image_selection.source == FOLDER.name:
+        return f"{described}, {how} where they differ"
+    size = SOURCES[record.image_selection.source].size
+    if size is None:
+        return f"{described}, {how}"
+    return (
+        described
+        if size == (image_format.height, image_format.width)
+        else f"{described}, {how} from {size[0]}x{size[1]}"
+    )

@@ -1,0 +1,178 @@
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from glow_pipeline.images import batches as batches_module
+from glow_pipeline.images.batches import Batch, Batches
+from glow_pipeline.images.table import ImageTable
+from glow_pipeline.randomness import generator
+from tests.conftest import MakeTable, random_images
+
+CPU = torch.device("cpu")
+IMAGES = random_images(23, 1, (2, 2))
+
+
+@pytest.fixture
+def table(make_table: MakeTable) -> ImageTable:
+    return make_table(IMAGES, 8)
+
+
+def rows_of(images: Tensor) -> list[int]:
+    """Which rows of IMAGES these are."""
+    return [int((image == IMAGES).flatten(1).all(dim=1).nonzero().item()) for image in images]
+
+
+def shuffled_rows(batches: Batches, epoch: int) -> list[int]:
+    return rows_of(torch.cat([batch.images for batch in batches.shuffled(generator(0, "shuffle", epoch))]))
+
+
+def test_batches_are_in_the_order_of_the_table(table: ImageTable) -> None:
+    batches = Batches(table, 5, CPU)
+    got = list(batches)
+    assert len(batches) == len(got) == 5
+    assert [len(batch.images) for batch in got] == [5, 5, 5, 5, 3]
+    assert torch.equal(torch.cat([batch.images for batch in got]), IMAGES)
+    assert torch.equal(torch.cat([batch.labels for batch in got]), torch.arange(23) % 3)
+
+
+def test_batches_can_be_gone_through_again(table: ImageTable) -> None:
+    batches = Batches(table, 5, CPU)
+    first, second = list(batches), list(batches)
+    assert len(first) == len(second) == 5
+    assert all(torch.equal(a.images, b.images) for a, b in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize(("n", "batch_size", "drop_last", "sizes"), [
+    (23, 5, True, [5, 5, 5, 5]),
+    (20, 5, True, [5, 5, 5, 5]),
+    (20, 5, False, [5, 5, 5, 5]),
+    (3, 5, False, [3]),
+    (3, 5, True, []),
+    (23, 23, True, [23]),
+])  # fmt: skip
+def test_the_number_of_batches_and_their_sizes(
+    table: ImageTable, n: int, batch_size: int, drop_last: bool, sizes: list[int]
+) -> None:
+    batches = Batches(table.subset(np.arange(n)), batch_size, CPU, drop_last=drop_last)
+    assert len(batches) == len(sizes)
+    assert [len(batch.images) for batch in batches] == sizes
+    assert [len(batch.images) for batch in batches.shuffled(generator(0, "shuffle"))] == sizes
+
+
+def test_shuffled_gives_every_image_exactly_once_with_its_label(table: ImageTable) -> None:
+    got = list(Batches(table, 5, CPU).shuffled(generator(0, "shuffle")))
+    rows = rows_of(torch.cat([batch.images for batch in got]))
+    assert sorted(rows) == list(range(23))
+    assert rows != list(range(23))
+    assert torch.cat([batch.labels for batch in got]).tolist() == [row % 3 for row in rows]
+
+
+def test_the_order_of_shuffled_is_that_of_its_generator(table: ImageTable) -> None:
+    batches = Batches(table, 5, CPU)
+    orders = [shuffled_rows(batches, epoch) for epoch in range(4)]
+    assert len({tuple(order) for order in orders}) == 4
+    torch.manual_seed(1)
+    assert shuffled_rows(batches, 2) == orders[2]
+
+
+def test_drop_last_leaves_other_images_out_each_epoch(table: ImageTable) -> None:
+    batches = Batches(table, 5, CPU, drop_last=True)
+    seen = [set(shuffled_rows(batches, epoch)) for epoch in range(4)]
+    assert all(len(rows) == 20 for rows in seen)
+    assert set.union(*seen) == set(range(23))
+
+
+def test_batches_of_a_subset_are_of_the_subset(table: ImageTable) -> None:
+    batches = Batches(table.subset(np.array([9, 4, 11])), 2, CPU)
+    assert [rows_of(batch.images) for batch in batches] == [[9, 4], [11]]
+
+
+def test_worker_processes_give_the_same_batches(table: ImageTable) -> None:
+    here = list(Batches(table, 5, CPU).shuffled(generator(0, "shuffle")))
+    there = list(Batches(table, 5, CPU, num_workers=1).shuffled(generator(0, "shuffle")))
+    assert len(here) == len(there) == 5
+    for a, b in zip(here, there, strict=True):
+        assert torch.equal(a.images, b.images)
+        assert torch.equal(a.labels, b.labels)
+
+
+# On the device --------------------------------------------------------------------------------
+
+
+def assert_same_batches(some: Iterator[Batch], others: Iterator[Batch]) -> None:
+    pairs = list(zip(some, others, strict=True))
+    assert pairs
+    for a, b in pairs:
+        assert (a.images.dtype, a.labels.dtype) == (b.images.dtype, b.labels.dtype) == (torch.uint8, torch.int64)
+        assert torch.equal(a.images.cpu(), b.images.cpu())
+        assert torch.equal(a.labels.cpu(), b.labels.cpu())
+
+
+@pytest.mark.parametrize("upload", [4, 23, 4096])
+@pytest.mark.parametrize("drop_last", [True, False])
+@pytest.mark.parametrize("rows", [None, [9, 4, 11, 0, 22, 22, 7]], ids=["table", "subset"])
+def test_a_table_on_the_device_gives_the_same_batches(
+    table: ImageTable, monkeypatch: pytest.MonkeyPatch, rows: list[int] | None, drop_last: bool, upload: int
+) -> None:
+    monkeypatch.setattr(batches_module, "UPLOAD", upload)
+    images = table if rows is None else table.subset(np.array(rows))
+    read = Batches(images, 5, CPU, drop_last=drop_last)
+    kept = Batches(images, 5, CPU, drop_last=drop_last, on_device=True)
+    assert len(kept) == len(read)
+    assert_same_batches(iter(kept), iter(read))
+    for epoch in range(2):
+        orders = [generator(0, "shuffle", epoch) for _ in range(2)]
+        assert_same_batches(kept.shuffled(orders[0]), read.shuffled(orders[1]))
+
+
+def test_a_table_on_the_device_is_read_once(table: ImageTable, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    original = ImageTable.__getitem__
+
+    def counting(self: ImageTable, indices: Any) -> tuple[Tensor, Tensor]:
+        images, labels = original(self, indices)
+        read.append(len(images))
+        return images, labels
+
+    monkeypatch.setattr(ImageTable, "__getitem__", counting)
+    monkeypatch.setattr(batches_module, "UPLOAD", 10)
+    batches = Batches(table, 5, CPU, on_device=True)
+    assert read == []
+    for epoch in range(3):
+        assert sorted(shuffled_rows(batches, epoch)) == list(range(23))
+    assert len(list(batches)) == 5
+    assert read == [10, 10, 3]
+
+
+def test_batches_from_a_table_on_the_device_are_copies(table: ImageTable) -> None:
+    batches = Batches(table, 5, CPU, on_device=True)
+    next(iter(batches)).images.zero_()
+    assert torch.equal(next(iter(batches)).images, IMAGES[:5])
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.parametrize("num_workers", [0, 1])
+@pytest.mark.parametrize("on_device", [True, False])
+def test_a_gpu_is_given_the_same_batches(table: ImageTable, on_device: bool, num_workers: int) -> None:
+    gpu = torch.device("cuda")
+    there = Batches(table, 5, gpu, num_workers, on_device=on_device)
+    assert {batch.images.device.type for batch in there} == {batch.labels.device.type for batch in there} == {"cuda"}
+    here = Batches(table, 5, CPU)
+    assert_same_batches(iter(there), iter(here))
+    for epoch in range(2):
+        orders = [generator(0, "shuffle", epoch) for _ in range(2)]
+        assert_same_batches(there.shuffled(orders[0]), here.shuffled(orders[1]))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_a_batch_on_a_gpu_stays_as_it_is_while_others_are_copied(make_table: MakeTable) -> None:
+    images = random_images(512, 1, (32, 32))
+    batches = Batches(make_table(images, 8), 32, torch.device("cuda"))
+    kept = [batch.images.clone() + 0 for batch in batches]  # used and let go while the copying goes on
+    assert torch.equal(torch.cat(kept).cpu(), images)

@@ -1,0 +1,232 @@
+import logging
+import math
+import sqlite3
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import mlflow
+import pytest
+from matplotlib.figure import Figure
+from sqlalchemy.exc import OperationalError
+
+from glow_pipeline.tracking import metric_logger
+from glow_pipeline.tracking.metric_logger import MetricLogger
+from glow_pipeline.tracking.runs import RunAddress, client_of
+from tests.mlflow_server import MlflowServer, StubServer, serving
+
+
+def until(holds: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.01)
+
+
+@pytest.fixture(autouse=True)
+def _logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="glow_pipeline")
+
+
+@pytest.fixture
+def stub(tmp_path: Path) -> StubServer:
+    return StubServer(tmp_path / "artifacts")
+
+
+@pytest.fixture
+def run(stub: StubServer) -> Iterator[RunAddress]:
+    with serving(stub) as address:
+        yield RunAddress(address, uuid.uuid4().hex)  # MLflow remembers where a run's artifacts are
+
+
+def test_an_epoch_is_one_request_with_one_time(stub: StubServer, run: RunAddress) -> None:
+    before = time.time() * 1000
+    with MetricLogger(run) as logger:
+        logger.log_metrics({"loss": 1.5, "lr": 0.1}, 10)
+        after = time.time() * 1000
+        logger.log_metrics({"loss": math.inf, "lr": math.nan}, 20)
+    first, second = stub.batches
+    assert [(key, value, step) for key, value, _, step in first] == [("loss", 1.5, 10), ("lr", 0.1, 10)]
+    (taken,) = {milliseconds for _, _, milliseconds, _ in first}
+    assert before - 1 <= taken <= after + 1
+    assert all(math.isnan(value) for _, value, _, _ in second), "its databases would keep infinity as 1.8e308"
+
+
+def test_what_was_logged_while_the_server_was_away_comes_later_in_order_and_once(
+    stub: StubServer, run: RunAddress, caplog: pytest.LogCaptureFixture
+) -> None:
+    stub.away = True
+    with MetricLogger(run, longest_pause=0.05) as logger:
+        logger.log_metrics({"loss": 0.0}, 0)
+        logged_until = time.time() * 1000
+        until(lambda: stub.calls >= 6)
+        for step in range(1, 30):
+            logger.log_metrics({"loss": 1 / step}, step)
+        stub.away = False
+    assert stub.steps() == list(range(30))
+    assert stub.batches[0][0][2] <= logged_until + 1, "the time is that of logging, not of sending"
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    assert "training goes on" in caplog.messages[0]
+
+
+def test_logging_never_waits_for_a_server_that_hangs(stub: StubServer, run: RunAddress) -> None:
+    with MetricLogger(run) as logger:
+        stub.hangs.clear()
+        logger.log_metrics({"loss": 0.0}, 0)
+        until(lambda: stub.calls == 1)  # the thread is in the middle of a request
+        slowest = 0.0
+        for step in range(1, 100):
+            started = time.perf_counter()
+            logger.log_metrics({"loss": 0.0, "lr": 0.0}, step)
+            slowest = max(slowest, time.perf_counter() - started)
+        assert slowest < 0.05
+        stub.hangs.set()
+    assert stub.steps() == list(range(100))
+
+
+@pytest.mark.parametrize("how", ["away", "hangs"])
+def test_closing_gives_up_after_its_patience_and_names_what_is_lost(
+    stub: StubServer, run: RunAddress, caplog: pytest.LogCaptureFixture, how: str
+) -> None:
+    with MetricLogger(run, patience=0.5) as logger:
+        logger.log_metrics({"loss": 0.0}, 5)
+        until(lambda: stub.steps() == [5])
+        if how == "hangs":
+            stub.hangs.clear()
+        stub.away = True
+        for step in (10, 20, 30):
+            logger.log_metrics({"loss": 0.0}, step)
+        logger.log_figure(Figure(), "progress/epoch_0001.png")
+        started = time.monotonic()
+    assert 0.4 < time.monotonic() - started < 2
+    last = caplog.messages[-1]
+    assert "1 figures and 3 rows of metrics, of steps 10, 20, 30" in last
+    assert "checkpoint" in last
+    assert len(caplog.messages) == (2 if how == "away" else 1)
+    told = len(caplog.messages)
+    logger.close()
+    stub.hangs.set()
+    time.sleep(0.2)
+    assert len(caplog.messages) == told, "neither closing again nor a late answer says anything"
+    assert stub.steps() == [5], "nothing comes after it was said to be lost"
+
+
+def test_what_is_refused_for_good_is_dropped_with_one_warning(
+    stub: StubServer, run: RunAddress, caplog: pytest.LogCaptureFixture
+) -> None:
+    stub.refused = {20, 30}
+    with MetricLogger(run) as logger:
+        for step in (10, 20, 30, 40):
+            logger.log_metrics({"loss": 0.0}, step)
+    assert stub.steps() == [10, 40]
+    assert caplog.messages == [
+        "MLflow refuses metrics or figures, which are left out (INVALID_PARAMETER_VALUE: no such step)"
+    ]
+
+
+def test_a_database_that_is_locked_when_it_is_opened_gets_everything_later(
+    stub: StubServer, run: RunAddress, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow's store of a database then raises what SQLAlchemy does, as it is."""
+    opened, locked = client_of, [True]
+
+    def locked_or_open(address: RunAddress) -> mlflow.MlflowClient:
+        if locked:
+            raise OperationalError("select 1", {}, sqlite3.OperationalError("database is locked"))
+        return opened(address)
+
+    monkeypatch.setattr(metric_logger, "client_of", locked_or_open)
+    monkeypatch.setattr(metric_logger, "FIRST_PAUSE", 0.05)
+    with MetricLogger(run) as logger:
+        logger.log_metrics({"loss": 1.0}, 10)
+        until(lambda: len(caplog.messages) == 1)
+        locked.clear()
+        logger.log_metrics({"loss": 2.0}, 20)
+    assert stub.steps() == [10, 20]
+    assert caplog.messages == [
+        "MLflow cannot be reached; training goes on, metrics are kept and sent later (database is locked)",
+        "MLflow is back, and has what was kept",
+    ]
+
+
+def test_a_store_that_takes_no_figures_does_not_hold_up_the_metrics(
+    stub: StubServer, run: RunAddress, caplog: pytest.LogCaptureFixture
+) -> None:
+    stub.artifacts.write_bytes(b"a file where the folder should be")
+    with MetricLogger(run, patience=0.5) as logger:
+        logger.log_figure(Figure(), "progress/epoch_0001.png")
+        until(lambda: len(caplog.messages) == 1)
+        logger.log_metrics({"loss": 0.0}, 10)
+    assert stub.steps() == [10]
+    assert "1 figures" in caplog.messages[-1]
+    assert "rows" not in caplog.messages[-1]
+
+
+def test_a_figure_is_drawn_when_it_is_logged(stub: StubServer, run: RunAddress) -> None:
+    figure = Figure()
+    with MetricLogger(run) as logger:
+        logger.log_figure(figure, "progress/epoch_0001.png")
+        figure.savefig = None  # type: ignore[assignment, method-assign]
+        logger.log_figure(Figure(), "last.png")
+    assert (stub.artifacts / "progress" / "epoch_0001.png").read_bytes().startswith(b"\x89PNG")
+    assert (stub.artifacts / "last.png").is_file()
+
+
+def test_catching_up_logs_what_the_run_lacks_and_no_step_twice(stub: StubServer, run: RunAddress) -> None:
+    with MetricLogger(run) as logger:
+        logger.log_metrics({"loss": 1.0, "lr": 0.1}, 10)
+        logger.log_metrics({"loss": 2.0}, 20)
+        logger.log_metrics({"loss": 4.0, "lr": 0.1}, 40)  # of an epoch after the checkpoint
+    stub.away = True
+    with MetricLogger(run, longest_pause=0.05) as logger:
+        logger.catch_up([({"loss": step / 10, "lr": 0.1}, step) for step in (10, 20, 30)])
+        until(lambda: stub.calls >= 8)
+        stub.away = False
+        logger.log_metrics({"loss": 4.0, "lr": 0.1}, 40)
+        logger.log_metrics({"loss": 5.0, "lr": 0.1, "new": 0.0}, 50)
+        logger.log_metrics({"loss": 5.0, "lr": 0.1, "new": 0.0}, 50)
+    assert [[(key, step) for key, _, _, step in batch] for batch in stub.batches[3:]] == [
+        [("lr", 20)],
+        [("loss", 30), ("lr", 30)],
+        [("loss", 50), ("lr", 50), ("new", 50)],
+    ]
+    assert sorted(stub.asked) == ["loss", "lr", "new"], "each is asked for once"
+
+
+def test_without_a_run_everything_goes_nowhere() -> None:
+    figure = Figure()
+    figure.savefig = None  # type: ignore[assignment, method-assign]
+    with MetricLogger(None) as logger:
+        logger.catch_up([({"loss": 0.0}, 1)])
+        logger.log_metrics({"loss": 0.0}, 2)
+        logger.log_figure(figure, "never_drawn.png")
+
+
+@pytest.mark.slow
+def test_a_killed_server_gets_everything_once_when_it_is_back(server: MlflowServer) -> None:
+    client = mlflow.MlflowClient(server.address)
+    run = RunAddress(server.address, client.create_run("0").info.run_id)
+    with MetricLogger(run, longest_pause=1) as logger:
+        logger.log_metrics({"loss": 3.0, "lr": math.nan}, 10)
+        until(lambda: len(server.points(run.run_id, "loss")) == 1)
+        server.kill()
+        for step in (20, 30):
+            logger.log_metrics({"loss": 3.0, "lr": 0.1}, step)
+            logger.log_figure(Figure(), f"progress/{step}.png")
+        time.sleep(1)
+        server.start()
+        logger.log_metrics({"loss": 3.0, "lr": 0.1}, 40)
+    assert server.points(run.run_id, "loss") == [(10, 3.0), (20, 3.0), (30, 3.0), (40, 3.0)]
+    assert server.points(run.run_id, "lr") == [(10, None), (20, 0.1), (30, 0.1), (40, 0.1)]
+    assert [file.path for file in client.list_artifacts(run.run_id, "progress")] == [
+        "progress/20.png",
+        "progress/30.png",
+    ]
+
+    with MetricLogger(run) as resumed:  # from a checkpoint after step 20
+        resumed.catch_up([({"loss": 3.0, "lr": 0.1}, step) for step in (10, 20)])
+        for step in (30, 40, 50):
+            resumed.log_metrics({"loss": 3.0, "lr": 0.1}, step)
+    for key in ("loss", "lr"):
+        assert [step for step, _ in server.points(run.run_id, key)] == [10, 20, 30, 40, 50]

@@ -1,0 +1,63 @@
+import pytest
+import torch
+
+from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.training.distributed.machines import machine_rank, meeting_point, n_processes
+
+CPU, CUDA, MPS = (torch.device(name) for name in ("cpu", "cuda", "mps"))
+
+
+def test_as_many_processes_as_asked_or_as_there_are_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    assert [n_processes("auto", device) for device in (CPU, CUDA, MPS)] == [1, 4, 1]
+    assert [n_processes(3, CPU), n_processes(3, CUDA), n_processes(1, MPS)] == [3, 3, 1]
+
+
+@pytest.mark.parametrize(
+    ("devices", "device", "line"),
+    [
+        (5, CUDA, "train.devices=5: torch finds 4 GPUs here; lower it, or set it to auto"),
+        (2, MPS, "train.devices=2: mps is one device; set it to 1"),
+    ],
+)
+def test_more_processes_than_devices(
+    monkeypatch: pytest.MonkeyPatch, devices: int, device: torch.device, line: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    with pytest.raises(GlowPipelineError) as told:
+        n_processes(devices, device)
+    assert str(told.value) == line
+
+
+def test_which_machine_this_is(bare: pytest.MonkeyPatch) -> None:
+    assert machine_rank(1) == 0
+    bare.setenv("SLURM_NODEID", "2")
+    assert machine_rank(3) == 2
+    bare.setenv("NODE_RANK", "1")
+    assert machine_rank(3) == 1
+
+
+@pytest.mark.parametrize("rank", ["3", "-1", "first", ""])
+def test_a_rank_that_no_machine_has(bare: pytest.MonkeyPatch, rank: str) -> None:
+    bare.setenv("NODE_RANK", rank)
+    with pytest.raises(GlowPipelineError) as told:
+        machine_rank(3)
+    assert str(told.value) == f"NODE_RANK={rank}: should be 0 to 2, as train.nodes=3"
+
+
+def test_nothing_says_which_machine_this_is(bare: pytest.MonkeyPatch) -> None:
+    with pytest.raises(GlowPipelineError) as told:
+        machine_rank(2)
+    assert str(told.value) == (
+        "train.nodes=2: none of NODE_RANK, GROUP_RANK, SLURM_NODEID says which of them this machine is; "
+        "set NODE_RANK=0 on the first, 1 on the next"
+    )
+
+
+def test_where_machines_meet(bare: pytest.MonkeyPatch) -> None:
+    with pytest.raises(GlowPipelineError, match=r"^train\.rendezvous=null: several machines need a place to meet; "):
+        meeting_point(None)
+    bare.setenv("MASTER_ADDR", "first")
+    bare.setenv("MASTER_PORT", "1234")
+    assert meeting_point(None) == "first:1234"
+    assert meeting_point("other:1") == "other:1"

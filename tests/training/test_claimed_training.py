@@ -1,0 +1,332 @@
+"""Which training a command goes on with."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.parameters import Parameters, known_names
+from glow_pipeline.training.checkpoint import Checkpoint, TrainingFolder
+from glow_pipeline.training.resume import (
+    FREE,
+    FREE_GROUPS,
+    Training,
+    check_resume,
+    claim_training,
+    fingerprint,
+    identity,
+)
+
+# Who adds a parameter decides: may a training go on with another value of it? If so, it belongs into FREE, else here.
+WITHIN_IDENTITY = {
+    "dataset",
+    "seed",
+    "ingest.classes",
+    "ingest.path",
+    "ingest.eval_path",
+    "ingest.eval_percentage",
+    "ingest.name",
+    "ingest.size",
+    "ingest.channels",
+    "ingest.fit",
+    "ingest.range",
+    "ingest.background",
+    "ingest.max_pixels",
+    "ingest.val_percentage",
+    "ingest.on_unreadable",
+    "model.K",
+    "model.L",
+    "model.hidden_channels",
+    "model.actnorm_scale",
+    "model.flow_permutation",
+    "model.flow_coupling",
+    "model.scale_floor",
+    "model.LU_decomposed",
+    "model.learn_top",
+    "model.y_condition",
+    "model.y_weight",
+    "model.num_classes",
+    "model.n_bits",
+    "train.batch_size",
+    "train.lr",
+    "train.warmup",
+    "train.decay",
+    "train.max_grad_clip",
+    "train.max_grad_norm",
+    "train.precision",
+    "train.flip",
+    "train.checkpoint",
+    "train.max_skipped_steps",
+    "train.ema",
+}
+# Another value of each parameter than its default.
+CHANGED: dict[str, object] = {
+    "stored_model": "2026-01-01T00.00.00.000Z",
+    "ingest.range": "0-4095",
+    "ingest.background": "black",
+    "dataset": "mnist",
+    "out_dataset": "mnist",
+    "seed": 1,
+    "device": "cpu",
+    "ingest.classes": [1, 2],
+    "ingest.path": "somewhere",
+    "ingest.eval_path": "elsewhere",
+    "ingest.name": "xrays",
+    "ingest.size": 16,
+    "ingest.channels": 3,
+    "ingest.fit": "pad",
+    "ingest.on_unreadable": "skip",
+    "ingest.num_workers": 3,
+    "model.flow_permutation": "shuffle",
+    "model.flow_coupling": "additive",
+    "model.num_classes": 12,
+    "model.n_bits": 3,
+    "train.activations": "reversible",
+    "train.threads": 2,
+    "train.precision": "float32",
+    "train.compile": True,
+    "train.data_on_device": True,
+    "train.checkpoint": "model.safetensors",
+    "train.checkpoint_every": "5steps",
+    "train.resume": "never",
+    "train.rendezvous": "here:1",
+    "own": {"threshold": 3},
+    "search.study": "one",
+    "search.storage": "sqlite:///other.db",
+    "search.ranges": {"train": {"lr": {"low": 0.001, "high": 0.01}}},
+    "search.pruner": "none",
+    "sample.mode": "vtemp",
+    "sample.y": 1,
+    "ood.out_classes": [1],
+    "ood.out_path": "somewhere",
+}
+
+
+def changed(name: str) -> Parameters:
+    """The parameters with another value of this one."""
+    group, _, leaf = name.rpartition(".")
+    default: Any = Parameters()
+    default = getattr(getattr(default, group) if group else default, leaf)
+    if name in CHANGED:
+        value = CHANGED[name]
+    else:
+        value = (
+            not default if isinstance(default, bool) else default + 1 if isinstance(default, int) else default + 0.25
+        )
+    return Parameters.model_validate({group: {leaf: value}} if group else {leaf: value})
+
+
+def test_every_parameter_was_decided_upon() -> None:
+    free = {name for name in known_names() if name in FREE or name.partition(".")[0] in FREE_GROUPS}
+    assert set(identity(Parameters())) == WITHIN_IDENTITY
+    assert WITHIN_IDENTITY | free == set(known_names())
+    assert WITHIN_IDENTITY & free == set()
+    assert FREE - set(known_names()) == set(), "no name that is no parameter"
+
+
+@pytest.mark.parametrize("name", known_names())
+def test_the_fingerprint_is_that_of_the_identity(name: str) -> None:
+    other = changed(name)
+    assert other != Parameters()
+    assert (fingerprint(other) != fingerprint(Parameters())) == (name in WITHIN_IDENTITY)
+
+
+def test_the_fingerprint_is_twelve_hex_digits_and_stays() -> None:
+    assert fingerprint(Parameters()) == fingerprint(Parameters.model_validate(Parameters().model_dump()))
+    assert len(fingerprint(Parameters())) == 12
+    assert int(fingerprint(Parameters()), 16) > 0
+
+
+# Claiming -------------------------------------------------------------------------------------
+
+
+def parameters(**train: object) -> Parameters:
+    return Parameters.model_validate({"train": train})
+
+
+def begun(folder: Path, of: Parameters, step: int = 5, epochs: int = 1, resumed_from: tuple[str, ...] = ()) -> Path:
+    """A training of these parameters that was cut off; its newest checkpoint."""
+    history = {"steps": step, "epochs": [{"epoch": number + 1} for number in range(epochs)]}
+    facts = {"history": history, "identity": identity(of), "mlflow_run_id": folder.name}
+    facts |= {"resumed_from": list(resumed_from)}
+    return TrainingFolder(folder).write(Checkpoint({"weight": torch.zeros(1)}, facts), 3)
+
+
+def line_of(error: pytest.ExceptionInfo[GlowPipelineError]) -> str:
+    assert len(str(error.value).splitlines()) == 1
+    return str(error.value)
+
+
+def folder_of(training: Training) -> Path:
+    assert training.folder is not None
+    return training.folder.path
+
+
+def test_the_newest_that_is_neither_finished_nor_trained_now_is_gone_on_with(tmp_path: Path) -> None:
+    alike = tmp_path / fingerprint(parameters())
+    for session in ("2001", "2002", "2003", "2004", "2005"):
+        begun(alike / session, parameters())
+    begun(tmp_path / fingerprint(parameters(lr=0.5)) / "2006", parameters(lr=0.5))
+    TrainingFolder(alike / "2005").finish()
+    other = TrainingFolder(alike / "2004")
+    assert other.claim()
+    for path in TrainingFolder(alike / "2003").checkpoints:
+        path.write_bytes(b"damaged")
+
+    training = claim_training(parameters(), tmp_path, "2010")
+    assert folder_of(training) == alike / "2002"
+    assert training.start is not None
+    assert (training.start.step, training.start.tensors, training.mlflow_run_id) == (5, {}, "2002")
+    second = claim_training(parameters(n_epochs=200, checkpoint_every=1.0), tmp_path, "2011")
+    assert folder_of(second) == alike / "2001"
+    third = claim_training(parameters(), tmp_path, "2012")
+    assert (folder_of(third), third.start, third.mlflow_run_id) == (alike / "2012", None, None)
+
+
+def test_never_begins_anew(tmp_path: Path) -> None:
+    begun(tmp_path / fingerprint(parameters()) / "2001", parameters())
+    training = claim_training(parameters(resume="never"), tmp_path, "2010")
+    assert folder_of(training) == tmp_path / fingerprint(parameters()) / "2010"
+    assert training.start is None
+
+
+def test_two_at_once_get_two_folders(tmp_path: Path) -> None:
+    trainings = [claim_training(parameters(), tmp_path, session) for session in ("2001", "2002")]
+    assert [folder_of(training).name for training in trainings] == ["2001", "2002"]
+    assert not any(TrainingFolder(folder_of(training)).claim() for training in trainings)
+
+
+def test_two_of_one_session_do_not_share_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("glow_pipeline.training.resume.PATIENCE", 0.1)
+    first = claim_training(parameters(resume="never"), tmp_path, "2001")
+    with pytest.raises(GlowPipelineError) as refused:
+        claim_training(parameters(resume="never"), tmp_path, "2001")
+    assert line_of(refused) == f"{folder_of(first)}: another process trains there; type the same command again"
+
+
+def test_one_that_ends_between_the_look_and_the_claim_is_not_taken_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alike = tmp_path / fingerprint(parameters())
+    begun(alike / "2001", parameters())
+    original = TrainingFolder.claim
+
+    def late(self: TrainingFolder, patience: float = 0.0) -> bool:
+        if self.path.name == "2001":
+            self.finish()
+        return original(self, patience)
+
+    monkeypatch.setattr(TrainingFolder, "claim", late)
+    assert folder_of(claim_training(parameters(), tmp_path, "2010")).name == "2010"
+    monkeypatch.undo()
+    assert TrainingFolder(alike / "2001").claim(), "it was let go"
+
+
+def test_one_that_has_more_epochs_than_asked_is_left_alone(tmp_path: Path) -> None:
+    alike = tmp_path / fingerprint(parameters())
+    begun(alike / "2001", parameters(), epochs=3)
+    assert folder_of(claim_training(parameters(n_epochs=2), tmp_path, "2010")).name == "2010"
+    assert folder_of(claim_training(parameters(n_epochs=3), tmp_path, "2011")).name == "2001"
+
+
+# Named ----------------------------------------------------------------------------------------
+
+
+def test_a_checkpoint_or_its_folder_can_be_named_finished_or_not(tmp_path: Path) -> None:
+    folder = tmp_path / "anywhere"
+    older, newer = begun(folder, parameters(), 5), begun(folder, parameters(), 9)
+    for named, step in ((older, 5), (newer, 9), (folder, 9)):
+        check_resume(parameters(resume=str(named)))
+        training = claim_training(parameters(resume=str(named)), tmp_path / "root", "2010")
+        assert training.start is not None
+        assert (folder_of(training), training.start.step) == (folder, step)
+        assert training.folder is not None
+        training.folder.release()
+    TrainingFolder(folder).finish()
+    assert claim_training(parameters(resume=str(folder)), tmp_path / "root", "2010").start is not None
+    assert not (tmp_path / "root").exists()
+
+
+def test_what_went_on_from_the_named_checkpoint_and_was_cut_off_goes_on_itself(tmp_path: Path) -> None:
+    folder = tmp_path / "anywhere"
+    named = begun(folder, parameters(), 5)
+    TrainingFolder(folder).finish()
+    before = begun(folder, parameters(), 5, resumed_from=("another",))
+    again = parameters(resume=str(named), n_epochs=200)
+    assert newest_of(again) in (named, before), "one of the same step that did not come from it is none of its own"
+    begun(folder, parameters(), 9, resumed_from=("another", named.name))
+    assert newest_of(again).name.startswith("step_000000009")
+    named.unlink()
+    check_resume(again)
+    assert newest_of(again).name.startswith("step_000000009"), "the named one was not among those that were kept"
+    longer = claim_training(parameters(n_epochs=200), tmp_path, "2010")
+    assert longer.start is None, "in another folder than that of this name, nothing is looked for"
+
+
+def newest_of(given: Parameters) -> Path:
+    training = claim_training(given, Path("nowhere"), "2010")
+    assert training.folder is not None
+    training.folder.release()
+    assert training.start is not None
+    assert training.start.path is not None
+    return training.start.path
+
+
+def test_one_that_is_made_longer_and_cut_off_has_not_ended(tmp_path: Path) -> None:
+    folder = tmp_path / fingerprint(parameters()) / "2001"
+    named = begun(folder, parameters(), 5)
+    TrainingFolder(folder).finish()
+    begun(folder, parameters(), 9, epochs=2, resumed_from=(named.name,))
+    training = claim_training(parameters(n_epochs=200), tmp_path, "2010")
+    assert folder_of(training) == folder
+    assert training.start is not None
+    assert training.start.step == 9
+
+
+def test_a_folder_that_cannot_be_written_to_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / fingerprint(parameters())).write_text("not a folder")
+    with pytest.raises(GlowPipelineError, match="cannot be written to") as refused:
+        claim_training(parameters(), tmp_path, "2010")
+    assert str(tmp_path) in line_of(refused)
+
+
+def test_one_that_another_process_trains_cannot_be_named(tmp_path: Path) -> None:
+    begun(tmp_path, parameters())
+    other = TrainingFolder(tmp_path)
+    assert other.claim()
+    with pytest.raises(GlowPipelineError) as refused:
+        claim_training(parameters(resume=str(tmp_path)), tmp_path, "2010")
+    assert line_of(refused).startswith(f"train.resume={tmp_path}: another process is training it")
+
+
+def test_another_training_is_refused_with_the_difference(tmp_path: Path) -> None:
+    path = begun(tmp_path, parameters())
+    other = Parameters.model_validate({"train": {"resume": str(path), "lr": 0.5, "flip": True}, "ingest": {"size": 16}})
+    with pytest.raises(GlowPipelineError) as refused:
+        check_resume(other)
+    assert line_of(refused) == (
+        f"train.resume={path}: that training is another one: here ingest.size=16 instead of null, train.lr=0.5 instead "
+        f"of 0.0002, train.flip=true instead of false; give it its own parameters, or begin a new one with "
+        f"train.resume=auto"
+    )
+
+
+def test_fewer_epochs_than_a_named_one_has_are_refused(tmp_path: Path) -> None:
+    path = begun(tmp_path, parameters(), epochs=3)
+    check_resume(parameters(resume=str(path), n_epochs=3))
+    with pytest.raises(GlowPipelineError) as refused:
+        check_resume(parameters(resume=str(path), n_epochs=2))
+    assert line_of(refused).startswith(f"train.n_epochs=2: the training of train.resume={path} has 3 epochs already")
+
+
+@pytest.mark.parametrize("what", ["a folder without", "nothing", "damaged"])
+def test_what_is_no_checkpoint_is_refused(tmp_path: Path, what: str) -> None:
+    path = begun(tmp_path / "training", parameters())
+    if what == "damaged":
+        path.write_bytes(b"damaged")
+    named = {"a folder without": tmp_path, "nothing": tmp_path / "nothing", "damaged": path}[what]
+    with pytest.raises(GlowPipelineError) as refused:
+        check_resume(parameters(resume=str(named)))
+    assert str(named) in line_of(refused)
