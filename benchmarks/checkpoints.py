@@ -1,9 +1,9 @@
-"""How long a checkpoint takes to write and to read, and what a resume adds to reading it.
+"""Time to write and to read a checkpoint, and the rest of a resume.
 
     python benchmarks/checkpoints.py [--K 32] [--L 3] [--hidden-channels 512] [--folder .]
 
 Writes and reads checkpoints of a model for 3x32x32 images with its optimizer, average and best weights, in a temporary
-folder below `--folder`, since disks differ. Prints a Markdown table: seconds, and as a part of the default interval.
+folder below `--folder`, since disks differ. Prints a Markdown table of seconds and their share of the default interval.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def main() -> None:
     step = TrainingStep(model, optimizer, 0.0, 10, average=Average(optimizer.vector, 0.999))
     history = History()
     state = TrainingState(step, history, Tally(history, 10, 400, CPU), copied(model.state_dict()))
-    seconds: dict[str, list[float]] = {"write": [], "read": [], "the resume beyond it": []}
+    seconds: dict[str, list[float]] = {"write": [], "read": [], "rest of a resume": []}
     with tempfile.TemporaryDirectory(dir=arguments.folder) as temporary:
         folder = TrainingFolder(Path(temporary))
         for run in range(arguments.runs):
@@ -51,8 +51,8 @@ def main() -> None:
             (path,) = folder.checkpoints
             read: list[Checkpoint] = []
             seconds["read"].append(timed(lambda: read.append(read_checkpoint(path, check=False))))  # noqa: B023
-            # A resumed command checks the file, before it begins, and copies what was read.
-            seconds["the resume beyond it"].append(
+            # A resumed command checks the file before it starts, and copies the tensors.
+            seconds["rest of a resume"].append(
                 timed(lambda: (folder.newest(with_tensors=False), state.restore(read[0])))  # noqa: B023
             )
             size = path.stat().st_size
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def timed(work: Callable[[], object]) -> float:
-    """Seconds."""
+    """Return the seconds that `work` takes."""
     started = time.perf_counter()
     work()
     return time.perf_counter() - started

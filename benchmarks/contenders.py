@@ -1,8 +1,8 @@
-"""The implementations of Glow that `benchmarks/speed.py` measures, each behind the same few calls.
+"""The implementations of Glow that `benchmarks/speed.py` measures, with one interface.
 
 All have K steps a level, L levels, affine coupling with networks of 3x3, 1x1 and 3x3 convolutions, and invertible 1x1
-convolutions. What differs is said in each one's note. A library is imported where its contender is built, so that each
-process imports only its own, and the start-up that is measured is that library's.
+convolutions; each one's note names the differences. A library is imported where its contender is built, so that each
+process imports only its own library, and the measured start-up is that library's.
 """
 
 import importlib.util
@@ -27,7 +27,7 @@ LR = 2e-4
 
 
 class Work(NamedTuple):
-    """What each contender is asked to do."""
+    """The sizes of the flow and of the batches, the same for all contenders."""
 
     K: int
     L: int
@@ -44,25 +44,25 @@ class Contender(NamedTuple):
 
     model: nn.Module
     train: Callable[[Tensor], object]  # a step of Adamax on these images
-    loss: Callable[[Tensor], Tensor]  # images -> scalar, to be made small
+    loss: Callable[[Tensor], Tensor]  # images -> scalar, to minimise
     score: Callable[[Tensor], Tensor]  # images -> (B,), the log-probability in some unit
-    sample: Callable[[int], object]  # n images, in whatever form
-    note: str = ""  # what differs from ours in the work
+    sample: Callable[[int], object]  # n images, in any form
+    note: str = ""  # differences from our work
 
 
 class CannotError(Exception):
-    """A contender cannot do what it was asked; says why."""
+    """A task that a contender cannot do, with the reason."""
 
 
 Build = Callable[[Work, torch.device], Contender]
 
 
 def glow_pipeline(work: Work, device: torch.device, **execution: Any) -> Contender:
-    """Ours, as in the paper: actnorms inside the coupling networks, learned priors at the splits.
+    """Build ours, as in the paper: actnorms inside the coupling networks, learned priors at the splits.
 
     Args:
-        work: sizes.
-        device: where it runs.
+        work: the sizes.
+        device: the device to run on.
         execution: fields of `glow_pipeline.flow.fast.execution.Execution`, other than the pipeline's defaults.
     """
     from glow_pipeline.flow import Glow
@@ -96,7 +96,7 @@ def glow_pipeline(work: Work, device: torch.device, **execution: Any) -> Contend
         step(*inputs(images))
 
     def prepare() -> None:
-        """As the pipeline does: what follows from the weights is made once for all batches, until they change."""
+        """Fold the weights once for all batches until they change, as the pipeline does."""
         nonlocal is_prepared
         if not is_prepared:
             unchanging.enter_context(flow.unchanging())
@@ -114,7 +114,7 @@ def glow_pipeline(work: Work, device: torch.device, **execution: Any) -> Contend
 
 
 def normflows(work: Work, device: torch.device) -> Contender:
-    """The normflows package, built as its Glow example does."""
+    """Build the normflows package's Glow as in its example."""
     import normflows as nf
 
     bases, flows, merges = [], [], []
@@ -140,7 +140,7 @@ def normflows(work: Work, device: torch.device) -> Contender:
 
 
 def freia(work: Work, device: torch.device) -> Contender:
-    """The FrEIA package's AllInOneBlock."""
+    """Build a flow of the FrEIA package's AllInOneBlock."""
     import FrEIA.framework as ff
     import FrEIA.modules as fm
 
@@ -182,7 +182,7 @@ def freia(work: Work, device: torch.device) -> Contender:
 
 
 class HarnessPeer(Protocol):
-    """What an external harness builds; its model is on the CPU and has three levels."""
+    """A peer of an external harness; its model is on the CPU and has three levels."""
 
     m: nn.Module
 
@@ -192,9 +192,9 @@ class HarnessPeer(Protocol):
 
 
 def from_harness(path: Path, name: str, work: Work, device: torch.device) -> Contender:
-    """A peer of an external harness: a Python file whose ALL has classes called with K and the hidden channels.
+    """Build a peer of an external harness: a Python file whose ALL has classes called with K and hidden channels.
 
-    The file looks for the peers' checkouts in the folder that the environment's PEERS names.
+    The file finds the peers' checkouts in the folder named by the environment variable PEERS.
     """
     spec = importlib.util.spec_from_file_location("harness", path)
     if spec is None or spec.loader is None:
@@ -205,7 +205,7 @@ def from_harness(path: Path, name: str, work: Work, device: torch.device) -> Con
     model = peer.m.to(device)
 
     def sample(n: int) -> object:
-        # Some draw their latents on the CPU wherever their model is, and torch then raises a RuntimeError.
+        # Some draw their latents on the CPU when their model is on a GPU; torch then raises a RuntimeError.
         try:
             return peer.sample(n)
         except RuntimeError as error:
@@ -216,10 +216,10 @@ def from_harness(path: Path, name: str, work: Work, device: torch.device) -> Con
 
 
 def builds_of_harness(path: Path, names: list[str]) -> dict[str, Build]:
-    """The rows of these peers.
+    """Return the builders of these peers, by name.
 
     Raises:
-        ValueError: there is no such file, or the environment's PEERS is not set.
+        ValueError: the file does not exist, or the environment variable PEERS is not set.
     """
     if not path.is_file():
         raise ValueError(f"there is no harness {path}")
@@ -228,7 +228,7 @@ def builds_of_harness(path: Path, names: list[str]) -> dict[str, Build]:
     return {name: partial(from_harness, path, name) for name in names}
 
 
-# A row of the table each.
+# One row of the table each.
 BUILD: dict[str, Build] = {
     "glow_pipeline": glow_pipeline,
     "glow_pipeline, reversible": partial(glow_pipeline, activations="reversible"),
@@ -236,11 +236,11 @@ BUILD: dict[str, Build] = {
     "normflows": normflows,
     "FrEIA": freia,
 }
-OURS, MEASURE = "glow_pipeline", "normflows"  # whose images/s are said; what the ratios are to
+OURS, MEASURE = "glow_pipeline", "normflows"  # the row with images/s; the baseline of the ratios
 
 
 def step_of(model: nn.Module, loss: Callable[[Tensor], Tensor]) -> Callable[[Tensor], None]:
-    """A step of torch's Adamax."""
+    """Return a function that makes a step of torch's Adamax."""
     optimizer = Adamax(model.parameters(), lr=LR)
 
     def step(images: Tensor) -> None:
@@ -252,17 +252,17 @@ def step_of(model: nn.Module, loss: Callable[[Tensor], Tensor]) -> Callable[[Ten
 
 
 def loss_of(log_prob: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """Nats a dimension."""
+    """Return the loss: images -> mean negative log-likelihood in nats per dimension."""
     return lambda images: -log_prob(images).mean() / images[0].numel()
 
 
 def dequantized(images: Tensor) -> Tensor:
-    """As ours does it, for those that leave it to their user."""
+    """Dequantize as ours does, for libraries that leave it to their user."""
     return (images + torch.rand(images.shape, device=images.device)) / 256 - 0.5
 
 
 def sample_images(n: int, device: torch.device) -> Tensor:
-    """Smooth random images, uint8 (n, 3, 32, 32)."""
+    """Return smooth random images, uint8 (n, 3, 32, 32)."""
     coarse = torch.rand(n, CHANNELS, 6, 6)
     smooth = F.interpolate(coarse, size=(SIDE, SIDE), mode="bicubic").clamp(0, 1) * 235
     return (smooth + torch.rand(n, CHANNELS, SIDE, SIDE) * 20).to(torch.uint8).to(device)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Everything that needs a GPU, in one call: the GPU tests, the tables of docs/results, and the digits on the GPU.
-# Every part runs, whatever became of the one before; the status is that of the tests.
+# Run everything that needs a GPU: the GPU tests, the tables of docs/results, and the digits on the GPU.
+# Every part runs, also after a failure; the exit status is that of the tests.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 python -m pytest -m gpu

@@ -1,10 +1,10 @@
-"""How fast a folder of JPEGs becomes a table, in how much memory, and how fast batches come out of one.
+"""Speed and memory of ingesting a folder of JPEGs, and speed of reading batches from a table.
 
     python benchmarks/ingest.py [--images 20000] [--workers 2]
 
-Generates JPEGs of 256x256 in a temporary folder. The measure is a bare Pillow loop: open, to RGB, resize to 32x32,
-nothing else; ours is all of `TableWriter.write`, in a process of its own. It runs once more while its memory and that
-of its workers (their proportional set size) is looked at ten times a second. Prints a table in Markdown.
+Generates JPEGs of 256x256 in a temporary folder. The baseline is a bare Pillow loop: open, to RGB, resize to 32x32,
+nothing else; ours is all of `TableWriter.write`, in its own process. Another run samples the memory of the process and
+its workers (their proportional set size) ten times a second. Prints a Markdown table.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from glow_pipeline.images.table_writer import plan_table
 from glow_pipeline.threads import usable_cores
 
 IMAGE_FORMAT = ImageFormat(channels=3, height=32, width=32, n_bits=8, fit="resize")
-DISTINCT = 500  # pictures; the files repeat them, which neither a decoder nor a checksum notices
+DISTINCT = 500  # pictures; the files repeat them, which changes no decoder's or checksum's speed
 
 
 def main() -> None:
@@ -55,7 +55,7 @@ def main() -> None:
             rate, _, seconds = measured_ingest(folder / "jpegs", folder / f"table{number}", arguments.workers)
             ours.append(rate)
             checking.append(arguments.images / seconds)
-        # Apart from the rates: a look at the memory stops the processes for milliseconds.
+        # In a separate run: reading the memory stops the processes for milliseconds.
         _, peak, _ = measured_ingest(folder / "jpegs", folder / "watched", arguments.workers, watched=True)
         batches = measured_batches(folder / "batches")
     alone, together, written = (float(np.median(rates)) for rates in (one, several, ours))
@@ -83,7 +83,7 @@ def main() -> None:
 
 
 def generate(folder: Path, count: int) -> int:
-    """JPEGs with the spectrum of photographs, so that decoding costs what it costs; returns their mean size."""
+    """Write JPEGs with the spectrum of photographs, for realistic decoding; return their mean size in bytes."""
     folder.mkdir()
     random = np.random.default_rng(0)
     pictures = []
@@ -104,7 +104,7 @@ def generate(folder: Path, count: int) -> int:
 
 
 def pillow(folder: Path, processes: int) -> float:
-    """Images a second of bare loops over up to 10,000 files, shared among processes."""
+    """Return the images a second of bare loops over up to 10,000 files, shared among processes."""
     files = sorted(str(path) for path in folder.iterdir())[:10_000]
     with multiprocessing.get_context("fork").Pool(processes) as pool:
         pool.map(_loop, [files[:8]] * processes)
@@ -120,7 +120,7 @@ def _loop(files: list[str]) -> None:
 
 
 def measured_ingest(folder: Path, table: Path, workers: int, watched: bool = False) -> tuple[float, int, float]:
-    """Images a second, peak memory above the imports in bytes, if it is watched, and seconds of the checksum."""
+    """Return images a second, peak memory above the imports in bytes (if `watched`), and seconds of the checksum."""
     command = [sys.executable, __file__, "--workers", str(workers), "--ingest", str(folder), str(table)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
@@ -145,7 +145,7 @@ def measured_ingest(folder: Path, table: Path, workers: int, watched: bool = Fal
 
 
 def _memory(tree: psutil.Process) -> int:
-    """Proportional set size of a process and its children: what they share counts once."""
+    """Return the proportional set size of a process and its children: shared memory counts once."""
     total = 0
     for process in (tree, *tree.children(recursive=True)):
         try:
@@ -156,7 +156,7 @@ def _memory(tree: psutil.Process) -> int:
 
 
 def ingest(folder: Path, table: Path, workers: int) -> None:
-    """What `measured_ingest` measures, in this process."""
+    """Ingest a folder in this process, for `measured_ingest`."""
     sys.stdout.write("imported\n")
     sys.stdout.flush()
     sys.stdin.readline()
@@ -170,7 +170,7 @@ def ingest(folder: Path, table: Path, workers: int) -> None:
 
 
 def measured_batches(folder: Path) -> float:
-    """Images a second of a second pass over 100,000 images in random order, on one core."""
+    """Return the images a second of a second pass over 100,000 images in random order, on one core."""
     torch.set_num_threads(1)
     count = 100_000
     folder.mkdir()

@@ -1,8 +1,8 @@
-"""Does training wait for its images: `python benchmarks/input.py`.
+"""Time that training waits for its images: `python benchmarks/input.py`.
 
-Steps of training on batches from a table, beside steps on one batch that lies there already; in turn, and the ratio of
-the medians. 1.00: the device never waits. The table is a memory map, as ingest writes it; the ways to read it are those
-of `train.data_on_device` and `train.num_workers`.
+Compares training steps on batches from a table with steps on one batch that stays on the device; both alternate, and
+the result is the median ratio. 1.00: the device never waits. The table is a memory map, as ingest writes it, read in
+the ways of `train.data_on_device` and `train.num_workers`.
 """
 
 import argparse
@@ -31,11 +31,11 @@ from glow_pipeline.training.inputs import inputs_of
 from glow_pipeline.training.step import TrainingStep
 
 SHAPE = (3, 32, 32)
-STEPS = 20  # of each kind at once
+STEPS = 20  # in a row of each kind
 
 
 class RandomTable:
-    """What `Batches` asks of an ImageTable, with random pixels."""
+    """An ImageTable of random pixels, with the attributes that `Batches` uses."""
 
     def __init__(self, folder: Path, n: int) -> None:
         np.save(folder / "images.npy", np.random.default_rng(0).integers(0, 256, (n, *SHAPE), np.uint8))
@@ -51,7 +51,7 @@ class RandomTable:
 
 
 def endless(batches: Batches) -> Iterator[Batch]:
-    """Epoch after epoch."""
+    """Yield the shuffled batches of epoch after epoch."""
     for epoch in cycle(range(1000)):
         yield from batches.shuffled(generator(0, "shuffle", epoch))
 
@@ -76,28 +76,28 @@ def main() -> None:
             "read and copied": Batches(table, options.batch_size, device, drop_last=True),
             "read by 2 processes and copied": Batches(table, options.batch_size, device, 2, drop_last=True),
         }
-        given = {way: endless(batches) for way, batches in ways.items()}
-        standing = next(iter(ways["in the device's memory"]))
-        flow.initialize(inputs_of(flow, standing, 0, 0)[0])
+        streams = {way: endless(batches) for way, batches in ways.items()}
+        fixed = next(iter(ways["in the device's memory"]))
+        flow.initialize(inputs_of(flow, fixed, 0, 0)[0])
         step = TrainingStep(flow, Adamax(flow.parameters(), lr=1e-5), 0.0, 10)
-        fast = accelerated(step, "auto", lambda: inputs_of(flow, standing, 0, 0))
+        fast = accelerated(step, "auto", lambda: inputs_of(flow, fixed, 0, 0))
 
         def seconds(batches: Iterator[Batch]) -> float:
             started = time.perf_counter()
             for number in range(STEPS):
-                told = fast(*inputs_of(flow, next(batches), 0, number))
-            told.item()
+                values = fast(*inputs_of(flow, next(batches), 0, number))
+            values.item()  # waits for the device
             return time.perf_counter() - started
 
-        took: dict[str, list[float]] = {"one batch again and again": [], **{way: [] for way in ways}}
+        took: dict[str, list[float]] = {"one fixed batch": [], **{way: [] for way in ways}}
         for _ in range(options.rounds + 1):  # the first round warms up
-            took["one batch again and again"].append(seconds(cycle([standing])))
-            for way, batches in given.items():
+            took["one fixed batch"].append(seconds(cycle([fixed])))
+            for way, batches in streams.items():
                 took[way].append(seconds(batches))
     on = describe_device(device, threads=torch.get_num_threads())
     print(f"K={options.K} hidden {options.hidden_channels}, batch {options.batch_size}, {on}\n")  # noqa: T201
     print("| images | speed |\n|---|---|")  # noqa: T201
-    base = took["one batch again and again"][1:]
+    base = took["one fixed batch"][1:]
     for way, times in took.items():
         print(f"| {way} | {statistics.median(a / b for a, b in zip(base, times[1:], strict=True)):.2f} |")  # noqa: T201
 

@@ -1,10 +1,10 @@
-"""That a training killed twice and typed again ends with the same model as one that was never killed.
+"""Check that a training killed twice and resumed ends with the same model as one that was never killed.
 
     python benchmarks/killed.py [--env digits] [--params train.n_epochs=20] [--every 10steps] [--seed 0]
 
-Runs `kedro run --pipelines train` three times in copies of the project: to its end; killed by `kill -9` at two random
-moments and typed again each time; and on to its end; always with one number of threads, on which bits depend. Prints
-the SHA-256 of the tensors of both models, and the steps that MLflow has a metric for. Exits with 1 if anything differs.
+Runs `kedro run --pipelines train` in two copies of the project: in one to its end; in the other killed by `kill -9` at
+two random moments, repeated each time, and then to its end. The number of threads is fixed, since bits depend on it.
+Prints the SHA-256 of the tensors of both models and the number of steps in MLflow. Exits with 1 if anything differs.
 """
 
 import argparse
@@ -29,34 +29,34 @@ BAR = re.compile(rb"train: .*\| (\d+)/(\d+) \[")  # what tqdm draws: done/all [
 
 
 def main() -> None:
-    """Print the sums and compare them."""
+    """Print the digests and compare them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--env", default="digits")
     parser.add_argument("--params", default="train.n_epochs=20", help="as kedro run takes them")
     parser.add_argument("--every", default="10steps", help="train.checkpoint_every")
     parser.add_argument("--threads", type=int, default=1, help="train.threads")
     parser.add_argument("--kills", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--seed", type=int, default=0, help="of the random moments")
     arguments = parser.parse_args()
     moments = random.Random(arguments.seed)
     params = f"{arguments.params},train.checkpoint_every={arguments.every},train.threads={arguments.threads}"
     command = [sys.executable, "-m", "kedro", "run", "--env", arguments.env, "--pipelines", "train", "--params", params]
     with tempfile.TemporaryDirectory() as temporary:
-        whole, killed = (copy_project(Path(temporary) / name) for name in ("whole", "killed"))
-        run(command, whole, None)
-        # Twice within the second half of what is left, so that some of it was done before.
+        uninterrupted, killed = (copy_project(Path(temporary) / name) for name in ("uninterrupted", "killed"))
+        run(command, uninterrupted, None)
+        # After 20% to 60% of the remaining steps, so that each command makes some.
         for _ in range(arguments.kills):
             done, total = run(command, killed, moments.uniform(0.2, 0.6))
             print(f"killed by SIGKILL at step {done} of {total}")  # noqa: T201
         run(command, killed, None)
-        results = [(sum_of_tensors(project), logged_steps(project)) for project in (whole, killed)]
+        results = [(digest_of_tensors(project), logged_steps(project)) for project in (uninterrupted, killed)]
     for name, (digest, steps) in zip(("never killed", "killed"), results, strict=True):
         print(f"{name:<13} {digest}  {len(steps)} epochs in {len(set(steps))} steps of one MLflow run")  # noqa: T201
     sys.exit(0 if results[0] == results[1] else "they differ")
 
 
 def copy_project(folder: Path) -> Path:
-    """What a fresh clone has to run with, and no data."""
+    """Copy the files that a run needs to `folder`, without results; raw images are linked."""
     for name in ("conf", "src"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     for name in ("pyproject.toml", ".telemetry"):
@@ -68,7 +68,7 @@ def copy_project(folder: Path) -> Path:
 
 
 def run(command: list[str], project: Path, part: float | None) -> tuple[int, int]:
-    """The command; killed when `part` of the steps that it had left is done. Steps done and in all."""
+    """Run the command, killed after `part` of its remaining steps if given; return the steps done and in all."""
     process = subprocess.Popen(command, cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     assert process.stderr is not None
     first = done = total = 0
@@ -89,8 +89,8 @@ def run(command: list[str], project: Path, part: float | None) -> tuple[int, int
     return done, total
 
 
-def sum_of_tensors(project: Path) -> str:
-    """SHA-256 of the names and bytes of the only model's tensors."""
+def digest_of_tensors(project: Path) -> str:
+    """Return the SHA-256 of the names and bytes of the only model's tensors."""
     (path,) = project.glob("data/06_models/*/glow_model.safetensors/*/glow_model.safetensors")
     digest = hashlib.sha256()
     with safe_open(path, framework="np") as file:
@@ -100,7 +100,7 @@ def sum_of_tensors(project: Path) -> str:
 
 
 def logged_steps(project: Path) -> list[int]:
-    """The steps at which the only MLflow run has bits per dimension of the validation images, in order."""
+    """Return the steps at which the only MLflow run has bits per dimension of validation images, in order."""
     with closing(sqlite3.connect(project / "mlflow.db")) as database:
         ((_, status),) = database.execute("select run_uuid, status from runs").fetchall()
         assert status == "FINISHED"

@@ -1,10 +1,10 @@
-"""Speed of a training in several processes on this machine's cores beside one process with as many threads.
+"""Speed of a training in several processes compared with one process of as many threads.
 
     python benchmarks/processes.py [--processes 2] [--rounds 3] [--params dataset=fashionmnist,ingest.classes=0]
 
-Runs `kedro run --pipelines train` in a copy of the project, by turns with one process and with several, on the same
-batches, and prints the images per second of each run's fastest epoch as MLflow has them: what else the machine does
-makes an epoch slower, never faster.
+Runs `kedro run --pipelines train` in a copy of the project, alternately with one process and with several, on the same
+batches, and prints the images per second of each run's fastest epoch from MLflow: other work on the machine makes an
+epoch slower, never faster.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def images_per_second(project: Path, params: str) -> float:
-    """Of the fastest epoch of a training."""
+    """Train, and return the images per second of the fastest epoch."""
     command = [sys.executable, "-m", "kedro", "run", "--pipelines", "train", "--params", params]
     done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
     if done.returncode != 0:

@@ -1,8 +1,8 @@
-"""Speed, start-up and memory beside public libraries, on the same work: `make bench`.
+"""Speed, start-up and memory compared with public libraries, on the same work: `make bench`.
 
-Each implementation is in a process of its own, as its user would run it, and single calls of them alternate, so that
-whatever else the machine does slows all of them alike; what counts is the ratio to normflows. All are trained by Adamax
-with one learning rate, on the same batches. One table is printed for each work, see --work.
+Each implementation runs in its own process, as its user would run it, and single calls alternate, so that other work on
+the machine slows all of them alike; the results are ratios to normflows. All are trained by Adamax with one learning
+rate, on the same batches. Prints one table for each work, see --work.
 
     PEERS=<folder of checkouts> python benchmarks/speed.py --harness <file> --peers <name>,<name>
 """
@@ -42,16 +42,16 @@ CPU_WORKS = {"small": Work(8, 3, 64, 64), "large": Work(16, 3, 256, 16)}
 
 
 class Farewell(NamedTuple):
-    """What a contender's process says last."""
+    """The last message of a contender's process."""
 
-    peak_memory: int  # the most bytes that it ever had, imports included, or had on a GPU
+    peak_memory: int  # bytes: of the process, imports included, or on a GPU
     remarks: list[str]
 
 
 class Row(NamedTuple):
-    """What was measured of a contender. Seconds of the same round are at the same place in all rows."""
+    """The measurements of a contender. Seconds of one round have the same index in all rows."""
 
-    seconds: dict[str, list[float]]  # by task; NaN where it cannot do it
+    seconds: dict[str, list[float]]  # by task; NaN if it cannot do it
     parameters: int
     kept: int  # bytes
     peak_memory: int  # bytes
@@ -59,7 +59,10 @@ class Row(NamedTuple):
 
 
 def saved_bytes(contender: Contender, batch: Tensor) -> int:
-    """Bytes that autograd keeps between the passes for a batch, each storage once, beyond those for one image."""
+    """Return the bytes that autograd keeps between the passes for a batch, minus those for one image.
+
+    Each storage counts once.
+    """
 
     def kept(images: Tensor) -> int:
         storages: dict[int, int] = {}
@@ -77,7 +80,7 @@ def saved_bytes(contender: Contender, batch: Tensor) -> int:
 
 
 def tasks_of(contender: Contender) -> dict[str, Callable[[Tensor], object]]:
-    """What is timed, each on a batch of images: a training step, scoring them, drawing as many."""
+    """Return the timed tasks, each on a batch of images: a training step, scoring them, drawing as many."""
 
     @torch.no_grad()
     def score(batch: Tensor) -> object:
@@ -91,7 +94,7 @@ def tasks_of(contender: Contender) -> dict[str, Callable[[Tensor], object]]:
 
 
 def serve(pipe: Connection, build: Build, work: Work, device_name: str) -> None:
-    """What a contender's process does: the first training step, then what it is asked."""
+    """Run a contender's process: make the first training step, then answer requests."""
     warnings.simplefilter("ignore")
     torch.manual_seed(0)
     device = resolve_device(device_name)
@@ -105,7 +108,7 @@ def serve(pipe: Connection, build: Build, work: Work, device_name: str) -> None:
     while True:
         try:
             task, number = pipe.recv()
-        except EOFError:  # nobody asks any more
+        except EOFError:  # the parent has ended
             return
         if task == "kept":
             pipe.send(saved_bytes(contender, batches[0]))
@@ -136,7 +139,7 @@ def _farewell(contender: Contender, batch: Tensor, cannot: dict[str, str]) -> Fa
 
 
 class Process:
-    """A contender in a process of its own, as its user would run it; it works only while it is asked."""
+    """A contender in its own process, as its user would run it; idle between requests."""
 
     def __init__(self, name: str, build: Build, work: Work, device: str) -> None:
         self.name = name
@@ -145,12 +148,12 @@ class Process:
         self._process = context.Process(target=serve, args=(other, build, work, device), daemon=True)
         started = time.perf_counter()
         self._process.start()
-        other.close()  # or nothing would tell that the process has died
+        other.close()  # so that the end of the process closes the pipe
         self.parameters: int = self._receive()
         self.start_up = time.perf_counter() - started  # seconds until the first training step was done
 
-    def ask(self, task: str, number: int = 0) -> Any:
-        """Seconds that one call took; or, for "kept", bytes; or, for "end", a farewell."""
+    def request(self, task: str, number: int = 0) -> Any:
+        """Return the seconds of one call; for "kept" bytes; for "end" a farewell."""
         self._pipe.send((task, number))
         return self._receive()
 
@@ -168,7 +171,7 @@ class Process:
 def start(
     builds: dict[str, Build], work: Work, device: str, rounds: int
 ) -> tuple[list[Process], dict[str, list[float]]]:
-    """Start all, one after another, as often as there are rounds, and keep the last; seconds of each start."""
+    """Start all contenders in sequence in each round; return the last processes and the seconds of each start."""
     seconds: dict[str, list[float]] = {name: [] for name in builds}
     processes: list[Process] = []
     for _ in range(rounds):
@@ -182,12 +185,12 @@ def start(
 
 
 def alternate(processes: list[Process], task: str, seconds: float) -> dict[str, list[float]]:
-    """Seconds of single calls, in turn, until the time is over."""
+    """Return the seconds of single calls, alternating, for about `seconds` in all."""
     took: dict[str, list[float]] = {process.name: [] for process in processes}
     deadline, round_ = time.perf_counter() + seconds, 0
     while time.perf_counter() < deadline or round_ < 8:
         for process in processes:
-            one = process.ask(task, round_)
+            one = process.request(task, round_)
             if round_ >= 3:  # the first calls warm caches up
                 took[process.name].append(one)
         round_ += 1
@@ -195,9 +198,9 @@ def alternate(processes: list[Process], task: str, seconds: float) -> dict[str, 
 
 
 def measure(builds: dict[str, Build], work: Work, options: argparse.Namespace) -> dict[str, Row]:
-    """A row for each contender."""
+    """Measure all contenders and return a row for each."""
     processes, starts = start(builds, work, options.device, options.starts)
-    kept = {process.name: process.ask("kept") for process in processes}
+    kept = {process.name: process.request("kept") for process in processes}
     columns = {
         "start-up": starts,
         "train": alternate(processes, "train", options.seconds),
@@ -206,14 +209,14 @@ def measure(builds: dict[str, Build], work: Work, options: argparse.Namespace) -
     }
     rows = {}
     for process in processes:
-        peak_memory, remarks = process.ask("end")
+        peak_memory, remarks = process.request("end")
         seconds = {task: took[process.name] for task, took in columns.items()}
         rows[process.name] = Row(seconds, process.parameters, kept[process.name], peak_memory, remarks)
     return rows
 
 
 def table(rows: dict[str, Row], work: Work, device: torch.device, notes: list[str]) -> str:
-    """What was measured, as Markdown. Absolute speeds are said of a GPU alone: a CPU's say little of another's."""
+    """Return the rows as Markdown, with absolute speeds only for a GPU: those of a CPU hardly apply to another."""
     rounds = ", ".join(f"{task} {len(took)}" for task, took in rows[MEASURE].seconds.items())
     on = describe_device(device, threads=torch.get_num_threads())
     lines = [f"{work}, {on}, torch {torch.__version__}, rounds: {rounds}"]
@@ -237,7 +240,7 @@ def table(rows: dict[str, Row], work: Work, device: torch.device, notes: list[st
 
 
 def _ratio(row: Row, measure: Row, task: str) -> str:
-    """The median of the rounds' ratios: of seconds for the start-up, of speed for the others."""
+    """Return the median of the rounds' ratios: of seconds for the start-up, of speed for the others."""
     pairs = list(zip(row.seconds[task], measure.seconds[task], strict=True))
     if any(isnan(theirs) for theirs, _ in pairs):
         return "-"
@@ -251,26 +254,26 @@ def _synchronize(device: torch.device) -> None:
 
 
 def works_of(options: argparse.Namespace, device: torch.device) -> list[Work]:
-    """The presets for the device, with what the options say in their place, each work once."""
+    """Return the presets for the device, overridden by the options, each work once."""
     presets = GPU_WORKS if device.type == "cuda" else CPU_WORKS
-    said = {field: value for field in Work._fields if (value := getattr(options, field)) is not None}
-    return list(dict.fromkeys(presets[name]._replace(**said) for name in options.work))
+    given = {field: value for field in Work._fields if (value := getattr(options, field)) is not None}
+    return list(dict.fromkeys(presets[name]._replace(**given) for name in options.work))
 
 
 def main() -> None:
     """Measure and print a table for each work."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", nargs="+", choices=CPU_WORKS, default=list(CPU_WORKS), help="one table each")
+    parser.add_argument("--work", nargs="+", choices=CPU_WORKS, default=list(CPU_WORKS), help="one table for each")
     for field in Work._fields:
-        parser.add_argument(f"--{field.replace('_', '-')}", type=int, help="in place of the work's")
+        parser.add_argument(f"--{field.replace('_', '-')}", type=int, help="overrides the work's")
     parser.add_argument(
-        "--seconds", type=float, default=60, help="how long to train for a table; score and sample a third"
+        "--seconds", type=float, default=60, help="duration of training for a table; score and sample take a third"
     )
-    parser.add_argument("--starts", type=int, default=3, help="how often to start each for a table")
+    parser.add_argument("--starts", type=int, default=3, help="number of starts of each for a table")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--harness", type=Path, help="a file with more contenders, see contenders.from_harness")
-    parser.add_argument("--peers", default="", help="which of the harness, with commas between")
-    parser.add_argument("--note", action="append", default=[], help="more to say of unequal work under the tables")
+    parser.add_argument("--peers", default="", help="names in the harness, separated by commas")
+    parser.add_argument("--note", action="append", default=[], help="a further note on unequal work under the tables")
     options = parser.parse_args()
     device = resolve_device(options.device)
     works = works_of(options, device)

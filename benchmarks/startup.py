@@ -2,10 +2,10 @@
 
     python benchmarks/startup.py [--runs 3]
 
-Runs the command in a copy of the project: once with nothing ingested and no mlflow.db, once more with both there. The
-first step is seen when the progress bar on stderr, redrawn twice a second, first counts a step as done; then the run is
-interrupted as by Ctrl-C. Between these, the packages that any such command needs are imported by a plain Python: what
-else the machine does slows that as well, so the ratio to it means the same on another machine. Prints a Markdown table.
+Runs the command in a copy of the project: once with nothing ingested and no mlflow.db, once more with both. The first
+step is detected when the progress bar on stderr, redrawn twice a second, first counts a step; then the run is
+interrupted as by Ctrl-C. Between these runs a plain Python imports the packages that any such command needs: other work
+on the machine slows that as well, so the ratio to it is comparable between machines. Prints a Markdown table.
 """
 
 import argparse
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def copy_project(folder: Path) -> Path:
-    """What a fresh clone has to run with, and no data."""
+    """Copy the files that a run needs to `folder`, without data."""
     for name in ("conf", "src"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     for name in ("pyproject.toml", ".telemetry"):
@@ -60,10 +60,10 @@ def copy_project(folder: Path) -> Path:
 
 
 def seconds_to_first_step(project: Path) -> float:
-    """Start the command, wait for the first step, interrupt it.
+    """Start the command, wait for the first step, interrupt it; return the seconds to that step.
 
     Raises:
-        RuntimeError: it ended before a step.
+        RuntimeError: the command ended before a step.
     """
     started = time.perf_counter()
     with subprocess.Popen(COMMAND, cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
@@ -81,14 +81,14 @@ def seconds_to_first_step(project: Path) -> float:
 
 
 def seconds_of_imports() -> float:
-    """Of a Python that does nothing else."""
+    """Return the seconds of a Python that only imports the packages."""
     started = time.perf_counter()
     subprocess.run([sys.executable, "-c", IMPORTS], check=True)
     return time.perf_counter() - started
 
 
 def bytecode() -> str:
-    """Whether the packages' byte code is on the disk; without it each start compiles them anew, twice the time."""
+    """Return "stored" or "not stored": without stored byte code each start compiles the packages, in twice the time."""
     torch = find_spec("torch")
     assert torch is not None
     assert torch.origin is not None

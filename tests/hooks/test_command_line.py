@@ -97,7 +97,7 @@ def test_a_version_of_what_the_command_makes_itself_is_refused(trained: Path, pi
     ("name", "message"),
     [
         ("glow_modl", "--load-versions glow_modl:2024: no such dataset; did you mean glow_model?"),
-        ("image_selection", "--load-versions image_selection:2024: has no versions; did you mean"),
+        ("image_selection", "--load-versions image_selection:2024: has no versions; known are"),
     ],
 )
 def test_version_of_an_unknown_dataset_is_refused(tmp_path: Path, name: str, message: str) -> None:
