@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install run test lint lowest sources ui viz bench lock
+.PHONY: help install run test lint lowest sources docs ui viz bench lock
 
 # Scripts of an environment name the place where it was made: after the project was moved or copied it is made anew.
 ifneq ($(shell cat $(INSTALLED) 2> /dev/null),$(CURDIR))
@@ -43,6 +43,9 @@ lint: $(INSTALLED) ## format, style, types, and which module may import which
 sources: $(INSTALLED) ## the datasets, with their sizes, classes and what is on disk
 	@$(BIN)/python -m glow_pipeline.images.sources.listing data/01_raw
 
+docs: $(INSTALLED) ## the table in docs/parameters.md and the comments in conf/base/parameters*.yml
+	$(BIN)/python -m glow_pipeline.parameters.documentation .
+
 ui: $(INSTALLED) ## compare runs in the browser (MLflow)
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1
 
@@ -59,7 +62,7 @@ bench: $(INSTALLED) ## speed beside public libraries, of input, start-up and ing
 lowest: $(INSTALLED) ## the tests of a command with the lowest versions that pyproject.toml allows, in an environment of its own
 	$(BIN)/uv venv --quiet --clear --python "$$($(BIN)/python -c 'import sys; print(sys.executable)')" build/lowest
 	$(BIN)/uv pip install --quiet --python build/lowest/bin/python --resolution lowest-direct --editable '.[dev]'
-	build/lowest/bin/python -m pytest --disable-warnings tests/end_to_end/test_commands.py tests/flow tests/hooks tests/pipelines tests/test_*.py
+	build/lowest/bin/python -m pytest --disable-warnings tests/end_to_end/test_commands.py tests/flow tests/hooks tests/parameters tests/pipelines tests/test_*.py
 
 lock: $(INSTALLED) ## resolve pyproject.toml anew, for every platform
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --extra dev pyproject.toml --output-file requirements.lock

@@ -1,3 +1,5 @@
+"""Choice and setup of the device."""
+
 import resource
 import subprocess
 import sys
@@ -37,13 +39,13 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 def faults(how: str) -> int:
-    """Pages that had to be given by the system in a step that uses the memory that the step before has freed."""
+    """Return the page faults of a step that can use the memory which the step before it has freed."""
     done = subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True)
     return int(done.stdout)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux") or not Path("/proc/self").exists(), reason="glibc is on Linux")
-def test_memory_that_a_step_frees_is_kept_for_the_next() -> None:
+def test_freed_memory_is_kept_for_the_next_step() -> None:
     default = faults("default")
     if default < 48 * 2**20 // resource.getpagesize():
         pytest.skip("this system gives memory in large pages")
@@ -55,7 +57,7 @@ def test_other_devices_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     keep_freed_memory(torch.device("cuda"))
 
 
-def test_a_device_is_resolved_and_named() -> None:
+def test_device_is_resolved_and_named() -> None:
     assert resolve_device("cpu") == torch.device("cpu")
     assert describe_device(CPU) == "cpu"
     assert describe_device(CPU, threads=1) == "cpu (1 thread)"
@@ -63,22 +65,22 @@ def test_a_device_is_resolved_and_named() -> None:
     assert resolve_device("auto").type in ("cpu", "cuda", "mps")
 
 
-@pytest.mark.parametrize(("asked", "other"), [("cuda", "mps"), ("mps", "cuda")])
-def test_a_device_that_is_not_here_is_one_line(monkeypatch: pytest.MonkeyPatch, asked: str, other: str) -> None:
-    monkeypatch.setattr(f"torch.{asked if asked == 'cuda' else 'backends.mps'}.is_available", lambda: False)
+@pytest.mark.parametrize(("requested", "other"), [("cuda", "mps"), ("mps", "cuda")])
+def test_missing_device_is_one_line(monkeypatch: pytest.MonkeyPatch, requested: str, other: str) -> None:
+    monkeypatch.setattr(f"torch.{requested if requested == 'cuda' else 'backends.mps'}.is_available", lambda: False)
     monkeypatch.setattr(f"torch.{other if other == 'cuda' else 'backends.mps'}.is_available", lambda: True)
     with pytest.raises(GlowPipelineError) as error:
-        resolve_device(asked)
-    assert str(error.value) == f"device={asked}: torch finds none here, only cpu, {other}; set device=auto"
+        resolve_device(requested)
+    assert str(error.value) == f"device={requested}: torch finds none here, only cpu, {other}; set device=auto"
     assert resolve_device("auto") == resolve_device(other) == torch.device(other)
 
 
-# What a device is set up for ------------------------------------------------------------------
+# Setup ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def cudnn() -> Iterator[Any]:
-    """cuDNN's settings as torch comes with them, and afterwards as they were."""
+    """Give cuDNN the settings that torch comes with, and restore those it had."""
     settings: Any = torch.backends.cudnn
     before = settings.deterministic, settings.conv.fp32_precision
     settings.deterministic, settings.conv.fp32_precision = False, "tf32"
@@ -86,30 +88,30 @@ def cudnn() -> Iterator[Any]:
     settings.deterministic, settings.conv.fp32_precision = before
 
 
-def test_a_run_has_the_same_bits_each_time_and_rounds_nothing_to_tf32(cudnn: Any) -> None:
+def test_cudnn_is_deterministic_and_computes_in_float32(cudnn: Any) -> None:
     assert use_device("cpu") == CPU
     assert cudnn.deterministic is True
     assert cudnn.conv.fp32_precision == "ieee"
 
 
-@pytest.mark.parametrize(("there", "expected"), [(True, "bfloat16"), (False, "float32")])
-def test_auto_precision_is_bfloat16_on_a_gpu_that_has_it(
-    monkeypatch: pytest.MonkeyPatch, there: bool, expected: str
+@pytest.mark.parametrize(("available", "expected"), [(True, "bfloat16"), (False, "float32")])
+def test_auto_precision_is_bfloat16_where_available(
+    monkeypatch: pytest.MonkeyPatch, available: bool, expected: str
 ) -> None:
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: there or including_emulation)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: available or including_emulation)
     assert resolve_precision("auto", CUDA) == expected
     assert resolve_precision("auto", CPU) == "float32"
     assert resolve_precision("auto", torch.device("mps")) == "float32"
 
 
-def test_a_chosen_precision_is_taken() -> None:
+def test_chosen_precision_is_taken() -> None:
     assert resolve_precision("float32", CUDA) == resolve_precision("float32", CPU) == "float32"
     assert resolve_precision("bfloat16", CUDA) == resolve_precision("bfloat16", CPU) == "bfloat16"
     assert resolve_precision("tf32", CUDA) == "tf32"
 
 
 @pytest.mark.parametrize("device", ["cpu", "mps"])
-def test_tf32_is_refused_where_there_is_none(device: str) -> None:
+def test_missing_tf32_is_one_line(device: str) -> None:
     with pytest.raises(GlowPipelineError) as error:
         resolve_precision("tf32", torch.device(device))
     assert str(error.value) == (
@@ -117,7 +119,7 @@ def test_tf32_is_refused_where_there_is_none(device: str) -> None:
     )
 
 
-def test_images_are_kept_in_a_quarter_of_a_gpus_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_may_fill_a_quarter_of_gpu_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (4000, 90000))
     assert keeps_on_device("auto", 1000, CUDA)
     assert not keeps_on_device("auto", 1001, CUDA)
@@ -127,5 +129,5 @@ def test_images_are_kept_in_a_quarter_of_a_gpus_free_memory(monkeypatch: pytest.
 
 @pytest.mark.parametrize("device", [CPU, CUDA], ids=str)
 @pytest.mark.parametrize("choice", [True, False])
-def test_a_choice_of_where_the_images_lie_is_taken(choice: bool, device: torch.device) -> None:
+def test_chosen_place_of_images_is_taken(choice: bool, device: torch.device) -> None:
     assert keeps_on_device(choice, 2**50, device) is choice

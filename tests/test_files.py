@@ -1,3 +1,5 @@
+"""Files that are written completely or not at all."""
+
 import hashlib
 import os
 from pathlib import Path
@@ -26,15 +28,15 @@ def write_folder(path: Path, error: BaseException | None = None) -> None:
             raise error
 
 
-def test_a_written_file_appears_under_its_name_and_alone(tmp_path: Path) -> None:
+def test_written_file_is_alone_under_its_name(tmp_path: Path) -> None:
     path = tmp_path / "new" / "folder" / "file.txt"
     with written_whole(path) as temporary:
-        temporary.write_text("whole")
-    assert path.read_text() == "whole"
+        temporary.write_text("complete")
+    assert path.read_text() == "complete"
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_nothing_is_under_the_name_before_the_block_ends(tmp_path: Path) -> None:
+def test_name_is_free_until_the_block_ends(tmp_path: Path) -> None:
     path = tmp_path / "file.txt"
     with written_whole(path) as temporary:
         temporary.write_text("half")
@@ -43,7 +45,7 @@ def test_nothing_is_under_the_name_before_the_block_ends(tmp_path: Path) -> None
         assert temporary.suffix == path.suffix
 
 
-def test_a_reader_sees_the_old_file_until_the_new_one_is_whole(tmp_path: Path) -> None:
+def test_reader_sees_old_file_until_new_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "file.txt"
     path.write_text("old")
     with written_whole(path) as temporary, temporary.open("w") as file:
@@ -54,14 +56,14 @@ def test_a_reader_sees_the_old_file_until_the_new_one_is_whole(tmp_path: Path) -
     assert path.read_text() == "new and longer"
 
 
-def test_an_exception_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_exception_leaves_nothing(tmp_path: Path) -> None:
     path = tmp_path / "file.txt"
     with pytest.raises(RuntimeError, match="half way"):
         write_half(path, RuntimeError("half way"))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_exception_keeps_the_old_file(tmp_path: Path) -> None:
+def test_exception_keeps_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "file.txt"
     path.write_text("old")
     with pytest.raises(KeyboardInterrupt):
@@ -70,36 +72,36 @@ def test_an_exception_keeps_the_old_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_full_disk_is_told_in_a_line_and_keeps_the_old_file(tmp_path: Path) -> None:
+def test_full_disk_is_one_line_and_changes_nothing(tmp_path: Path) -> None:
     resource = pytest.importorskip("resource")  # not on Windows
     path = tmp_path / "file.txt"
     path.write_text("old")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))  # stands in for a disk with no more room
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))  # stands in for a full disk
     try:
-        with pytest.raises(GlowPipelineError) as told, written_whole(path) as temporary:
+        with pytest.raises(GlowPipelineError) as error, written_whole(path) as temporary:
             temporary.write_bytes(bytes(2000))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert str(told.value).startswith(f"{path}: cannot be written (")
-    assert "\n" not in str(told.value)
+    assert str(error.value).startswith(f"{path}: cannot be written (")
+    assert "\n" not in str(error.value)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_an_exception_before_anything_was_written_is_passed_on(tmp_path: Path) -> None:
+def test_exception_before_writing_is_passed_on(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="at once"), written_whole(tmp_path / "file.txt"):
         raise RuntimeError("at once")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_block_that_writes_nothing_is_an_error(tmp_path: Path) -> None:
+def test_block_that_writes_nothing_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), written_whole(tmp_path / "file.txt"):
         pass
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_is_written_whole_with_all_that_is_in_it(tmp_path: Path) -> None:
+def test_folder_is_written_with_its_content(tmp_path: Path) -> None:
     path = tmp_path / "table"
     write_folder(path)
     assert (path / "inner" / "a").read_text() == "a"
@@ -107,13 +109,13 @@ def test_a_folder_is_written_whole_with_all_that_is_in_it(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_an_exception_leaves_no_folder_behind(tmp_path: Path) -> None:
+def test_exception_leaves_no_folder(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="half way"):
         write_folder(tmp_path / "table", RuntimeError("half way"))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_existing_folder_is_not_replaced(tmp_path: Path) -> None:
+def test_existing_folder_is_not_replaced(tmp_path: Path) -> None:
     path = tmp_path / "table"
     path.mkdir()
     (path / "old").write_text("old")
@@ -123,7 +125,7 @@ def test_an_existing_folder_is_not_replaced(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_every_file_is_flushed_to_disk_before_the_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_file_is_flushed_before_the_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "table"
     flushed: list[tuple[int, bool]] = []
     fsync = os.fsync
@@ -152,13 +154,13 @@ def test_sha256_of_a_file_larger_than_any_buffer(tmp_path: Path) -> None:
     assert sha256(tmp_path / "file") == hashlib.sha256(content).hexdigest()
 
 
-def test_link_or_copy_gives_the_same_file_a_second_name(tmp_path: Path) -> None:
+def test_link_gives_the_file_a_second_name(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("content")
     link_or_copy(tmp_path / "a", tmp_path / "b")
     assert (tmp_path / "b").stat().st_ino == (tmp_path / "a").stat().st_ino
 
 
-def test_link_or_copy_copies_where_links_are_not_possible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_copy_replaces_impossible_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> NoReturn:
         raise OSError("no links here")
 

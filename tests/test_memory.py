@@ -1,4 +1,4 @@
-"""Memory that a flow takes, and the messages where it does not suffice."""
+"""Memory that a flow takes, and the message where there is less."""
 
 import subprocess
 import sys
@@ -11,10 +11,11 @@ import torch
 from glow_pipeline.flow import Glow
 from glow_pipeline.flow.fast.execution import Activations
 from glow_pipeline.memory import (
+    FlowSize,
     NotEnoughMemoryError,
-    _group_left,
     available_bytes,
     check_weights,
+    control_group_bytes,
     in_words,
     memory_in_one_line,
     n_weights,
@@ -22,7 +23,7 @@ from glow_pipeline.memory import (
 )
 
 CPU = torch.device("cpu")
-# Peak of a training step in a process of its own, less what the process had before; both in bytes.
+# Prints the memory of a process before and at the peak of a training step, in bytes.
 PEAK = """
 import sys, torch
 from glow_pipeline.device import keep_freed_memory
@@ -83,10 +84,10 @@ def test_other_errors_pass() -> None:
     assert not isinstance(error.value, NotEnoughMemoryError)
 
 
-def test_parameters_that_no_machine_holds_are_refused() -> None:
-    check_weights((3, 32, 32), 8, 3, 64, affine=True)
+def test_parameters_beyond_free_memory_are_refused() -> None:
+    check_weights(FlowSize((3, 32, 32), 8, 3, 64, affine=True))
     with pytest.raises(NotEnoughMemoryError) as error:
-        check_weights((3, 32, 32), 8, 3, 10**9, affine=True)
+        check_weights(FlowSize((3, 32, 32), 8, 3, 10**9, affine=True))
     assert str(error.value).startswith("model.hidden_channels=1000000000: the model's parameters alone take 87,3"), (
         error.value
     )
@@ -95,8 +96,8 @@ def test_parameters_that_no_machine_holds_are_refused() -> None:
 
 @pytest.mark.parametrize("coupling", ["affine", "additive"])
 def test_parameters_are_counted_without_the_model(coupling: str) -> None:
-    flow = Glow((3, 32, 32), 8, 3, 64, flow_coupling=coupling)  # type: ignore[arg-type]
-    counted = n_weights((3, 32, 32), 8, 3, 64, affine=coupling == "affine")
+    flow = Glow((3, 32, 32), 8, 3, 64, flow_coupling=coupling)
+    counted = n_weights(FlowSize((3, 32, 32), 8, 3, 64, affine=coupling == "affine"))
     assert counted == pytest.approx(sum(parameter.numel() for parameter in flow.parameters()), rel=0.03)
 
 
@@ -109,48 +110,47 @@ def test_estimate_is_near_the_measured_peak(side: int, batch: int, activations: 
     command = [sys.executable, "-c", PEAK, *map(str, arguments), activations]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     before, peak = map(int, done.stdout.split())
-    estimated = training_bytes(
-        (3, side, side), 8, 3, 64, affine=True, batch=batch, at_once=batch, scored=1, activations=activations
-    )
+    size = FlowSize((3, side, side), 8, 3, 64, affine=True)
+    estimated = training_bytes(size, batch=batch, at_once=batch, scored=1, activations=activations)
     assert before + estimated == pytest.approx(peak, rel=0.25)
     assert estimated == pytest.approx(peak - before, rel=0.5)
 
 
 def test_smaller_batches_and_fewer_activations_take_less() -> None:
-    def of(activations: Activations, at_once: int) -> int:
-        return training_bytes(
-            (3, 256, 256), 8, 3, 64, affine=True, batch=128, at_once=at_once, scored=64, activations=activations
-        )
+    size = FlowSize((3, 256, 256), 8, 3, 64, affine=True)
 
-    assert of("stored", 128) > of("stored", 64) > of("stored", 32)
-    assert of("stored", 128) > of("checkpointed", 128) > of("reversible", 128)
-    assert in_words(of("stored", 128)) == "16.6 GiB"
+    def estimate(activations: Activations, at_once: int) -> int:
+        return training_bytes(size, batch=128, at_once=at_once, scored=64, activations=activations)
+
+    assert estimate("stored", 128) > estimate("stored", 64) > estimate("stored", 32)
+    assert estimate("stored", 128) > estimate("checkpointed", 128) > estimate("reversible", 128)
+    assert in_words(estimate("stored", 128)) == "16.6 GiB"
 
 
 def test_control_group_limits_what_is_available(tmp_path: Path) -> None:
-    of_process = tmp_path / "of_process"
-    of_process.write_text("0::/jobs/one\n")
+    membership = tmp_path / "membership"
+    membership.write_text("0::/jobs/one\n")
     root = tmp_path / "cgroup"
     group = root / "jobs" / "one"
     group.mkdir(parents=True)
-    assert _group_left(root, of_process) is None
+    assert control_group_bytes(root, membership) is None
     (group / "memory.max").write_text("max\n")
     (group / "memory.current").write_text("100\n")
-    assert _group_left(root, of_process) is None
+    assert control_group_bytes(root, membership) is None
     (group.parent / "memory.max").write_text("1000\n")
     (group.parent / "memory.current").write_text("700\n")
     (group.parent / "memory.stat").write_text("anon 500\ninactive_file 150\n")
-    assert _group_left(root, of_process) == 450
+    assert control_group_bytes(root, membership) == 450
 
 
 def test_control_group_of_version_1(tmp_path: Path) -> None:
-    of_process = tmp_path / "of_process"
-    of_process.write_text("4:memory:/job\n3:cpu,cpuacct:/other\n")
+    membership = tmp_path / "membership"
+    membership.write_text("4:memory:/job\n3:cpu,cpuacct:/other\n")
     group = tmp_path / "cgroup" / "memory" / "job"
     group.mkdir(parents=True)
     (group / "memory.limit_in_bytes").write_text("1000\n")
     (group / "memory.usage_in_bytes").write_text("700\n")
-    assert _group_left(tmp_path / "cgroup", of_process) == 300
+    assert control_group_bytes(tmp_path / "cgroup", membership) == 300
 
 
 def test_memory_that_is_available() -> None:

@@ -1,3 +1,5 @@
+"""Random numbers that depend on seed, purpose and step alone."""
+
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,11 +12,11 @@ def draw(seed: int, purpose: str, step: int = 0) -> list[float]:
 
 
 @given(st.integers(0, 2**40), st.text(max_size=10), st.integers(0, 10**9))
-def test_the_same_seed_purpose_and_step_draw_the_same_numbers(seed: int, purpose: str, step: int) -> None:
+def test_same_arguments_draw_the_same_numbers(seed: int, purpose: str, step: int) -> None:
     assert draw(seed, purpose, step) == draw(seed, purpose, step)
 
 
-def test_another_seed_purpose_or_step_draws_other_numbers() -> None:
+def test_other_arguments_draw_other_numbers() -> None:
     draws = [
         tuple(draw(seed, purpose, step))
         for seed in (0, 1, 11)
@@ -24,20 +26,20 @@ def test_another_seed_purpose_or_step_draws_other_numbers() -> None:
     assert len(set(draws)) == len(draws)
 
 
-def test_draws_made_before_and_the_global_generator_change_nothing() -> None:
+def test_earlier_draws_and_global_seed_change_nothing() -> None:
     expected = draw(5, "shuffle", 2)
     torch.manual_seed(123)
     draw(5, "shuffle", 1)
     assert draw(5, "shuffle", 2) == expected
 
 
-def test_the_global_generator_is_left_alone() -> None:
+def test_global_generator_is_left_alone() -> None:
     before = torch.get_rng_state()
     draw(0, "weights")
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_the_seed_of_a_generator_is_the_same_in_every_process() -> None:
+def test_generator_seed_is_the_same_in_every_process() -> None:
     # Python's own hash() differs from process to process, so a generator seeded by it would fail here.
     # The first 16 digits of `printf 7/shuffle/3 | sha256sum`.
     expected = 0x2C9C1FEDC2F8810C

@@ -1,3 +1,5 @@
+"""Imports without garbage collection."""
+
 import gc
 import subprocess
 import sys
@@ -10,26 +12,26 @@ from glow_pipeline.startup import without_gc
 
 
 @pytest.fixture(autouse=True)
-def as_it_was() -> Iterator[None]:
+def restored_collector() -> Iterator[None]:
     yield
     gc.unfreeze()
     gc.enable()
 
 
 class Cycle:
-    """Garbage, once its name is gone, that only a search finds."""
+    """An object that only the garbage collector frees."""
 
     def __init__(self) -> None:
         self.itself = self
 
 
-def test_within_the_block_nobody_looks_for_garbage() -> None:
+def test_collection_is_disabled_inside_the_block() -> None:
     with without_gc():
         assert not gc.isenabled()
     assert gc.isenabled()
 
 
-def test_what_is_there_at_the_end_of_the_block_is_never_looked_at_again_and_what_comes_later_is() -> None:
+def test_only_objects_alive_at_exit_are_never_collected() -> None:
     with without_gc():
         early = Cycle()
     late = Cycle()
@@ -40,7 +42,7 @@ def test_what_is_there_at_the_end_of_the_block_is_never_looked_at_again_and_what
     assert late_lives() is None
 
 
-def test_after_an_error_and_within_another_such_block_it_is_as_before() -> None:
+def test_errors_and_nested_blocks_restore_the_state() -> None:
     with pytest.raises(ImportError), without_gc():
         raise ImportError
     assert gc.isenabled()
@@ -50,12 +52,12 @@ def test_after_an_error_and_within_another_such_block_it_is_as_before() -> None:
         assert not gc.isenabled()
 
 
-def test_it_decorates_a_function() -> None:
+def test_block_is_also_a_decorator() -> None:
     assert [without_gc()(gc.isenabled)() for _ in range(2)] == [False, False]
     assert gc.isenabled()
 
 
-def test_when_python_ends_nothing_is_kept_alive() -> None:
+def test_exit_of_python_frees_all_objects() -> None:
     program = """
 from glow_pipeline.startup import without_gc
 class Cycle:

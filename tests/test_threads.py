@@ -1,5 +1,6 @@
-"""The number of threads to compute with."""
+"""Choice of the number of threads."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -18,10 +19,10 @@ from glow_pipeline.threads import (
 
 
 class Machine:
-    """A machine whose clock is moved on by its work alone; by how much, its number of threads says.
+    """A machine with a clock that only work advances.
 
     Args:
-        seconds: that an image takes, by number of threads.
+        seconds: time of an image, by number of threads.
     """
 
     def __init__(self, seconds: dict[int, float]) -> None:
@@ -128,6 +129,17 @@ def test_no_more_threads_than_usable_cores() -> None:
         assert most_threads() == usable_cores() >= 1
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity")
+def test_usable_cores_are_those_of_the_affinity() -> None:
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        assert usable_cores() == 1
+    finally:
+        os.sched_setaffinity(0, before)
+    assert 1 <= usable_cores() <= len(before)
 
 
 def test_small_batches_take_one_thread(two_threads: None) -> None:

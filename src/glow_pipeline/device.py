@@ -1,4 +1,4 @@
-"""Which device to work on, and how."""
+"""Choice and setup of the device."""
 
 import ctypes
 import sys
@@ -18,27 +18,27 @@ KEPT_BLOCK = 2**30
 
 
 def resolve_device(device: str) -> torch.device:
-    """`auto` is cuda, else mps, else cpu.
+    """Return the named device; `auto` is cuda, else mps, else cpu.
 
     Raises:
         GlowPipelineError: this machine has no such device.
     """
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if device != "auto":
-        if not there[device]:
-            found = ", ".join(name for name in there if there[name])
+        if not available[device]:
+            found = ", ".join(name for name in available if available[name])
             raise GlowPipelineError(f"device={device}: torch finds none here, only {found}; set device=auto")
         return torch.device(device)
-    return torch.device("cuda" if there["cuda"] else "mps" if there["mps"] else "cpu")
+    return torch.device("cuda" if available["cuda"] else "mps" if available["mps"] else "cpu")
 
 
 def describe_device(device: torch.device, processes: int = 1, threads: int | None = None) -> str:
-    """Return the device's name for results, how many processes use one each, and how many threads a CPU computes with.
+    """Return the device's name for results, with the numbers of processes and of a CPU's threads.
 
     Args:
-        device: the device.
-        processes: that train together.
-        threads: of each process, where results depend on them.
+        device: of each process.
+        processes: processes that train together.
+        threads: threads per process; None where results do not depend on them.
     """
     several = f"{processes} processes, each on " if processes > 1 else ""
     if device.type == "cuda":
@@ -49,9 +49,9 @@ def describe_device(device: torch.device, processes: int = 1, threads: int | Non
 
 
 def use_device(name: str) -> torch.device:
-    """The device, set up for what a run promises: the same bits each time, and float32 where float32 is said.
+    """Return the device, set up so that a run repeats its bits and computes float32 as float32.
 
-    By itself cuDNN may choose another algorithm each time, and rounds the factors of float32 convolutions to TF32.
+    By default cuDNN may choose another algorithm each time, and rounds the factors of float32 convolutions to TF32.
     """
     device = resolve_device(name)
     torch.backends.cudnn.deterministic = True
@@ -62,7 +62,7 @@ def use_device(name: str) -> torch.device:
 
 
 def resolve_precision(precision: PrecisionChoice, device: torch.device) -> Precision:
-    """`auto` is bfloat16 on a GPU that computes with it, else float32.
+    """Return the precision; `auto` is bfloat16 on a GPU that computes with it, else float32.
 
     Raises:
         GlowPipelineError: the device has no such precision.
@@ -77,17 +77,17 @@ def resolve_precision(precision: PrecisionChoice, device: torch.device) -> Preci
 
 
 def keeps_on_device(choice: DataOnDevice, n_bytes: int, device: torch.device) -> bool:
-    """Whether so many bytes of images are to lie on the device; `auto`: in a quarter of a GPU's free memory."""
+    """Return whether to keep images on the device; `auto`: if a quarter of a GPU's free memory holds their bytes."""
     if choice == "auto":
         return device.type == "cuda" and n_bytes <= torch.cuda.mem_get_info(device)[0] // 4
     return choice
 
 
 def keep_freed_memory(device: torch.device) -> None:
-    """Let glibc keep what a step frees for the next step, where a flow is computed on the CPU.
+    """Let glibc keep the memory that one step frees for the next step, for a flow on the CPU.
 
-    By default it hands large blocks back to the system at once, and the next step has every page of them faulted in
-    again, which takes up to a third of its time (docs/results/speed.md). Without glibc nothing happens.
+    By default glibc returns large blocks to the system at once, and the next step faults in all their pages again,
+    which takes up to a third of its time (docs/results/speed.md). Without glibc nothing happens.
     """
     if device.type != "cpu" or not sys.platform.startswith("linux"):
         return

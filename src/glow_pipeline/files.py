@@ -1,4 +1,4 @@
-"""Files are written whole or not at all, and flushed before anyone is told that they are there."""
+"""Files that are written completely or not at all, and flushed to disk before they get their name."""
 
 import errno
 import hashlib
@@ -16,13 +16,13 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; at the end of the block it becomes `path` in one step.
+    """Yield a temporary path beside `path`, and rename it to `path` at the end of the block.
 
-    The block may make a file or a folder there. If the block fails, or the process dies, `path` is as
-    it was before: a reader never sees a half. An existing file is replaced; an existing folder is not.
+    The block may make a file or a folder there. If the block fails or the process dies, `path` stays as it was, so no
+    reader sees an incomplete file. An existing file is replaced; an existing folder is not.
 
     Raises:
-        GlowPipelineError: the disk is full, or the user's part of it.
+        GlowPipelineError: the disk is full, or the user's quota is used up.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".{uuid.uuid4().hex[:8]}.{path.name}"
@@ -45,13 +45,13 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 
 def rename_whole(path: Path, target: Path) -> None:
-    """Give a finished file or folder another name in its folder, and flush that."""
+    """Rename a complete file or folder within its folder, and flush the folder."""
     path.replace(target)
     _flush(target.parent)
 
 
 def _flush(path: Path) -> None:
-    """Fsync a file or a folder. (Windows cannot open folders; its renames are flushed by themselves.)"""
+    """Flush a file or a folder to disk. Windows cannot open folders, and flushes renames by itself."""
     if path.is_dir() and os.name == "nt":
         return
     descriptor = os.open(path, os.O_RDONLY)
@@ -62,7 +62,7 @@ def _flush(path: Path) -> None:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Give a finished file a second name; copy it where the file system has no hard links."""
+    """Give a complete file a second name; copy it where the file system has no hard links."""
     try:
         os.link(source, target)
     except OSError:
@@ -70,6 +70,6 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Hex digest of a file, read in pieces."""
+    """Return the hex SHA-256 digest of a file, which is read in blocks."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Random numbers without a hidden state.
+"""Random numbers without hidden state.
 
 Every draw comes from a generator made from (seed, purpose, step), so that the shuffling of epoch 7 is
 the same whether the six epochs before it ran in this process, in another one, or not at all.
@@ -14,14 +14,14 @@ def generator(seed: int, purpose: str, step: int = 0, device: torch.device | str
 
     Args:
         seed: the run's seed.
-        purpose: what the numbers are for ("shuffle", "dequantize", ...).
-        step: which epoch, step or first row they are for.
-        device: where the numbers are drawn. Two devices draw different numbers from one seed.
+        purpose: use of the numbers ("shuffle", "dequantize", ...).
+        step: epoch, step or first row that they are for.
+        device: device that draws the numbers. Two devices draw different numbers from one seed.
     """
     return torch.Generator(device).manual_seed(key(seed, purpose, step))
 
 
 def key(seed: int, purpose: str, step: int = 0) -> int:
-    """Return the signed 64-bit number that stands for a purpose at a step, under this seed."""
+    """Return the signed 64-bit seed of one purpose at one step."""
     digest = hashlib.sha256(f"{seed}/{purpose}/{step}".encode()).digest()
     return int.from_bytes(digest[:8], "big", signed=True)

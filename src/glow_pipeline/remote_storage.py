@@ -1,8 +1,8 @@
-"""Failures of storages that are not a local disk."""
+"""Failures of remote storage."""
 
 import sys
 
-# What their clients raise. None is a dependency; only one that is imported can have raised.
+# Exceptions of storage clients. None is a dependency; only a client that is imported can have raised one.
 FAILURES = (
     ("aiohttp.client_exceptions", "ClientError"),
     ("azure.core.exceptions", "AzureError"),
@@ -16,6 +16,6 @@ FAILURES = (
 
 
 def storage_failures() -> tuple[type[Exception], ...]:
-    """Return what is raised for a storage that is missing, refuses or does not answer, or whose package is missing."""
+    """Return the exceptions of storage that is missing, refuses or does not answer, or lacks its package."""
     found = [getattr(sys.modules[module], name) for module, name in FAILURES if module in sys.modules]
     return OSError, ImportError, *found

@@ -1,19 +1,19 @@
-"""When Python looks for garbage."""
+"""Fast imports of large packages."""
 
 import atexit
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-atexit.register(gc.unfreeze)  # extension modules complain on stderr of objects that outlive Python
+atexit.register(gc.unfreeze)  # extension modules write to stderr about objects that outlive Python
 
 
 @contextmanager
 def without_gc() -> Iterator[None]:
-    """Do not look for garbage within this block, nor ever after among what is there at its end. Also a decorator.
+    """Disable garbage collection inside the block, and exempt all objects alive at its end from later collections.
 
-    For imports of large packages: they make a million objects, and all of them stay. Python goes through those again
-    and again to find the few that are in cycles without use, which took a fifth of the time to the first training step.
+    For imports of large packages, also as a decorator: they make a million lasting objects, and repeated collections of
+    those took a fifth of the time to the first training step.
     """
     enabled = gc.isenabled()
     gc.disable()

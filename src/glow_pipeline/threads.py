@@ -1,8 +1,8 @@
-"""The number of threads to compute with on a CPU that other programs may use too.
+"""Choice of the number of threads on a CPU that other programs may use too.
 
-Threads of one operation wait for each other, so where something else takes one of the cores, all of them wait for the
-one on that core: with one busy process beside it, a training on two cores is faster with one thread. What is free
-cannot be read anywhere, but a short measurement shows it.
+Threads of one operation wait for each other. If another program uses one of the cores, all threads wait for the one on
+that core: beside one busy process, a training on two cores is faster with one thread. The system does not report which
+cores are free, but a short measurement shows it.
 """
 
 import logging
@@ -13,45 +13,44 @@ from statistics import median
 
 import torch
 
-Work = Callable[[int], object]  # takes so many images of a batch through the model, and changes nothing
+Work = Callable[[int], object]  # computes on that many images of a batch, without side effects
 
 logger = logging.getLogger(__name__)
 
 ONE_THREAD_PIXELS = 16384
-BETTER = 1.15  # so much faster another number has to be; below that an idle machine would not be deterministic
-HOPELESS = 2.0  # so much slower than the best a number is not measured again
+BETTER = 1.15  # least speed-up that changes the number; with less, an idle machine would not be deterministic
+HOPELESS = 2.0  # a number this many times slower than the best is not measured again
 ROUNDS = 3
-MEASURED = 0.1  # seconds that one run takes at least, if the batch is large enough
+MEASURED = 0.1  # least seconds of one run, if the batch is large enough
 ENOUGH = 3.0  # seconds of measuring after which no further round starts
-WORTH_MEASURING = 10.0  # seconds that the work takes at least
+WORTH_MEASURING = 10.0  # least seconds of all work; shorter work is not measured
 
 
 def usable_cores() -> int:
-    """Return the number of cores that this process may use, by affinity and by the quota of a container."""
-    from joblib import cpu_count  # here: a command on small images never asks
+    """Return the number of cores that this process may use, within its affinity and its container's quota."""
+    from joblib import cpu_count  # imported here since commands on small images do not need it
 
     return int(cpu_count(only_physical_cores=False))
 
 
 def most_threads() -> int:
-    """Return the highest number of threads that may be chosen; torch's own number counts OMP_NUM_THREADS in."""
+    """Return the highest number of threads to choose from; torch's own number respects OMP_NUM_THREADS."""
     most = torch.get_num_threads()
     return most if most == 1 else max(1, min(most, usable_cores()))
 
 
 def alternatives(most: int) -> list[int]:
-    """Return the numbers of threads to choose from: the highest, and its halves down to 1."""
+    """Return the numbers of threads to choose from: the highest, its half, and so on down to 1."""
     return [most] if most <= 1 else [most, *alternatives(most // 2)]
 
 
 def is_small(pixels: int) -> bool:
-    """Return whether batches of so many pixels are computed fastest with one thread, on an idle machine too.
+    """Return whether one thread computes batches of this size fastest, on an idle machine too.
 
-    A second thread makes a step on 128 digits of 8x8 slower, and many times slower when something else wants the core
-    that it waits on.
+    A second thread makes a step on 128 digits of 8x8 slower, and many times slower when another program uses its core.
 
     Args:
-        pixels: images a batch times height times width.
+        pixels: images per batch * height * width.
     """
     return pixels < ONE_THREAD_PIXELS
 
@@ -59,11 +58,11 @@ def is_small(pixels: int) -> bool:
 def fastest(counts: Sequence[int], seconds: Callable[[int], float]) -> int:
     """Return the first of these numbers of threads, unless another one is clearly faster.
 
-    The numbers are measured in turn, so that a load that comes or goes meanwhile slows all of them.
+    The numbers are measured in turn, so that a change of the machine's load affects all of them.
 
     Args:
         counts: numbers of threads, in order of preference.
-        seconds: measures one of them once.
+        seconds: measures the work once with a number of threads.
     """
     times: dict[int, list[float]] = {}
     too_few = 0
@@ -73,16 +72,16 @@ def fastest(counts: Sequence[int], seconds: Callable[[int], float]) -> int:
         times[count] = [seconds(count)]
         best = min(times, key=lambda measured: times[measured][0])
         if count < best and times[count][0] > HOPELESS * times[best][0]:
-            too_few = count  # and fewer are slower still
+            too_few = count  # fewer threads are slower still
     limit = HOPELESS * min(first for (first,) in times.values())
-    in_question = [count for count in times if count == counts[0] or times[count][0] <= limit]
+    candidates = [count for count in times if count == counts[0] or times[count][0] <= limit]
     for _ in range(ROUNDS - 1):
-        if len(in_question) == 1 or sum(map(sum, times.values())) > ENOUGH:
+        if len(candidates) == 1 or sum(map(sum, times.values())) > ENOUGH:
             break
-        for count in in_question:
+        for count in candidates:
             times[count].append(seconds(count))
-    typical = {count: median(times[count]) for count in in_question}
-    return next(count for count in in_question if typical[count] <= BETTER * min(typical.values()))
+    typical = {count: median(times[count]) for count in candidates}
+    return next(count for count in candidates if typical[count] <= BETTER * min(typical.values()))
 
 
 def measured_choice(
@@ -95,15 +94,15 @@ def measured_choice(
     clock: Callable[[], float] = time.perf_counter,
     use: Callable[[int], None] = torch.set_num_threads,
 ) -> int:
-    """Return the number of threads to do this work with, and leave the process with it.
+    """Measure the work with each number of threads, set the process to the best one and return it.
 
     Args:
-        work: what is measured, on a part of a batch that takes a tenth of a second.
+        work: work to measure, on a part of a batch that takes a tenth of a second.
         counts: numbers of threads, in order of preference; a single one is not measured.
-        pixels: of an image.
-        batch: images of a batch.
-        total: images of all the work; if that takes a few seconds only, nothing is measured.
-        clock: gives seconds.
+        pixels: pixels per image.
+        batch: images per batch.
+        total: images in all; if they take a few seconds only, nothing is measured.
+        clock: returns seconds.
         use: sets the number of threads.
     """
     use(counts[0])
@@ -134,15 +133,18 @@ def measured_choice(
 def chosen_threads(
     device: torch.device, work: Work, *, pixels: int, batch: int, total: int, fixed: int | None = None
 ) -> Iterator[None]:
-    """Have a CPU compute without gradients, within the block, with the measured best number of threads.
+    """Use the measured best number of threads inside the block, for computation without gradients on a CPU.
 
-    Scores have the same bits with any number of threads (docs/training.md). Of samples a grey level here and there may
-    differ, so a number that is not the usual one is reported.
+    Scores have the same bits with any number of threads (docs/training.md). Samples may differ by a grey level here and
+    there, so another number than the usual one is logged.
 
     Args:
-        device: others than a CPU are left alone.
-        work, pixels, batch, total: as `measured_choice` takes them.
-        fixed: the number, if it is not to be chosen.
+        device: nothing is done for other devices than a CPU.
+        work: see `measured_choice`.
+        pixels: see `measured_choice`.
+        batch: see `measured_choice`.
+        total: see `measured_choice`.
+        fixed: number of threads to use without a measurement.
     """
     before = torch.get_num_threads()
     try:

@@ -1,4 +1,4 @@
-"""The two promises that every layer makes, as checks: its logdet is the Jacobian's, and it inverts."""
+"""Checks of what every layer promises: its logdet is the Jacobian's, and it inverts."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -22,7 +22,7 @@ def gaussian(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> 
 
 
 def perturbed(module: Module, size: float = 0.3, seed: int = 1) -> Module:
-    """`module` in float64 with Gaussian noise on every parameter: zero initialisation would hide most mistakes."""
+    """Return `module` in float64 with Gaussian noise on every parameter: zero initialisation would hide most errors."""
     generator = seeded(seed)
     module.double()
     with torch.no_grad():

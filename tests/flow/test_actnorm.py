@@ -20,7 +20,7 @@ def test_inverts(dtype: torch.dtype, tolerance: float, magnitude: float) -> None
     assert_inverts(layer, magnitude * gaussian(4, 3, 2, 6, dtype=dtype), tolerance)
 
 
-def test_is_the_identity_until_it_has_seen_data() -> None:
+def test_is_the_identity_before_initialisation() -> None:
     x = gaussian(2, 3, 4, 4, dtype=torch.float32)
     y, logdet = ActNorm(3)(x)
     assert torch.equal(y, x)
@@ -35,7 +35,7 @@ def test_is_the_identity_until_it_has_seen_data() -> None:
     width=st.integers(2, 5),
     scale=st.sampled_from([0.5, 1.0, 3.0]),
 )
-def test_initialisation_gives_each_channel_mean_0_and_the_asked_standard_deviation(
+def test_initialisation_gives_mean_0_and_requested_deviation(
     batch: int, channels: int, height: int, width: int, scale: float
 ) -> None:
     layer = ActNorm(channels, actnorm_scale=scale).double()
@@ -51,7 +51,7 @@ def test_initialisation_gives_each_channel_mean_0_and_the_asked_standard_deviati
 
 
 @pytest.mark.parametrize("scale", [0.5, 1.0])
-def test_a_constant_channels_standard_deviation_is_taken_for_1(scale: float) -> None:
+def test_constant_channel_has_standard_deviation_1(scale: float) -> None:
     layer = ActNorm(2, actnorm_scale=scale)
     x = torch.cat([torch.full((3, 1, 4, 4), 7.0), gaussian(3, 1, 4, 4, dtype=torch.float32)], dim=1)
     with initialize_from_data(layer):
@@ -62,7 +62,7 @@ def test_a_constant_channels_standard_deviation_is_taken_for_1(scale: float) -> 
     torch.testing.assert_close(logdet, (16 * layer.log_scale.sum()).expand(3))
 
 
-def test_one_value_a_channel_is_a_constant_channel() -> None:
+def test_single_value_is_a_constant_channel() -> None:
     layer = ActNorm(3)
     x = gaussian(1, 3, 1, 1, dtype=torch.float32)
     with initialize_from_data(layer):
@@ -72,7 +72,7 @@ def test_one_value_a_channel_is_a_constant_channel() -> None:
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_statistics_are_taken_within_the_block_alone(training: bool) -> None:
+def test_statistics_are_taken_within_the_block_only(training: bool) -> None:
     layer = ActNorm(3).train(training)
     x = 5 + 2 * gaussian(8, 3, 4, 4, dtype=torch.float32)
     layer(x)
@@ -88,7 +88,7 @@ def test_statistics_are_taken_within_the_block_alone(training: bool) -> None:
     assert torch.equal(layer.log_scale, log_scale)
 
 
-def test_statistics_are_no_longer_taken_when_the_block_ends_in_an_error() -> None:
+def test_error_ends_taking_statistics() -> None:
     layer = ActNorm(3)
     with pytest.raises(KeyError), initialize_from_data(layer):
         raise KeyError
@@ -96,7 +96,7 @@ def test_statistics_are_no_longer_taken_when_the_block_ends_in_an_error() -> Non
     assert not layer.initialized
 
 
-def test_whether_it_has_seen_data_is_saved_with_it() -> None:
+def test_initialized_flag_is_saved() -> None:
     layer, other = ActNorm(3), ActNorm(3)
     with initialize_from_data(layer):
         layer(gaussian(2, 3, 4, 4, dtype=torch.float32))

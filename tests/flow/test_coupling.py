@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glow_pipeline.flow.coupling import AdditiveCoupling, AffineCoupling, CouplingNetwork, ZeroConv, affine_scale
+from glow_pipeline.flow.coupling import AdditiveCoupling, AffineCoupling, CouplingNetwork, ZeroConv
+from glow_pipeline.flow.transform import affine_scale
 from tests.flow.helpers import assert_inverts, assert_logdet_is_the_jacobians, gaussian, perturbed, seeded
 
 FLOOR = 0.2
@@ -36,7 +37,7 @@ def test_inverts(coupling: Coupling, dtype: torch.dtype, tolerance: float, magni
 
 @settings(max_examples=10, deadline=None, derandomize=True)
 @given(channels=st.integers(2, 9), height=st.integers(1, 4), width=st.integers(1, 5))
-def test_a_fresh_additive_coupling_is_the_identity(channels: int, height: int, width: int) -> None:
+def test_fresh_additive_coupling_is_the_identity(channels: int, height: int, width: int) -> None:
     x = gaussian(2, channels, height, width, dtype=torch.float32)
     y, logdet = AdditiveCoupling(channels, 8)(x)
     assert torch.equal(y, x)
@@ -50,9 +51,7 @@ def test_a_fresh_additive_coupling_is_the_identity(channels: int, height: int, w
     width=st.integers(1, 5),
     floor=st.sampled_from([0.0, 0.1, 0.9]),
 )
-def test_a_fresh_affine_coupling_scales_the_second_half_by_sigmoid_2(
-    channels: int, height: int, width: int, floor: float
-) -> None:
+def test_fresh_affine_coupling_scales_by_sigmoid_2(channels: int, height: int, width: int, floor: float) -> None:
     x = gaussian(2, channels, height, width)
     y, logdet = AffineCoupling(channels, 8, scale_floor=floor).double()(x)
     kept = channels // 2
@@ -64,7 +63,7 @@ def test_a_fresh_affine_coupling_scales_the_second_half_by_sigmoid_2(
 
 
 @couplings
-def test_the_first_half_passes_and_alone_decides_what_happens_to_the_second(coupling: Coupling) -> None:
+def test_first_half_passes_and_decides_the_second(coupling: Coupling) -> None:
     layer = perturbed(coupling(4, 6))
     x = gaussian(2, 4, 2, 4)
     other = torch.cat([x[:, :2], x[:, 2:] + 1], dim=1)
@@ -77,7 +76,7 @@ def test_the_first_half_passes_and_alone_decides_what_happens_to_the_second(coup
     torch.testing.assert_close(scale.log().flatten(1).sum(dim=1), logdet, rtol=1e-9, atol=1e-9)
 
 
-def test_an_additive_coupling_never_changes_the_volume() -> None:
+def test_additive_coupling_preserves_the_volume() -> None:
     layer = perturbed(AdditiveCoupling(4, 6), size=1.0)
     x = gaussian(3, 4, 2, 2)
     assert torch.equal(layer(x)[1], torch.zeros(3, dtype=torch.float64))
@@ -85,7 +84,7 @@ def test_an_additive_coupling_never_changes_the_volume() -> None:
 
 
 @pytest.mark.parametrize("floor", [0.0, FLOOR])
-def test_an_affine_coupling_never_expands(floor: float) -> None:
+def test_affine_coupling_never_expands(floor: float) -> None:
     layer = perturbed(AffineCoupling(4, 6, scale_floor=floor), size=1.0)
     assert (layer(gaussian(16, 4, 2, 2))[1] <= 0).all()
 
@@ -112,7 +111,7 @@ def test_no_scale_falls_below_the_floor(floor: float, s: float, dtype: torch.dty
     torch.testing.assert_close(layer.inverse(y), x, rtol=rounding, atol=0)
 
 
-def test_without_a_floor_a_coupling_shrinks_beyond_what_floats_undo() -> None:
+def test_coupling_without_floor_shrinks_beyond_floats() -> None:
     layer = shrunk(-200.0, 0.0, torch.float32)
     x = gaussian(3, 4, 2, 4, dtype=torch.float32)
     assert not layer.inverse(layer(x)[0]).isfinite().all()
@@ -120,7 +119,7 @@ def test_without_a_floor_a_coupling_shrinks_beyond_what_floats_undo() -> None:
 
 @pytest.mark.parametrize("s", [-1e3, -30.0, 0.0, 30.0, 1e3])
 @pytest.mark.parametrize("floor", [0.0, FLOOR])
-def test_gradients_are_finite_however_small_or_large_the_scale_is(s: float, floor: float) -> None:
+def test_gradients_are_finite_at_extreme_scales(s: float, floor: float) -> None:
     layer = shrunk(s, floor, torch.float32)
     y, logdet = layer(gaussian(3, 4, 2, 4, dtype=torch.float32))
     (y.square().sum() - logdet.sum()).backward()
@@ -128,7 +127,7 @@ def test_gradients_are_finite_however_small_or_large_the_scale_is(s: float, floo
 
 
 @pytest.mark.parametrize("floor", [-0.1, 1.0, math.nan])
-def test_a_floor_that_is_none_is_refused(floor: float) -> None:
+def test_invalid_floor_is_refused(floor: float) -> None:
     with pytest.raises(ValueError, match="scale_floor="):
         AffineCoupling(4, 6, scale_floor=floor)
 
@@ -142,14 +141,14 @@ def test_zero_convolution_starts_at_zero_and_learns() -> None:
     assert layer.conv.weight.grad.abs().min() > 0
 
 
-def test_zero_convolution_multiplies_each_channel_by_exp_3_log_scale() -> None:
+def test_zero_convolution_scales_by_exp_3_log_scale() -> None:
     layer = perturbed(ZeroConv(3, 2))
     x = gaussian(2, 3, 4, 4)
     expected = layer.conv(x) * torch.stack([3 * layer.log_scale[0, c, 0, 0] for c in (0, 1)]).exp()[:, None, None]
     torch.testing.assert_close(layer(x), expected, rtol=1e-12, atol=1e-12)
 
 
-def test_the_network_sees_two_pixels_in_each_direction() -> None:
+def test_network_sees_two_pixels_in_each_direction() -> None:
     network = perturbed(CouplingNetwork(1, 6, 1))
     x = gaussian(1, 1, 9, 9).requires_grad_()
     network(x)[0, 0, 4, 4].backward()
@@ -159,7 +158,7 @@ def test_the_network_sees_two_pixels_in_each_direction() -> None:
     assert seen.sum() == 25
 
 
-def test_the_networks_hidden_weights_are_drawn_from_the_generator() -> None:
+def test_hidden_weights_come_from_the_generator() -> None:
     first, same, other = (CouplingNetwork(4, 16, 4, generator=seeded(seed)) for seed in (1, 1, 2))
     assert torch.equal(first.conv1.weight, same.conv1.weight)
     assert torch.equal(first.conv2.weight, same.conv2.weight)

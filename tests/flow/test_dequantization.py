@@ -51,7 +51,7 @@ def test_reduce_undoes_expand(n_bits: int) -> None:
 
 
 @every_n_bits
-def test_the_cells_of_the_levels_tile_the_unit_interval(n_bits: int) -> None:
+def test_cells_of_levels_tile_the_unit_interval(n_bits: int) -> None:
     dequantization = Dequantization(n_bits)
     levels = every_level(n_bits)
     lowest, _ = dequantization.forward(levels, torch.zeros(levels.shape, dtype=torch.float64))
@@ -71,7 +71,7 @@ def test_logdet_is_the_jacobians_of_the_noise(n_bits: int) -> None:
 
 
 def test_five_bits_are_not_treated_as_eight() -> None:
-    """The mistake of several public ports: reduce to 5 bits, then noise of 1/256 and log 256 all the same.
+    """An error of several public ports: reduce to 5 bits, then noise of 1/256 and log 256 all the same.
 
     Their density is measured on slivers of the cells, and reports far fewer bits than there are.
     """
@@ -83,7 +83,7 @@ def test_five_bits_are_not_treated_as_eight() -> None:
 
 
 @every_n_bits
-def test_inverse_gives_every_level_back(n_bits: int) -> None:
+def test_inverse_returns_every_level(n_bits: int) -> None:
     dequantization = Dequantization(n_bits)
     levels = every_level(n_bits)
     for u in (0.0, 1e-9, 0.5, 1 - 1e-9):
@@ -99,7 +99,7 @@ def test_inverse_gives_every_level_back(n_bits: int) -> None:
 
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(n_bits=st.integers(1, 8), batch=st.integers(1, 3), channels=st.sampled_from([1, 3]), seed=st.integers(0, 999))
-def test_dequantized_images_lie_in_their_cells_and_come_back(n_bits: int, batch: int, channels: int, seed: int) -> None:
+def test_dequantized_images_are_in_their_cells(n_bits: int, batch: int, channels: int, seed: int) -> None:
     dequantization = Dequantization(n_bits)
     shape = (batch, channels, 4, 6)
     images = torch.randint(0, 2**n_bits, shape, generator=seeded(seed)).to(torch.uint8)
@@ -113,7 +113,7 @@ def test_dequantized_images_lie_in_their_cells_and_come_back(n_bits: int, batch:
     torch.testing.assert_close(logdet, torch.full((batch,), -channels * 24 * n_bits * math.log(2)))
 
 
-def test_noise_is_uniform_over_the_whole_cell() -> None:
+def test_noise_is_uniform_over_the_cell() -> None:
     dequantization = Dequantization(3)
     x, _ = dequantization.dequantize(torch.full((1, 1, 100, 100), 5, dtype=torch.uint8), seeded())
     position = (x + 0.5) * 8 - 5
@@ -123,7 +123,7 @@ def test_noise_is_uniform_over_the_whole_cell() -> None:
     assert (counts - 1000).abs().max() < 5 * math.sqrt(10_000 * 0.1 * 0.9)
 
 
-def test_noise_comes_from_the_generator_alone() -> None:
+def test_noise_comes_from_the_generator_only() -> None:
     dequantization = Dequantization(8)
     images = torch.zeros(2, 1, 4, 4, dtype=torch.uint8)
     first, again, other = (dequantization.dequantize(images, seeded(seed))[0] for seed in (1, 1, 2))

@@ -99,7 +99,7 @@ def trained(request: pytest.FixtureRequest) -> Trained:
         optimizer.step()
         bits.append(loss.item())
     # Far out a trained affine coupling contracts by many orders of magnitude, which no float can undo (exploding
-    # inverses, arXiv:2006.09347): from about 10 times an image in float32, 30 times in float64. Images never lie there.
+    # inverses, arXiv:2006.09347): from about 10 times an image in float32, 30 times in float64. Images are never there.
     magnitudes = (10.0, 100.0) if request.param.get("flow_coupling") == "additive" else (3.0, 5.0)
     return Trained(model, bits[0], bits[-1], magnitudes)
 
@@ -110,7 +110,7 @@ def test_training_compresses(trained: Trained) -> None:
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-4)])
-def test_a_trained_model_inverts(trained: Trained, dtype: torch.dtype, tolerance: float) -> None:
+def test_trained_model_inverts(trained: Trained, dtype: torch.dtype, tolerance: float) -> None:
     model = trained.model.to(dtype)
     chequered = 255 * ((torch.arange(8)[:, None] + torch.arange(8)) % 2).to(torch.uint8).expand(1, 1, 8, 8)
     black, white = torch.zeros_like(chequered), torch.full_like(chequered, 255)
@@ -123,7 +123,7 @@ def test_a_trained_model_inverts(trained: Trained, dtype: torch.dtype, tolerance
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-4)])
-def test_a_trained_model_inverts_far_outside_the_cube(trained: Trained, dtype: torch.dtype, tolerance: float) -> None:
+def test_trained_model_inverts_far_outside_the_cube(trained: Trained, dtype: torch.dtype, tolerance: float) -> None:
     model = trained.model.to(dtype)
     images = shaded_images(16, seeded(5))
     x, _ = model.dequantization.forward(images, torch.rand(images.shape, generator=seeded(6), dtype=dtype))
@@ -132,7 +132,7 @@ def test_a_trained_model_inverts_far_outside_the_cube(trained: Trained, dtype: t
             assert_close_to_scale(model.inverse(model(magnitude * x)[0]), magnitude * x, tolerance)
 
 
-def test_decoding_the_latents_of_images_gives_the_images(trained: Trained) -> None:
+def test_decoding_latents_of_images_gives_the_images(trained: Trained) -> None:
     model = trained.model.double()
     images = torch.cat([shaded_images(8, seeded(7)), random_images(model, 8)[0]])
     x, _ = model.dequantization.forward(images, torch.rand(images.shape, generator=seeded(8), dtype=torch.float64))

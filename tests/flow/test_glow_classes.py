@@ -26,7 +26,7 @@ def conditioned_glow(**options: Any) -> Glow:
     return model
 
 
-def tell_classes_apart(model: Glow) -> None:
+def separate_classes(model: Glow) -> None:
     assert model.top.class_gaussian is not None
     perturbed(model.top.class_gaussian)
 
@@ -36,21 +36,21 @@ def log_prob_of_each_class(model: Glow, images: Tensor, noise: Tensor) -> Tensor
         return torch.stack([model.log_prob(images, noise, torch.full((len(images),), k)) for k in range(4)])
 
 
-def test_classes_start_alike_and_differ_once_their_gaussians_do() -> None:
+def test_classes_start_equal_and_differ_with_their_gaussians() -> None:
     model = conditioned_glow()
     images, noise = random_images(model, 3)
     alike = log_prob_of_each_class(model, images, noise)
     assert torch.equal(alike, alike[:1].expand(4, -1))
-    tell_classes_apart(model)
+    separate_classes(model)
     each = log_prob_of_each_class(model, images, noise)
     for k in range(4):
         others = torch.cat([each[:k], each[k + 1 :]])
         assert ((others - each[k]).abs() > 1e-3).all()
 
 
-def test_without_a_class_log_prob_is_the_even_mixture() -> None:
+def test_log_prob_without_class_is_the_mixture() -> None:
     model = conditioned_glow(learn_top=True)
-    tell_classes_apart(model)
+    separate_classes(model)
     images, noise = random_images(model, 3)
     each = log_prob_of_each_class(model, images, noise).numpy()
     highest = each.max(axis=0)
@@ -58,18 +58,18 @@ def test_without_a_class_log_prob_is_the_even_mixture() -> None:
     np.testing.assert_allclose(model.log_prob(images, noise).detach().numpy(), expected, rtol=1e-12)
 
 
-def test_each_image_is_measured_by_its_own_class() -> None:
+def test_each_image_is_scored_by_its_class() -> None:
     model = conditioned_glow()
-    tell_classes_apart(model)
+    separate_classes(model)
     images, noise = random_images(model, 4)
     y = torch.tensor([3, 0, 2, 1])
     each = log_prob_of_each_class(model, images, noise)
     torch.testing.assert_close(model.log_prob(images, noise, y), each[y, torch.arange(4)], rtol=1e-12, atol=1e-12)
 
 
-def test_the_same_latents_decode_to_another_image_with_another_class() -> None:
+def test_class_changes_the_decoded_image() -> None:
     model = conditioned_glow()
-    tell_classes_apart(model)
+    separate_classes(model)
     eps = model.draw_latents(2, seeded(), torch.float64)
     assert not torch.equal(model.decode(eps, y=torch.tensor([0, 0])), model.decode(eps, y=torch.tensor([1, 1])))
     mixed = model.decode(eps, y=torch.tensor([0, 1]))
@@ -77,7 +77,7 @@ def test_the_same_latents_decode_to_another_image_with_another_class() -> None:
     assert torch.equal(mixed[1], model.decode(eps, y=torch.tensor([1, 1]))[1])
 
 
-def test_a_conditioned_bijection_needs_the_classes() -> None:
+def test_conditioned_bijection_needs_the_classes() -> None:
     model = conditioned_glow().float()
     with pytest.raises(ValueError, match="y is missing"):
         model(gaussian(2, 1, 4, 8, dtype=torch.float32))
@@ -87,7 +87,7 @@ def test_a_conditioned_bijection_needs_the_classes() -> None:
         model.decode(model.draw_latents(2, seeded()))
 
 
-def test_an_unconditioned_model_takes_classes_and_does_not_use_them() -> None:
+def test_unconditioned_model_ignores_classes() -> None:
     model = perturbed(small_glow(learn_top=True), size=0.1)
     images, noise = random_images(model, 2)
     y = torch.tensor([0, 1])
@@ -96,7 +96,7 @@ def test_an_unconditioned_model_takes_classes_and_does_not_use_them() -> None:
     assert torch.equal(model.decode(eps, y=y), model.decode(eps))
 
 
-def test_class_logits_of_an_unconditioned_model_are_an_error() -> None:
+def test_class_logits_need_a_conditioned_model() -> None:
     model = small_glow()
     latent = model.to_top(gaussian(2, 1, 4, 8, dtype=torch.float32))
     with pytest.raises(ValueError, match="without y_condition"):

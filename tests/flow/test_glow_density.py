@@ -22,7 +22,7 @@ from tests.flow.helpers import (
 @every_model
 @pytest.mark.parametrize("n_bits", [3, 8])
 @pytest.mark.parametrize("L", [1, 2, 3])
-def test_log_prob_is_the_latents_normal_density_and_both_logdets(L: int, n_bits: int, options: dict[str, Any]) -> None:
+def test_log_prob_is_latent_density_plus_logdets(L: int, n_bits: int, options: dict[str, Any]) -> None:
     model = perturbed(small_glow((1, 8, 16), L=L, n_bits=n_bits, **options), size=0.1)
     images, noise = random_images(model, 3)
     y = torch.tensor([2, 0, 1]) if model.y_condition else None
@@ -33,7 +33,7 @@ def test_log_prob_is_the_latents_normal_density_and_both_logdets(L: int, n_bits:
 
 
 @pytest.mark.parametrize("n_bits", range(1, 9))
-def test_a_uniform_density_costs_n_bits_a_dimension(n_bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_uniform_density_has_n_bits_per_dimension(n_bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
     model = small_glow((3, 4, 4), n_bits=n_bits).double()
     images, noise = random_images(model, 2)
     expected = torch.full((2,), float(n_bits), dtype=torch.float64)
@@ -53,11 +53,11 @@ def test_bits_per_dim_counts_channels_height_and_width() -> None:
 
 
 # A 2x2 grey image of 1 bit has 16 values, so sums over all images can be taken. The density is of R^4, and what
-# lies outside the cube [-1/2, 1/2)^4 belongs to no image: the 16 probabilities sum to the mass in the cube. So the
+# is outside the cube [-1/2, 1/2)^4 belongs to no image: the 16 probabilities sum to the mass in the cube. So the
 # sum is held three ways that share no formula for the volume:
 #  - to 1, for models that were made to have (nearly) all their mass in the cube;
 #  - image by image to the share of samples from `inverse` that fall in the image's cell, which uses no logdet at
-#    all, and tells the wrong constant, prior or Jacobian also where much of the mass is outside;
+#    all, and detects a wrong constant, prior or Jacobian also where much of the mass is outside;
 #  - to the density's integral by points drawn evenly in the cube, with |det| from autograd.
 ALL_IMAGES = ((torch.arange(16)[:, None] >> torch.arange(4)) & 1).to(torch.uint8).view(16, 1, 2, 2)
 TINY: dict[str, dict[str, Any]] = {
@@ -69,7 +69,7 @@ every_tiny_model = pytest.mark.parametrize("options", TINY.values(), ids=TINY.ke
 
 
 def tiny_glow(spread: float, options: dict[str, Any]) -> Glow:
-    """A model of 2x2x1 images with 1 bit whose mass lies about a point off the cube's centre."""
+    """A model of 2x2x1 images with 1 bit whose mass is around a point off the cube's centre."""
     model = perturbed(Glow((1, 2, 2), K=3, L=1, hidden_channels=6, n_bits=1, generator=seeded(), **options), size=0.1)
     model.initialize(spread * gaussian(512, 1, 2, 2) + torch.tensor([[0.05, -0.05], [0.1, 0.0]], dtype=torch.float64))
     return model
@@ -83,7 +83,7 @@ def uniform_in_strata(cells: int, seed: int) -> Tensor:
 
 
 def mean_and_standard_error(pairs: Tensor) -> tuple[Tensor, Tensor]:
-    """Of values (..., strata, 2) at `uniform_in_strata`."""
+    """Mean and standard error of values (..., strata, 2) at `uniform_in_strata`."""
     error = pairs.diff(dim=-1).square().sum(dim=(-1, -2)).sqrt() / (2 * pairs.shape[-2])
     return pairs.mean(dim=(-1, -2)), error
 
@@ -98,7 +98,7 @@ def probabilities(model: Glow) -> tuple[Tensor, Tensor]:
 
 
 @every_tiny_model
-def test_the_probabilities_of_all_images_sum_to_one(options: dict[str, Any]) -> None:
+def test_probabilities_of_all_images_sum_to_one(options: dict[str, Any]) -> None:
     mean, error = probabilities(tiny_glow(0.12, options))
     assert mean.max() > 5 * mean.min()
     assert error.norm() < 0.01
@@ -107,7 +107,7 @@ def test_the_probabilities_of_all_images_sum_to_one(options: dict[str, Any]) -> 
 
 @every_tiny_model
 @pytest.mark.parametrize("spread", [0.12, 0.4])
-def test_each_images_probability_is_its_share_of_the_samples(spread: float, options: dict[str, Any]) -> None:
+def test_probability_is_the_frequency_among_samples(spread: float, options: dict[str, Any]) -> None:
     model = tiny_glow(spread, options)
     mean, error = probabilities(model)
     n = 60_000
@@ -126,7 +126,7 @@ def test_each_images_probability_is_its_share_of_the_samples(spread: float, opti
 
 @every_tiny_model
 @pytest.mark.parametrize("spread", [0.12, 0.4])
-def test_the_probabilities_sum_to_the_densitys_integral_over_the_cube(spread: float, options: dict[str, Any]) -> None:
+def test_probabilities_sum_to_integral_over_the_cube(spread: float, options: dict[str, Any]) -> None:
     model = tiny_glow(spread, options)
     mean, error = probabilities(model)
     x = uniform_in_strata(12, seed=5).view(-1, 1, 2, 2) - 0.5

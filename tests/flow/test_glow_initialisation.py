@@ -21,7 +21,7 @@ from tests.flow.helpers import (
 
 def actnorm_outputs(model: Glow, x: Tensor) -> dict[str, Tensor]:
     outputs: dict[str, Tensor] = {}
-    model.execution = None  # the plain layers, of which actnorms are some
+    model.execution = None  # the plain layers, which contain the actnorms
     handles = [
         module.register_forward_hook(lambda _module, _x, output, name=name: outputs.update({name: output[0]}))
         for name, module in model.named_modules()
@@ -37,7 +37,7 @@ def actnorm_outputs(model: Glow, x: Tensor) -> dict[str, Tensor]:
 @pytest.mark.parametrize("actnorm_scale", [1.0, 0.5])
 @pytest.mark.parametrize("flow_coupling", ["affine", "additive"])
 @pytest.mark.parametrize(("image_shape", "L"), [((1, 8, 16), 3), ((3, 4, 8), 2)])
-def test_initialisation_gives_every_actnorm_mean_0_and_its_scale_on_that_batch(
+def test_initialisation_normalises_every_actnorm_on_the_batch(
     image_shape: tuple[int, int, int], L: int, flow_coupling: str, actnorm_scale: float
 ) -> None:
     K = 3
@@ -59,7 +59,7 @@ def bits_of(model: Glow) -> dict[str, bytes]:
     return {name: tensor.numpy().tobytes() for name, tensor in model.state_dict().items()}
 
 
-def test_a_model_is_initialised_when_all_its_actnorms_are() -> None:
+def test_model_is_initialised_when_all_actnorms_are() -> None:
     model = small_glow()
     x = gaussian(8, 1, 4, 8, dtype=torch.float32)
     seen = [model.initialized]
@@ -98,7 +98,7 @@ def test_using_a_model_does_not_initialise_it(training: bool) -> None:
 
 
 def without_variation(case: str) -> tuple[Tensor, Tensor]:
-    """Images 3x16x16 and noise, of which something is the same in all of them."""
+    """Images 3x16x16 and noise, with something constant in all of them."""
     images = torch.randint(0, 256, (8, 3, 16, 16), generator=seeded()).to(torch.uint8)
     noise = torch.rand(images.shape, generator=seeded(1))
     match case:
@@ -118,7 +118,7 @@ def without_variation(case: str) -> tuple[Tensor, Tensor]:
     "case",
     ["a black channel", "all grey", "all white, with noise", "an image of one pixel a channel at the top"],
 )
-def test_a_model_initialised_from_constant_images_stays_finite(case: str, options: dict[str, Any]) -> None:
+def test_initialisation_from_constant_images_stays_finite(case: str, options: dict[str, Any]) -> None:
     images, noise = without_variation(case)
     shape = (images.shape[1], images.shape[2], images.shape[3])
     model = Glow(shape, K=8, L=3, hidden_channels=16, generator=seeded(), **options)
@@ -136,7 +136,7 @@ def test_a_model_initialised_from_constant_images_stays_finite(case: str, option
 # Weights -----------------------------------------------------------------------------------------
 
 
-def test_what_is_drawn_once_is_saved_as_buffers() -> None:
+def test_values_drawn_once_are_buffers() -> None:
     def buffers(**options: Any) -> set[str]:
         model = small_glow(K=1, L=1, **options)
         assert {name for name, _ in model.named_buffers()} <= set(model.state_dict())
@@ -156,7 +156,7 @@ def test_what_is_drawn_once_is_saved_as_buffers() -> None:
         pytest.param({"flow_permutation": "shuffle"}, id="shuffle"),
     ],
 )
-def test_a_model_that_was_saved_and_loaded_answers_with_the_same_bits(options: dict[str, Any]) -> None:
+def test_loaded_model_computes_the_same_bits(options: dict[str, Any]) -> None:
     model, other = small_glow(seed=1, **options), small_glow(seed=2, **options)
     perturbed(model, size=0.1).float().initialize(gaussian(8, 1, 4, 8, dtype=torch.float32))
     # safetensors refuses tensors that are not contiguous
@@ -184,7 +184,7 @@ def test_a_model_that_was_saved_and_loaded_answers_with_the_same_bits(options: d
     ],
     ids=str,
 )
-def test_weights_come_from_the_generator_alone(options: dict[str, Any]) -> None:
+def test_weights_come_from_the_generator_only(options: dict[str, Any]) -> None:
     torch.manual_seed(1)
     first = bits_of(small_glow(seed=5, **options))
     torch.manual_seed(2)
@@ -228,11 +228,11 @@ def test_sides_must_be_divided_by_every_squeeze(height: int, width: int, L: int)
 
 
 @pytest.mark.parametrize("shape", [(1, 12, 16), (1, 16, 12), (3, 28, 28)])
-def test_a_side_that_only_some_squeezes_divide_is_refused(shape: tuple[int, int, int]) -> None:
+def test_side_that_some_squeezes_divide_is_refused(shape: tuple[int, int, int]) -> None:
     small_glow(shape, K=1, L=2)
     with pytest.raises(ValueError, match="8 divides"):
         small_glow(shape, K=1, L=3)
 
 
-def test_the_multi_scale_latents_are_glows() -> None:
+def test_latent_shapes_are_those_of_glow() -> None:
     assert small_glow((3, 32, 32), K=1, L=3).latent_shapes == [(6, 16, 16), (12, 8, 8), (48, 4, 4)]

@@ -39,7 +39,7 @@ def test_latents_and_decoded_images_have_the_models_shape(
     assert images.min().item() == 0
 
 
-def test_latents_are_standard_normal_and_come_from_the_generator() -> None:
+def test_latents_are_normal_and_from_the_generator() -> None:
     model = small_glow((1, 8, 8))
     latents = model.draw_latents(100, seeded(1))
     assert torch.equal(concatenated(latents), concatenated(model.draw_latents(100, seeded(1))))

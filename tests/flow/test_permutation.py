@@ -75,7 +75,7 @@ def test_both_parametrisations_start_from_the_same_rotation() -> None:
     torch.testing.assert_close(decomposed.matrix(), plain.matrix(), rtol=0, atol=1e-5)
 
 
-def test_an_invertible_convolution_multiplies_each_pixels_channels_by_its_matrix() -> None:
+def test_invertible_convolution_multiplies_pixels_by_its_matrix() -> None:
     layer = perturbed(InvertibleConv(5, seeded()))
     x = gaussian(2, 5, 3, 4)
     expected = np.einsum("oi,bihw->bohw", layer.matrix().detach().numpy(), x.numpy())
@@ -83,7 +83,7 @@ def test_an_invertible_convolution_multiplies_each_pixels_channels_by_its_matrix
 
 
 @pytest.mark.parametrize("channels", [1, 4, 7, 12])
-def test_the_lu_matrix_is_p_l_u(channels: int) -> None:
+def test_lu_matrix_is_p_l_u(channels: int) -> None:
     layer = perturbed(LUInvertibleConv(channels, seeded(channels)))
     rows = layer.row_order.numpy()
     P = np.eye(channels)[rows]
@@ -104,14 +104,14 @@ def test_only_the_triangles_of_the_lu_factors_count() -> None:
     assert torch.equal(layer.matrix(), before)
 
 
-def test_a_rotation_that_mixes_signs_keeps_them_in_the_lu_factors() -> None:
+def test_lu_factors_keep_the_signs() -> None:
     layer = LUInvertibleConv(24, seeded())
     assert set(layer.sign_s.tolist()) == {-1.0, 1.0}
     assert "sign_s" in dict(layer.named_buffers())
     assert "row_order" in dict(layer.named_buffers())
 
 
-def test_the_order_is_saved_with_the_layer() -> None:
+def test_order_is_saved_with_the_layer() -> None:
     source, other = shuffle(48, seeded(1)), shuffle(48, seeded(2))
     other.load_state_dict(source.state_dict())
     x = gaussian(1, 48, 2, 2)
@@ -119,7 +119,7 @@ def test_the_order_is_saved_with_the_layer() -> None:
     assert torch.equal(other.inverse(x), source.inverse(x))
 
 
-def test_the_determinant_is_learned_through_both_parametrisations() -> None:
+def test_both_parametrisations_learn_the_determinant() -> None:
     plain, decomposed = InvertibleConv(6, seeded()), LUInvertibleConv(6, seeded())
     for layer in (plain, decomposed):
         layer(gaussian(1, 6, 2, 2, dtype=torch.float32))[1].sum().backward()
@@ -129,7 +129,7 @@ def test_the_determinant_is_learned_through_both_parametrisations() -> None:
     assert torch.equal(decomposed.log_s.grad, torch.full((6,), 4.0))
 
 
-def test_a_fixed_permutation_has_nothing_to_learn() -> None:
+def test_fixed_permutation_has_no_parameters() -> None:
     layer = FixedPermutation(torch.tensor([1, 0]))
     assert list(layer.parameters()) == []
     assert list(layer.state_dict()) == ["order"]

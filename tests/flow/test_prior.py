@@ -72,7 +72,7 @@ def test_standard_normal_log_prob_is_torchs() -> None:
     torch.testing.assert_close(standard_normal_log_prob(eps), expected, rtol=1e-12, atol=0)
 
 
-def test_a_fresh_split_measures_by_the_standard_normal() -> None:
+def test_fresh_split_is_the_standard_normal() -> None:
     z = gaussian(2, 6, 2, 4)
     z1, eps, logdet = SplitPrior(6).double()(z)
     assert torch.equal(z1, z[:, :3])
@@ -80,7 +80,7 @@ def test_a_fresh_split_measures_by_the_standard_normal() -> None:
     assert torch.equal(logdet, torch.zeros(2, dtype=torch.float64))
 
 
-def test_a_split_measures_by_the_gaussian_that_its_kept_half_predicts() -> None:
+def test_split_is_the_gaussian_its_half_predicts() -> None:
     split = perturbed(SplitPrior(4))
     z = gaussian(3, 4, 2, 4)
     z1, eps, logdet = split(z)
@@ -92,7 +92,7 @@ def test_a_split_measures_by_the_gaussian_that_its_kept_half_predicts() -> None:
 
 @pytest.mark.parametrize("learn_top", [True, False])
 @pytest.mark.parametrize("num_classes", [None, 3])
-def test_a_fresh_top_is_the_standard_normal(learn_top: bool, num_classes: int | None) -> None:
+def test_fresh_top_is_the_standard_normal(learn_top: bool, num_classes: int | None) -> None:
     top = TopPrior(4, learn_top, num_classes).double()
     z = gaussian(3, 4, 2, 2)
     expected = Normal(0.0, 1.0).log_prob(z).sum(dim=(1, 2, 3))
@@ -113,9 +113,7 @@ def gaussians_of(top: TopPrior) -> Normal:
 
 @settings(max_examples=10, deadline=None, derandomize=True)
 @given(num_classes=st.integers(1, 5), channels=st.integers(1, 4), learn_top=st.booleans())
-def test_class_conditioned_top_is_each_classs_gaussian_and_without_a_class_their_even_mixture(
-    num_classes: int, channels: int, learn_top: bool
-) -> None:
+def test_conditioned_top_is_class_gaussian_or_mixture(num_classes: int, channels: int, learn_top: bool) -> None:
     top = perturbed(TopPrior(channels, learn_top, num_classes))
     z = gaussian(2 * num_classes, channels, 2, 3)
     y = classes_of(len(z), num_classes)
@@ -138,11 +136,11 @@ def test_learned_top_is_one_gaussian_a_channel() -> None:
     torch.testing.assert_close(top.log_prob(z), expected, rtol=1e-9, atol=1e-9)
 
 
-def test_an_unlearned_unconditioned_top_has_nothing_to_learn() -> None:
+def test_unlearned_unconditioned_top_has_no_parameters() -> None:
     assert list(TopPrior(4, False, None).parameters()) == []
 
 
-def test_missing_classes_are_an_error_where_one_latent_must_come_out() -> None:
+def test_conditioned_forward_and_inverse_need_classes() -> None:
     top = TopPrior(4, False, 3)
     z = gaussian(2, 4, 2, 2, dtype=torch.float32)
     with pytest.raises(ValueError, match="y is missing"):
@@ -151,7 +149,7 @@ def test_missing_classes_are_an_error_where_one_latent_must_come_out() -> None:
         top.inverse(z)
 
 
-def test_class_logits_are_a_linear_head_on_the_spatial_mean() -> None:
+def test_class_logits_are_linear_in_spatial_mean() -> None:
     top = perturbed(TopPrior(4, False, 3))
     z = gaussian(2, 4, 2, 3)
     assert top.class_head is not None
@@ -165,6 +163,6 @@ def test_fresh_class_logits_prefer_no_class() -> None:
     assert torch.nn.functional.cross_entropy(logits, torch.tensor([0, 4])).item() == pytest.approx(math.log(5))
 
 
-def test_class_logits_of_an_unconditioned_top_are_an_error() -> None:
+def test_class_logits_need_a_conditioned_top() -> None:
     with pytest.raises(ValueError, match="without y_condition"):
         TopPrior(4, True, None).class_logits(gaussian(2, 4, 2, 2, dtype=torch.float32))

@@ -20,7 +20,7 @@ def test_inverts_exactly(dtype: torch.dtype, magnitude: float) -> None:
 
 @settings(max_examples=20, deadline=None, derandomize=True)
 @given(batch=st.integers(1, 3), channels=st.integers(1, 6), rows=st.integers(1, 4), columns=st.integers(1, 5))
-def test_each_2x2_block_becomes_four_channels_of_one_pixel(batch: int, channels: int, rows: int, columns: int) -> None:
+def test_2x2_blocks_become_four_channels(batch: int, channels: int, rows: int, columns: int) -> None:
     x = gaussian(batch, channels, 2 * rows, 2 * columns)
     y, logdet = Squeeze()(x)
     blocks = x.numpy().reshape(batch, channels, rows, 2, columns, 2).transpose(0, 1, 3, 5, 2, 4)

@@ -1,4 +1,4 @@
-"""A model whose flow overflows: counted, said, and no file that other programs cannot read."""
+"""A model whose flow overflows: images are counted and reported, and files stay readable by other programs."""
 
 import json
 import math
@@ -72,7 +72,7 @@ def test_scores_that_are_not_finite_are_reported(overflowing: Path, capsys: pyte
     assert all(abs(value) < 1e300 for value in logged.values())
 
 
-def test_test_images_that_overflow_are_said(make_table: MakeTable, caplog: pytest.LogCaptureFixture) -> None:
+def test_overflowing_test_images_are_reported(make_table: MakeTable, caplog: pytest.LogCaptureFixture) -> None:
     flow = jittered_glow()
     with torch.no_grad():
         flow.get_parameter("splits.0.network.conv.bias")[-1] = -88.0

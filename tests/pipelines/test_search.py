@@ -1,4 +1,4 @@
-"""What `kedro run --pipeline search` leaves, with the real configuration and tiny models."""
+"""Results of `kedro run --pipeline search`, with the real configuration and tiny models."""
 
 import logging
 import shutil
@@ -12,11 +12,12 @@ import pytest
 import torch
 from PIL import Image
 
+from glow_pipeline.errors import TrainingStopped
 from glow_pipeline.flow import Glow
 from glow_pipeline.hooks.tracking import TrackingHook
 from glow_pipeline.pipeline_registry import register_pipelines
 from glow_pipeline.pipelines.search import nodes
-from glow_pipeline.search import study
+from glow_pipeline.search.heartbeats import Heartbeats
 from glow_pipeline.training.job import Job
 from glow_pipeline.training.model_file import read_record
 from tests.project import TINY, copy_project, run, versions
@@ -59,12 +60,12 @@ def test_the_trials_are_in_a_table(table: pd.DataFrame) -> None:
     assert table["val_bits_per_dim"].between(0, 8).all()
 
 
-def test_there_is_a_picture_of_the_search(searched: Path) -> None:
+def test_search_draws_a_picture(searched: Path) -> None:
     with Image.open(versions(searched, "08_reporting/digits/search_history.png/*/*")[0]) as picture:
         assert picture.width > 300
 
 
-def test_each_trial_is_a_run_below_that_of_the_search(searched: Path, table: pd.DataFrame) -> None:
+def test_trials_are_runs_below_the_searchs_run(searched: Path, table: pd.DataFrame) -> None:
     with sqlite3.connect(searched / "mlflow.db") as database:
         (parent,) = database.execute("select run_uuid from runs where name='search digits'").fetchone()
         trials = database.execute(
@@ -81,7 +82,7 @@ def test_each_trial_is_a_run_below_that_of_the_search(searched: Path, table: pd.
     assert len(in_mlflow) == EPOCHS
 
 
-def test_training_with_the_best_parameters_is_the_best_trial_again(searched: Path, table: pd.DataFrame) -> None:
+def test_training_with_best_parameters_repeats_the_trial(searched: Path, table: pd.DataFrame) -> None:
     preset = searched / "conf" / "best"
     preset.mkdir()
     shutil.copy(versions(searched, "08_reporting/digits/best_parameters.yml/*/*")[0], preset / "parameters.yml")
@@ -91,22 +92,20 @@ def test_training_with_the_best_parameters_is_the_best_trial_again(searched: Pat
     assert record.val_bits_per_dim == pytest.approx(best, abs=1e-6)
 
 
-def test_the_same_command_goes_on_with_its_search(searched: Path, table: pd.DataFrame) -> None:
+def test_same_command_resumes_its_search(searched: Path, table: pd.DataFrame) -> None:
     longer = search(searched, 5)
     assert len(longer) == 5
     pd.testing.assert_frame_equal(longer[:4], table)
     with sqlite3.connect(searched / "mlflow.db") as database:
         names = [name for (name,) in database.execute("select name from runs where name like '%search%'")]
         below = database.execute("select count(*) from tags where key='mlflow.parentRunId'").fetchone()
-    assert (names, below) == (["search digits"], (5,)), "it goes on in its MLflow run"
+    assert (names, below) == (["search digits"], (5,)), "it resumes its MLflow run"
 
 
-def test_of_commands_typed_at_once_the_first_ones_run_is_above_all_trials(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_first_of_simultaneous_commands_owns_the_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project = copy_project(tmp_path)
     search(project, 1)
-    # When the second one started, the first had not yet said which its run is.
+    # When the second command started, the first had not yet recorded its run.
     monkeypatch.setattr(TrackingHook, "_old_run", lambda *_: None)
     search(project, 2)
     with sqlite3.connect(project / "mlflow.db") as database:
@@ -126,33 +125,36 @@ def test_of_commands_typed_at_once_the_first_ones_run_is_above_all_trials(
 def test_no_trial_takes_the_checkpoint_of_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Not even of one that differs in nothing but how long it is, and so in its warmup."""
-    whole: Callable[..., Any] = vars(nodes)["run"]
+    """Not even of a trial that differs only in its length, and so in its warmup."""
+    run_job: Callable[..., Any] = vars(nodes)["run"]
     stopped: list[Path | None] = []
 
     def stop_once(job: Job, flow: Glow, on_epoch: Callable[..., Any]) -> Any:
         def then_stop(*epoch: Any) -> bool:
             if not stopped:
                 stopped.append(job.folder)
-                raise SystemExit(143)
+                raise TrainingStopped(1, 143)
             return bool(on_epoch(*epoch))
 
-        return whole(job, flow, then_stop)
+        return run_job(job, flow, then_stop)
 
     fixed = dict.fromkeys(("train.lr", "model.K", "model.hidden_channels"))
     given = {"ranges": {**fixed, "train.n_epochs": {"choices": [1, 2]}}, "pruner": "none"}
     project = copy_project(tmp_path)
     monkeypatch.setattr(nodes, "run", stop_once)
-    monkeypatch.setattr(study, "_retry", lambda: lambda *_: None)  # as after a kill, of which nobody knows yet
-    with caplog.at_level(logging.INFO), pytest.raises(SystemExit):
+    monkeypatch.setattr(Heartbeats, "retry", lambda _self: lambda *_: None)  # as after a kill that was not noticed yet
+    with caplog.at_level(logging.INFO), pytest.raises(TrainingStopped):
         search(project, 2, **given)
     found = search(project, 2, **given)
     assert found["state"].tolist() == ["fail", "complete", "complete"]
     assert not [message for message in caplog.messages if message.startswith("Cut off before")]
+    with sqlite3.connect(project / "mlflow.db") as database:
+        runs = database.execute("select status from runs where name like 'trial %' order by name").fetchall()
+    assert runs == [("KILLED",), ("FINISHED",), ("FINISHED",)]
     trials = project / "data/06_models/digits/checkpoints/trials"
     (left,) = stopped
     assert left is not None
-    assert list(trials.glob("*/*/*")) == [left], "what may still be gone on with"
+    assert list(trials.glob("*/*/*")) == [left], "from it the trial may still be resumed"
 
 
 @pytest.mark.slow
@@ -180,16 +182,14 @@ def test_searching_and_training_in_one_command_split_once() -> None:
     assert len([node for node in both.nodes if "fit_images" in node.outputs]) == 1
 
 
-def test_a_trial_that_does_not_fit_or_diverges_does_not_end_the_search(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole, calls = nodes.train_trial, []
+def test_too_large_or_diverging_trials_continue_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train_trial, calls = nodes.train_trial, []
 
     def too_large(*given: Any) -> float:
         calls.append(given)
         if len(calls) == 1:
             raise torch.OutOfMemoryError
-        return whole(*given)
+        return train_trial(*given)
 
     monkeypatch.setattr(nodes, "train_trial", too_large)
     ranges = {**RANGES, "train.lr": {**RATES, "choices": [1e-3, 1e12]}, "train.max_skipped_steps": {"choices": [1]}}

@@ -19,7 +19,7 @@ EPOCHS = [
 ]
 
 
-def test_training_curves_show_both_splits_and_the_best_epoch() -> None:
+def test_training_curves_show_splits_and_best_epoch() -> None:
     figure = training_curves(EPOCHS, "a title")
     drawn = lines(figure)
     assert drawn["train"] == [[1, 3.0], [2, 2.0], [3, 1.0]]
@@ -39,20 +39,20 @@ def test_a_training_without_an_epoch_has_empty_curves() -> None:
     assert lines(training_curves([], "none")) == {"train": [], "val": []}
 
 
-def test_an_epoch_that_is_not_a_number_is_not_the_best() -> None:
+def test_nan_epoch_is_not_the_best() -> None:
     rows = [*EPOCHS, {"epoch": 4, "train_bits_per_dim": math.nan, "val_bits_per_dim": math.nan}]
     drawn = lines(training_curves(rows, "nan"))
     assert "best: epoch 2" in drawn
     assert "val (1 epochs not finite)" in drawn
 
 
-def test_a_first_epoch_that_is_not_a_number_is_not_the_best() -> None:
+def test_nan_first_epoch_is_not_the_best() -> None:
     rows = [{"epoch": 0, "train_bits_per_dim": 1.0, "val_bits_per_dim": math.nan}, *EPOCHS]
     assert "best: epoch 2" in lines(training_curves(rows, "nan"))
 
 
 def test_roc_figure_shows_the_curve_chance_and_auroc() -> None:
-    figure = roc_figure([0, 0, 0.5, 1], [0, 0.5, 1, 1], 0.875, "in vs out")
+    figure = roc_figure({"AUROC 0.8750": ([0, 0, 0.5, 1], [0, 0.5, 1, 1])}, "in vs out")
     drawn = lines(figure)
     assert drawn["AUROC 0.8750"] == [[0, 0], [0, 0.5], [0.5, 1], [1, 1]]
     assert drawn["chance"] == [[0, 0], [1, 1]]
@@ -64,5 +64,5 @@ def test_roc_figure_shows_the_curve_chance_and_auroc() -> None:
 def test_figures_are_not_kept_in_pyplot() -> None:
     before = plt.get_fignums()
     training_curves(EPOCHS, "")
-    roc_figure([0, 1], [0, 1], 0.5, "")
+    roc_figure({"AUROC 0.5000": ([0, 1], [0, 1])}, "")
     assert plt.get_fignums() == before

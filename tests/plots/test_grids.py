@@ -34,7 +34,7 @@ def filled(figure: Figure) -> list[Axes]:
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize(("n", "n_axes"), [(1, 1), (2, 2), (5, 6), (9, 9), (10, 12)])
-def test_a_square_grid_has_each_image_with_its_exact_pixels_in_order(channels: int, n: int, n_axes: int) -> None:
+def test_square_grid_shows_exact_pixels_in_order(channels: int, n: int, n_axes: int) -> None:
     images = random_images(n, channels, (4, 6))
     figure = square_grid(images)
     assert len(figure.axes) == n_axes
@@ -44,7 +44,7 @@ def test_a_square_grid_has_each_image_with_its_exact_pixels_in_order(channels: i
 
 
 @pytest.mark.parametrize("value", [0, 100, 255])
-def test_a_grey_level_is_on_paper_as_it_is(value: int) -> None:
+def test_grey_levels_are_drawn_unchanged(value: int) -> None:
     figure = square_grid(random_images(1) * 0 + value)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
@@ -52,7 +52,7 @@ def test_a_grey_level_is_on_paper_as_it_is(value: int) -> None:
     assert pixels[pixels.shape[0] // 2, pixels.shape[1] // 2].tolist() == [value, value, value, 255]
 
 
-def test_a_labelled_grid_has_its_images_in_rows_with_their_names() -> None:
+def test_labelled_grid_has_rows_with_names() -> None:
     rows = [random_images(3, 1, (4, 4), seed=0), random_images(1, 1, (4, 4), seed=1)]
     figure = labelled_grid(rows, row_labels=["first", "second"], column_labels=["a", "b", "c"], title="all of them")
     assert [bool(axes.images) for axes in figure.axes] == [True, True, True, True, False, False]
@@ -64,7 +64,7 @@ def test_a_labelled_grid_has_its_images_in_rows_with_their_names() -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (8, 32), (32, 8)])
-def test_images_keep_their_shape_on_paper(height: int, width: int) -> None:
+def test_images_keep_their_aspect_ratio(height: int, width: int) -> None:
     figure = square_grid(random_images(4, 1, (height, width)), "title")
     figure.canvas.draw()
     for axes in figure.axes:
@@ -72,7 +72,7 @@ def test_images_keep_their_shape_on_paper(height: int, width: int) -> None:
         assert box.width / box.height == pytest.approx(width / height, rel=0.05)
 
 
-def test_images_do_not_overlap_each_other_or_leave_the_figure() -> None:
+def test_images_neither_overlap_nor_leave_the_figure() -> None:
     figure = labelled_grid([random_images(3)] * 2, row_labels=["a", "b"], column_labels=["x", "y", "z"], title="t")
     figure.canvas.draw()
     boxes = [axes.get_window_extent() for axes in figure.axes]
@@ -86,9 +86,7 @@ def test_images_do_not_overlap_each_other_or_leave_the_figure() -> None:
 
 
 @given(st.integers(1, 12), st.integers(1, 9), st.integers(1, 9), st.sampled_from([1, 3]), st.integers(1, 60))
-def test_a_frame_has_every_image_enlarged_to_blocks(
-    n: int, height: int, width: int, channels: int, shortest: int
-) -> None:
+def test_frame_enlarges_every_pixel_to_a_block(n: int, height: int, width: int, channels: int, shortest: int) -> None:
     images = random_images(n, channels, (height, width))
     pixels = frame(images, shortest)
     columns = math.ceil(math.sqrt(n))
@@ -105,7 +103,7 @@ def test_a_frame_has_every_image_enlarged_to_blocks(
         assert np.array_equal(block, np.kron(rgb(image), np.ones((factor, factor, 1), dtype=np.uint8)))
 
 
-def test_the_lines_of_a_frame_are_grey() -> None:
+def test_lines_of_a_frame_are_grey() -> None:
     pixels = frame(random_images(4, 1, (2, 2)), 1)
     assert pixels.shape == (7, 7, 3)
     assert (pixels[[0, 3, 6]] == 128).all()

@@ -6,7 +6,7 @@ from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from glow_pipeline.plots.histograms import score_histogram
+from glow_pipeline.plots.histograms import score_histograms
 
 
 def bars(figure: Figure) -> list[tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]]:
@@ -24,14 +24,14 @@ def bars(figure: Figure) -> list[tuple[NDArray[np.float64], NDArray[np.float64],
 
 
 def draw(**scores: list[float]) -> Figure:
-    return score_histogram({name: np.array(values) for name, values in scores.items()}, "bits", "a vs b")
+    return score_histograms({"bits": {name: np.array(values) for name, values in scores.items()}}, "a vs b")
 
 
 values = st.lists(st.floats(-100, 100, width=32), min_size=1, max_size=40)
 
 
 @given(values, values)
-def test_each_set_has_area_1_over_the_same_bins(a: list[float], b: list[float]) -> None:
+def test_sets_have_area_1_and_same_bins(a: list[float], b: list[float]) -> None:
     drawn = bars(draw(a=a, b=b))
     assert len(drawn) == 2
     for _, widths, heights in drawn:
@@ -42,7 +42,7 @@ def test_each_set_has_area_1_over_the_same_bins(a: list[float], b: list[float]) 
 def test_heights_are_the_density_of_the_scores() -> None:
     random = np.random.default_rng(0)
     a, b = random.normal(0, 1, 400), random.normal(3, 1, 100)
-    drawn = bars(score_histogram({"a": a, "b": b}, "bits", ""))
+    drawn = bars(score_histograms({"bits": {"a": a, "b": b}}, ""))
     low, high = min(a.min(), b.min()), np.quantile(np.concatenate([a, b]), 0.995)
     for scores, (left, widths, heights) in zip((a, b), drawn, strict=True):
         assert (left[0], left[-1] + widths[-1]) == pytest.approx((low, high))
@@ -51,7 +51,7 @@ def test_heights_are_the_density_of_the_scores() -> None:
         assert np.rint(heights * widths * len(scores))[:-1].tolist() == inner
 
 
-def test_the_far_tail_is_gathered_in_the_last_bin() -> None:
+def test_far_tail_is_in_the_last_bin() -> None:
     scores = [*np.linspace(1, 2, 995).tolist(), *[1e6] * 5]
     ((left, widths, heights),) = bars(draw(a=scores))
     assert left[-1] + widths[-1] < 10_000
@@ -59,7 +59,7 @@ def test_the_far_tail_is_gathered_in_the_last_bin() -> None:
     assert (heights * widths).sum() == pytest.approx(1)
 
 
-def test_scores_that_are_all_one_number_can_be_drawn() -> None:
+def test_equal_scores_can_be_drawn() -> None:
     ((_, widths, heights),) = bars(draw(a=[3.0, 3.0, 3.0]))
     assert (widths * heights).sum() == pytest.approx(1)
     assert np.count_nonzero(heights) == 1
@@ -90,3 +90,11 @@ def test_extreme_scores_can_be_drawn(value: float) -> None:
     ((_, widths, heights),) = bars(draw(a=[value] * 3))
     assert np.count_nonzero(heights) == 1
     assert (widths * heights).sum() == pytest.approx(1)
+
+
+def test_each_score_has_a_panel() -> None:
+    sets = {"digits": np.array([1.0, 2.0]), "textures": np.array([3.0])}
+    figure = score_histograms({"bits": sets, "grey levels": sets}, "a vs b")
+    assert [axes.get_xlabel() for axes in figure.axes] == ["bits", "grey levels"]
+    assert [axes.get_title() for axes in figure.axes] == ["a vs b", ""]
+    assert all(len(axes.containers) == 2 for axes in figure.axes)

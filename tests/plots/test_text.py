@@ -12,7 +12,7 @@ from matplotlib.text import Text
 
 from glow_pipeline.plots.curves import roc_figure, training_curves
 from glow_pipeline.plots.grids import labelled_grid, square_grid
-from glow_pipeline.plots.histograms import score_histogram
+from glow_pipeline.plots.histograms import score_histograms
 from glow_pipeline.plots.text import shorten, width, wrap
 from glow_pipeline.plots.trials import search_history
 from tests.conftest import random_images
@@ -23,9 +23,9 @@ ROWS = [{"epoch": 1.0, "train_bits_per_dim": 3.0, "val_bits_per_dim": 2.0}]
 
 FIGURES: dict[str, Callable[[str], Figure]] = {
     "training_curves": lambda name: training_curves(ROWS, f"Glow on {name}"),
-    "roc": lambda name: roc_figure([0, 1], [0, 1], 0.5, f"{name} vs {name}"),
-    "histogram": lambda name: score_histogram(
-        {name: np.array([1.0, np.inf]), f"other {name}": np.array([2.0])}, "bits", f"{name} vs {name}"
+    "roc": lambda name: roc_figure({"AUROC 0.5000": ([0, 1], [0, 1])}, f"{name} vs {name}"),
+    "histogram": lambda name: score_histograms(
+        {"bits": {name: np.array([1.0, np.inf]), f"other {name}": np.array([2.0])}}, f"{name} vs {name}"
     ),
     "search": lambda name: search_history(["complete", "diverged"], [1.0, np.inf], f"search on {name}"),
     "samples": lambda name: square_grid(random_images(16), f"Glow on {name}, temperature 0.7, class 3"),
@@ -43,7 +43,7 @@ FIGURES: dict[str, Callable[[str], Figure]] = {
 
 
 def texts(figure: Figure) -> list[Text]:
-    """All but the ticks' own, of which matplotlib keeps some that are not drawn."""
+    """All texts but those of ticks: matplotlib keeps some of these that are not drawn."""
     found = [*figure.texts]
     for axes in figure.axes:
         found += [axes.title, axes.xaxis.label, axes.yaxis.label]
@@ -80,7 +80,7 @@ def test_title_of_several_lines_is_above_images(kind: str) -> None:
     assert all(axes.get_window_extent().y1 <= bottom for axes in figure.axes)
 
 
-def test_short_names_are_left_as_they_are() -> None:
+def test_short_names_are_unchanged() -> None:
     assert wrap("digits vs textures", 4.0, 11) == "digits vs textures"
     assert shorten("digits", 4.0, 11) == "digits"
 
@@ -92,7 +92,7 @@ def test_long_name_keeps_its_start_and_end() -> None:
     assert width(short, 11) <= 2.0
 
 
-def test_both_names_of_a_pair_are_seen() -> None:
+def test_both_names_of_a_pair_are_visible() -> None:
     lines = wrap(PAIR, 3.0, 11).split("\n")
     assert len(lines) <= 3
     assert any(line.startswith("folder_") for line in lines)
@@ -100,7 +100,7 @@ def test_both_names_of_a_pair_are_seen() -> None:
 
 
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=80), st.floats(0.5, 5), st.integers(1, 3))
-def test_lines_are_never_wider_than_asked_nor_more(text: str, inches: float, max_lines: int) -> None:
+def test_lines_respect_width_and_number(text: str, inches: float, max_lines: int) -> None:
     lines = wrap(text, inches, 10, max_lines).split("\n")
     assert len(lines) <= max_lines
     assert all(width(line, 10) <= inches for line in lines)

@@ -9,11 +9,11 @@ from omegaconf import OmegaConf
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.parameters import Parameters, parse_parameters
 from glow_pipeline.search.results import best_parameters_file, trials_table
-from glow_pipeline.search.study import OnEpoch, run_trials
+from glow_pipeline.search.trial_runs import OnEpoch, run_trials
 from tests.search.helpers import RANGES, bits_of, opened, searching
 
 
-def test_the_table_has_a_row_for_each_trial_whatever_became_of_it(tmp_path: Path) -> None:
+def test_table_has_a_row_for_each_trial(tmp_path: Path) -> None:
     ranges = {**RANGES, "model.num_classes": {"choices": [None, 12]}, "train.compile": {"choices": ["auto", False]}}
     parameters = searching(4, ranges, pruner="median", startup_trials=1, warmup_epochs=0)
     study = opened(tmp_path, parameters)
@@ -41,7 +41,7 @@ def test_the_table_has_a_row_for_each_trial_whatever_became_of_it(tmp_path: Path
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "table.parquet"), table)
 
 
-def test_the_best_parameters_are_a_file_that_gives_the_best_trial(tmp_path: Path) -> None:
+def test_best_parameters_file_gives_the_best_trial(tmp_path: Path) -> None:
     given = parse_parameters({**searching(3).model_dump(), "seed": 4, "ingest": {"classes": "0-4"}})
     study = opened(tmp_path, given)
     run_trials(study, given, bits_of)
@@ -58,7 +58,7 @@ def test_the_best_parameters_are_a_file_that_gives_the_best_trial(tmp_path: Path
     )
 
 
-def test_if_each_trial_diverged_there_are_no_best_parameters(tmp_path: Path) -> None:
+def test_no_best_parameters_if_all_trials_diverged(tmp_path: Path) -> None:
     study = opened(tmp_path)
     run_trials(study, searching(2), lambda _trial, _parameters, _on_epoch: math.inf)
     with pytest.raises(GlowPipelineError, match=r"search.ranges: no trial is complete \(2 diverged\); lower"):

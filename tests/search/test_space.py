@@ -13,7 +13,7 @@ def searching(ranges: dict[str, Any], **others: Any) -> Parameters:
 
 
 @pytest.mark.parametrize(
-    ("ranges", "told"),
+    ("ranges", "error"),
     [
         ({"train.lrr": {"low": 1, "high": 2}}, "search.ranges.train.lrr: unknown parameter; did you mean train.lr?"),
         ({"lr": {"low": 1, "high": 2}}, "search.ranges.lr: unknown parameter; did you mean train.lr?"),
@@ -48,14 +48,14 @@ def searching(ranges: dict[str, Any], **others: Any) -> Parameters:
         ({}, "search.ranges={}: nothing to search"),
     ],
 )
-def test_what_cannot_be_searched_is_told_in_one_line(ranges: dict[str, Any], told: str) -> None:
+def test_invalid_ranges_are_reported_in_one_line(ranges: dict[str, Any], error: str) -> None:
     with pytest.raises(GlowPipelineError) as raised:
         list(extremes(searching({"model.L": None, **ranges})))
-    assert told in str(raised.value)
+    assert error in str(raised.value)
     assert "\n" not in str(raised.value)
 
 
-def test_the_extremes_are_both_ends_and_all_choices_one_at_a_time() -> None:
+def test_extremes_vary_one_parameter_at_a_time() -> None:
     ranges = {"model.K": {"low": 2, "high": 4, "step": 2}, "train.max_grad_norm": {"choices": [0, 1, 10.0]}}
     found = [(one.model.K, one.train.max_grad_norm) for one in extremes(searching(ranges, model={"K": 3}))]
     assert found == [(2, 0.0), (4, 0.0), (3, 0.0), (3, 1.0), (3, 10.0)]
@@ -87,7 +87,7 @@ def test_invalid_combination_has_its_own_error() -> None:
     assert trial.params == {"model.flow_coupling": "additive", "model.scale_floor": 0.5}
 
 
-def test_what_is_proposed_is_set_and_all_else_is_as_it_was() -> None:
+def test_suggest_changes_the_searched_parameters_only() -> None:
     ranges = {
         "model.K": {"low": 2, "high": 8, "step": 2},
         "model.flow_coupling": {"choices": ["affine", "additive"]},
@@ -111,7 +111,7 @@ def test_what_is_proposed_is_set_and_all_else_is_as_it_was() -> None:
     }
 
 
-def test_a_parameter_that_may_be_null_is_searched_too() -> None:
+def test_nullable_parameter_can_be_searched() -> None:
     given = searching({"model.num_classes": {"choices": [None, 12]}})
     assert len(list(extremes(given))) == 2
     assert suggest(FixedTrial({"model.num_classes": None}), given).model.num_classes is None  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Where a study is kept, and what cannot be."""
+"""Addresses of databases, valid and not."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from glow_pipeline.errors import GlowPipelineError
 from tests.search.helpers import opened, searching
 
 
-def test_the_database_lies_in_the_project(
+def test_database_is_in_the_project(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
@@ -20,7 +20,7 @@ def test_the_database_lies_in_the_project(
 
 
 @pytest.mark.parametrize(
-    ("storage", "told"),
+    ("storage", "error"),
     [
         ("optuna.db", "search.storage=optuna.db: not an SQLAlchemy address; write sqlite:///"),
         ("sqlite://", "search.storage=sqlite://: a database in memory would forget the search"),
@@ -31,23 +31,23 @@ def test_the_database_lies_in_the_project(
         ("postgresql://me:secret@host/name", "name a variable of the environment in its place"),
     ],
 )
-def test_an_address_that_cannot_be_opened_is_told_in_one_line(tmp_path: Path, storage: str, told: str) -> None:
+def test_invalid_address_is_reported_in_one_line(tmp_path: Path, storage: str, error: str) -> None:
     with pytest.raises(GlowPipelineError) as raised:
         opened(tmp_path, searching(storage=storage))
-    assert told in str(raised.value)
+    assert error in str(raised.value)
     assert "\n" not in str(raised.value)
     assert "secret" not in str(raised.value)
 
 
-def test_a_file_that_is_no_database_is_told_in_one_line(tmp_path: Path) -> None:
+def test_invalid_database_file_is_reported_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "text.db").write_text("nothing of a database" * 100)
     with pytest.raises(
-        GlowPipelineError, match=r"^search\.storage=sqlite:///text\.db: .*file is not a database; mend it"
+        GlowPipelineError, match=r"^search\.storage=sqlite:///text\.db: .*file is not a database; fix it"
     ):
         opened(tmp_path, searching(storage="sqlite:///text.db"))
 
 
-def test_a_folder_that_cannot_be_made_is_told_in_one_line(tmp_path: Path) -> None:
+def test_impossible_folder_is_reported_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(GlowPipelineError, match=r"^search\.storage=sqlite:///file/a\.db: "):
         opened(tmp_path, searching(storage="sqlite:///file/a.db"))

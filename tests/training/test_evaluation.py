@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from glow_pipeline.density import log_probs, scoring_threads
 from glow_pipeline.flow import Glow
 from glow_pipeline.images.batches import Batches
 from glow_pipeline.images.content import content_noise
@@ -13,7 +14,7 @@ from glow_pipeline.images.table import ImageTable
 from glow_pipeline.randomness import generator, key
 from glow_pipeline.sampling import draw, sampling_threads
 from glow_pipeline.threads import most_threads
-from glow_pipeline.training.evaluation import log_probs, mean_bits_per_dim, scoring_threads
+from glow_pipeline.training.evaluation import mean_bits_per_dim
 from tests.conftest import MakeTable, jittered_glow, random_images
 
 CPU = torch.device("cpu")

@@ -1,4 +1,4 @@
-"""Activation normalisation: one learned scale and bias a channel, set from the first data (Glow, section 3.1)."""
+"""Activation normalisation: a learned scale and bias for each channel, set from the first data (Glow, section 3.1)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,15 +6,15 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-CONSTANT = 1e-6  # a standard deviation below this is rounding
+CONSTANT = 1e-6  # a channel is constant if its standard deviation is below this, which is rounding
 
 
 class ActNorm(nn.Module):
     """y = (x + bias) * exp(log_scale), channel by channel.
 
-    Until `initialize_from_data` has been through it, the layer is the identity. A channel that is constant in the data
-    is given mean 0 and its standard deviation is taken for 1: a millionfold scale, layer behind layer, would leave the
-    floats at the first image in which that channel is not constant.
+    The layer is the identity until a forward pass within `initialize_from_data`. That pass gives a channel that is
+    constant in the data mean 0 and takes its standard deviation for 1: a scale of a million in one layer after another
+    would overflow at the first image in which the channel is not constant.
 
     Args:
         channels: C of the input (B, C, H, W).
@@ -29,7 +29,7 @@ class ActNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(1, channels, 1, 1))
         self.log_scale = nn.Parameter(torch.zeros(1, channels, 1, 1))
         self.register_buffer("initialized", torch.tensor(False))
-        # A plain bool: asking the buffer in every forward would make the host wait for the device.
+        # A plain bool: reading the buffer in every forward would make the host wait for the device.
         self._take_statistics = False
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -43,7 +43,7 @@ class ActNorm(nn.Module):
         return y * torch.exp(-self.log_scale) - self.bias
 
     def scale_and_shift(self, x: Tensor) -> Tensor:
-        """The map alone, for networks that have no use for the log-determinant."""
+        """Return y alone, for networks, which do not need the log-determinant."""
         return (x + self.bias) * torch.exp(self.log_scale)
 
     @torch.no_grad()
@@ -57,7 +57,7 @@ class ActNorm(nn.Module):
 
 @contextmanager
 def initialize_from_data(module: nn.Module) -> Iterator[None]:
-    """Within this block a forward pass sets every ActNorm in `module` from the data that reaches it."""
+    """Let forward passes within this block set every ActNorm in `module` from the data that reaches it."""
     layers = [layer for layer in module.modules() if isinstance(layer, ActNorm)]
     for layer in layers:
         layer._take_statistics = True

@@ -1,12 +1,23 @@
-"""Coupling: half of the channels decide how the other half is scaled and shifted (Glow, section 3.3)."""
+"""Couplings: half of the channels decide how the other half changes (Glow, section 3.3).
 
-from typing import cast
+The class of a coupling decides which code trains it, scores and samples with it (`is_foldable`):
+
+- of a `FoldableCoupling`, which is a `CouplingNetwork` with a `Transform`, the fast path: `fast/folding.py` folds the
+  network, and `fast/fused.py` calls the methods of the transform. `forward` and `inverse` of the class compute the same
+  map in plain layers, for initialisation and for tests;
+- of any other `Coupling`, also of a foldable one with a `forward` or `inverse` of its own, these two methods.
+
+A new coupling is a class here or in a file of its own, and a line in `COUPLINGS` (docs/extending.md).
+"""
+
+from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from glow_pipeline.flow.actnorm import ActNorm
+from glow_pipeline.flow.transform import Shift, ShiftAndScale, Transform
 
 
 class ZeroConv(nn.Module):
@@ -27,7 +38,10 @@ class ZeroConv(nn.Module):
 
 
 class CouplingNetwork(nn.Module):
-    """3x3, 1x1 and 3x3 convolutions with actnorm and ReLU between: (B, in, H, W) -> (B, out, H, W)."""
+    """3x3, 1x1 and 3x3 convolutions with actnorm and ReLU between: (B, in, H, W) -> (B, out, H, W).
+
+    `fast/folding.py` reads its parameters and `fast/fused.py` computes it, so a change here is a change there too.
+    """
 
     def __init__(
         self,
@@ -53,79 +67,110 @@ class CouplingNetwork(nn.Module):
         return self.conv3(x)
 
 
-def affine_scale(s: Tensor, floor: float) -> Tensor:
-    """floor + (1 - floor) * sigmoid(s + 2), any shape: from the floor to 1."""
-    scale = torch.sigmoid(s + 2)
-    return scale if floor == 0 else floor + (1 - floor) * scale
+class Coupling(nn.Module):
+    """Base class of the couplings: a bijection of (B, C, H, W) whose shape does not change.
+
+    A step of flow builds each of them with the same arguments:
+
+        channels: C of the input.
+        hidden_channels: width of its network.
+        actnorm_scale: standard deviation that actnorms give their channels at initialisation.
+        scale_floor: below this it does not scale; a coupling without a scale refuses any but 0 with a ValueError.
+        generator: draws the starting weights; None takes torch's global generator.
+    """
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, C, H, W) -> the same shape, and logdet (B,)."""
+        raise NotImplementedError
+
+    def inverse(self, y: Tensor) -> Tensor:
+        raise NotImplementedError
 
 
-def log_affine_scale(s: Tensor, floor: float) -> Tensor:
-    """The logarithm of `affine_scale`; finite where the scale itself would underflow to 0."""
-    return F.logsigmoid(s + 2) if floor == 0 else affine_scale(s, floor).log()
+class FoldableCoupling(Coupling):
+    """The first half of the channels passes, and its network says how `transform` changes the second half.
 
-
-class AdditiveCoupling(nn.Module):
-    """y2 = x2 + t(x1); volume-preserving, logdet 0 (NICE, arXiv:1410.8516)."""
-
-    scale_floor = None  # it has no scale
+    A subclass chooses the transform, and leaves `forward` and `inverse` as they are.
+    """
 
     def __init__(
         self,
+        transform: Transform,
         channels: int,
         hidden_channels: int,
         actnorm_scale: float = 1.0,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
+        self.transform = transform
         self.split_sizes = [channels // 2, channels - channels // 2]
-        self.network = CouplingNetwork(
-            self.split_sizes[0], hidden_channels, self.split_sizes[1], actnorm_scale, generator
-        )
+        out_channels = transform.outputs_per_channel * self.split_sizes[1]
+        self.network = CouplingNetwork(self.split_sizes[0], hidden_channels, out_channels, actnorm_scale, generator)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         x1, x2 = x.split(self.split_sizes, dim=1)
-        return torch.cat([x1, x2 + self.network(x1)], dim=1), x.new_zeros(x.shape[0])
+        y2 = x2.clone()
+        logdet, _ = self.transform.forward_(y2, self.network(x1))
+        return torch.cat([x1, y2], dim=1), logdet
 
     def inverse(self, y: Tensor) -> Tensor:
         y1, y2 = y.split(self.split_sizes, dim=1)
-        return torch.cat([y1, y2 - self.network(y1)], dim=1)
+        return torch.cat([y1, self.transform.inverse(y2, self.network(y1))], dim=1)
 
 
-class AffineCoupling(nn.Module):
+class AdditiveCoupling(FoldableCoupling):
+    """y2 = x2 + t(x1); volume-preserving, logdet 0 (NICE, arXiv:1410.8516)."""
+
+    def __init__(
+        self,
+        channels: int,
+        hidden_channels: int,
+        *,
+        actnorm_scale: float = 1.0,
+        scale_floor: float = 0.0,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        if scale_floor:
+            raise ValueError(f"scale_floor={scale_floor}: an additive coupling has no scale")
+        super().__init__(Shift(), channels, hidden_channels, actnorm_scale, generator)
+
+
+class AffineCoupling(FoldableCoupling):
     """y2 = (x2 + t(x1)) * scale, scale = sigmoid(s(x1) + 2); logdet = sum log scale (RealNVP, arXiv:1605.08803).
 
     With a floor the scale is floor + (1 - floor) * sigmoid(s + 2): the inverse then expands by at most 1 / floor, where
     it otherwise has no bound and can leave what floats can undo (exploding inverses, arXiv:2006.09347).
-
-    The shift comes before the scale: a small scale then multiplies the rounding error of the sum
-    too, and the inverse gives x2 back as exactly as the sum held it.
     """
 
     def __init__(
         self,
         channels: int,
         hidden_channels: int,
+        *,
         actnorm_scale: float = 1.0,
-        generator: torch.Generator | None = None,
         scale_floor: float = 0.0,
+        generator: torch.Generator | None = None,
     ) -> None:
-        super().__init__()
-        if not 0 <= scale_floor < 1:
-            raise ValueError(f"scale_floor={scale_floor}: should be at least 0 and less than 1")
+        super().__init__(ShiftAndScale(scale_floor), channels, hidden_channels, actnorm_scale, generator)
         self.scale_floor = scale_floor
-        self.split_sizes = [channels // 2, channels - channels // 2]
-        self.network = CouplingNetwork(
-            self.split_sizes[0], hidden_channels, 2 * self.split_sizes[1], actnorm_scale, generator
-        )
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        x1, x2 = x.split(self.split_sizes, dim=1)
-        shift, s = self.network(x1).chunk(2, dim=1)
-        log_scale = log_affine_scale(s, self.scale_floor)
-        y2 = (x2 + shift) * log_scale.exp()
-        return torch.cat([x1, y2], dim=1), log_scale.flatten(1).sum(dim=1)
 
-    def inverse(self, y: Tensor) -> Tensor:
-        y1, y2 = y.split(self.split_sizes, dim=1)
-        shift, s = self.network(y1).chunk(2, dim=1)
-        return torch.cat([y1, y2 * torch.exp(-log_affine_scale(s, self.scale_floor)) - shift], dim=1)
+COUPLINGS: dict[str, type[Coupling]] = {
+    "affine": AffineCoupling,
+    "additive": AdditiveCoupling,
+}
+"""The choices of `model.flow_coupling`."""
+
+if TYPE_CHECKING:
+    FlowCoupling = str
+else:
+    FlowCoupling = Literal[tuple(COUPLINGS)]  # for pydantic, which then checks the names of this registry
+
+
+def is_foldable(coupling: type[Coupling]) -> bool:
+    """Return whether the fast path computes this coupling; it trains by its `forward` otherwise."""
+    return (
+        issubclass(coupling, FoldableCoupling)
+        and coupling.forward is FoldableCoupling.forward
+        and coupling.inverse is FoldableCoupling.inverse
+    )

@@ -1,4 +1,4 @@
-"""The whole flow: L levels of squeeze, K steps and split (Glow, figure 2b)."""
+"""The complete flow: L levels of squeeze, K steps and split (Glow, figure 2b)."""
 
 import math
 from collections.abc import Iterator
@@ -9,13 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from glow_pipeline.flow.actnorm import ActNorm, initialize_from_data
+from glow_pipeline.flow.coupling import FlowCoupling, is_foldable
 from glow_pipeline.flow.dequantization import Dequantization
 from glow_pipeline.flow.fast import fused
 from glow_pipeline.flow.fast.execution import Execution
 from glow_pipeline.flow.fast.folding import Prepared, prepare
 from glow_pipeline.flow.prior import SplitPrior, TopPrior, standard_normal_log_prob
 from glow_pipeline.flow.squeeze import Squeeze
-from glow_pipeline.flow.step import FlowCoupling, FlowPermutation, FlowStep
+from glow_pipeline.flow.step import FlowPermutation, FlowStep
 
 
 class Level(nn.Module):
@@ -27,16 +28,21 @@ class Level(nn.Module):
         self.steps = nn.ModuleList(steps)
         self._kept: Prepared | None = None
 
+    @property
+    def foldable(self) -> bool:
+        """True if the fast path can compute these steps."""
+        return all(is_foldable(type(step.coupling)) for step in self._steps)
+
     @torch.no_grad()
     def prepare(self) -> None:
-        """Fold the parameters now, for all passes without gradients until `forget`."""
-        self._kept = prepare(self._steps)
+        """Fold the parameters, if they can be folded, for all passes without gradients until `forget`."""
+        self._kept = prepare(self._steps) if self.foldable else None
 
     def forget(self) -> None:
         self._kept = None
 
     def forward(self, x: Tensor, execution: Execution | None = None) -> tuple[Tensor, Tensor]:
-        """Without `execution` by the plain layers, which is slower and says what is meant."""
+        """Compute by the fast path, or without `execution` by the plain layers, which are slower and define the map."""
         x, logdet = self.squeeze(x)
         if execution is not None:
             x = x.contiguous(memory_format=torch.channels_last)
@@ -64,11 +70,11 @@ class Level(nn.Module):
 
 
 class TopLatent(NamedTuple):
-    """What is known of a batch before the top prior is asked."""
+    """A batch before the top prior."""
 
     eps: list[Tensor]  # the standardised latents of the splits, finest first
     z: Tensor  # (B, C, H, W), the latent that is left for the top prior
-    logdet: Tensor  # (B,), from x to (eps, z)
+    logdet: Tensor  # (B,), of the map from x to (eps, z)
 
 
 class Glow(nn.Module):
@@ -85,13 +91,20 @@ class Glow(nn.Module):
         n_bits: images hold values below 2**n_bits.
         actnorm_scale: standard deviation that actnorms give their channels at initialisation.
         flow_permutation: "invconv" (learned 1x1 convolution), "shuffle" or "reverse".
-        flow_coupling: "affine" or "additive".
-        scale_floor: below this no affine coupling scales, 0 <= scale_floor < 1; additive ones have no scale.
-        LU_decomposed: hold the 1x1 convolutions by their LU factors.
+        flow_coupling: a name in `coupling.COUPLINGS`: "affine" or "additive".
+        scale_floor: below this no affine coupling scales, 0 <= scale_floor < 1; additive ones have no scale: 0.
+        LU_decomposed: store the 1x1 convolutions as their LU factors.
         learn_top: learn mean and log_sd of the top latent instead of N(0, 1).
         y_condition: let the class shift the top latent's Gaussian.
-        num_classes: how many classes there are; only used with y_condition.
+        num_classes: number of classes; only used with y_condition.
         generator: draws the starting weights; None takes torch's global generator.
+
+    Attributes:
+        execution: how the fast path (`fast/`) computes; None: the plain layers compute. None if the couplings have no
+            folded form.
+
+    Raises:
+        ValueError: 2**L does not divide H and W, or `scale_floor` is not allowed.
     """
 
     def __init__(
@@ -121,8 +134,6 @@ class Glow(nn.Module):
         self.y_condition = y_condition
         self.num_classes = num_classes
         self.dequantization = Dequantization(n_bits)
-        # None computes by the plain layers.
-        self.execution: Execution | None = Execution()
 
         self.levels = nn.ModuleList()
         self.splits = nn.ModuleList()
@@ -148,25 +159,31 @@ class Glow(nn.Module):
                 channels //= 2
             self.latent_shapes.append((channels, height, width))
         self.top = TopPrior(channels, learn_top, num_classes if y_condition else None)
+        self.execution = Execution() if self.foldable else None
+
+    @property
+    def foldable(self) -> bool:
+        """True if the fast path can compute this flow: all its couplings offer a folded form."""
+        return all(level.foldable for level in self._levels)
 
     # The bijection ---------------------------------------------------------------------------
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> tuple[list[Tensor], Tensor]:
-        """Dequantized images to latents.
+        """Map dequantized images to latents.
 
         Args:
             x: (B, C, H, W), in [-1/2, 1/2) for an image.
             y: classes (B,), needed with y_condition.
 
         Returns:
-            eps, one (B, *latent_shapes[i]) a level, finest first, N(0, 1) under the model; and logdet (B,).
+            eps, one (B, *latent_shapes[i]) for each level, finest first, N(0, 1) under the model; and logdet (B,).
         """
         latent = self.to_top(x)
         eps, logdet = self.top(latent.z, y)
         return [*latent.eps, eps], latent.logdet + logdet
 
     def inverse(self, eps: list[Tensor], y: Tensor | None = None) -> Tensor:
-        """Latents to dequantized images: the inverse of `forward`."""
+        """Map latents to dequantized images: the inverse of `forward`."""
         x = self.top.inverse(eps[-1], y)
         x = self.levels[-1].inverse(x, self.execution)  # type: ignore[operator]  # a ModuleList forgets the type
         for level, split, eps_split in zip(
@@ -176,7 +193,7 @@ class Glow(nn.Module):
         return x
 
     def to_top(self, x: Tensor) -> TopLatent:
-        """The part of `forward` before the top prior, which alone knows of classes."""
+        """Compute the part of `forward` before the top prior, which alone depends on classes."""
         # Convolutions of these sizes are faster with the channels last in memory.
         x = x.contiguous(memory_format=torch.channels_last)
         eps = []
@@ -191,48 +208,47 @@ class Glow(nn.Module):
     # The density -----------------------------------------------------------------------------
 
     def log_prob(self, images: Tensor, noise: Tensor, y: Tensor | None = None) -> Tensor:
-        """log-probability of integer images, in nats, shape (B,).
+        """Return the log-probability of integer images, in nats, shape (B,).
 
-        It is the variational lower bound that uniform dequantization gives, with one draw of noise.
+        It is the variational lower bound of uniform dequantization, with one draw of noise.
 
         Args:
             images: uint8 (B, C, H, W) below 2**n_bits.
             noise: the same shape, uniform in [0, 1).
-            y: classes (B,). Without them a class-conditioned model answers log p(image), all classes alike likely.
+            y: classes (B,). Without them a class-conditioned model returns log p(image), with equally likely classes.
         """
         x, dequantization_logdet = self.dequantization.forward(images, noise)
         return self.log_density(self.to_top(x), y) + dequantization_logdet
 
     def log_density(self, latent: TopLatent, y: Tensor | None = None) -> Tensor:
-        """log-density of the dequantized images that `to_top` gave `latent` for, in nats, shape (B,)."""
+        """Return the log-density of the dequantized images that `to_top` mapped to `latent`, in nats, shape (B,)."""
         log_prob = self.top.log_prob(latent.z, y) + latent.logdet
         for eps in latent.eps:
             log_prob = log_prob + standard_normal_log_prob(eps)
         return log_prob
 
     def bits_per_dim(self, log_prob: Tensor) -> Tensor:
-        """log-probabilities in nats, any shape -> -log_prob / (C H W log 2)."""
+        """Convert log-probabilities in nats, any shape, to bits per dimension: -log_prob / (C H W log 2)."""
         return -log_prob / (self.dimensions * math.log(2))
 
     @contextmanager
     def unchanging(self) -> Iterator[None]:
-        """Within this block the parameters stay as they are.
+        """Fold the parameters, their determinants and inverses once for all passes without gradients in this block.
 
-        What is made of them, folded weights, determinants and inverses, is made once for all passes without gradients.
+        The parameters must not change within it.
         """
-        levels = cast(list[Level], list(self.levels))
-        for level in levels:
+        for level in self._levels:
             level.prepare()
         try:
             yield
         finally:
-            for level in levels:
+            for level in self._levels:
                 level.forget()
 
     # Sampling --------------------------------------------------------------------------------
 
     def draw_latents(self, n: int, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> list[Tensor]:
-        """n standard normal latents, one (n, *latent_shapes[i]) a level, on the generator's device."""
+        """Draw n standard normal latents, one (n, *latent_shapes[i]) for each level, on the generator's device."""
         return [
             torch.randn(n, *shape, generator=generator, device=generator.device, dtype=dtype)
             for shape in self.latent_shapes
@@ -240,19 +256,23 @@ class Glow(nn.Module):
 
     @torch.no_grad()
     def decode(self, eps: list[Tensor], temperature: float = 1.0, y: Tensor | None = None) -> Tensor:
-        """Latents times temperature -> uint8 images (B, C, H, W) below 2**n_bits."""
+        """Map latents times temperature to uint8 images (B, C, H, W) below 2**n_bits."""
         return self.dequantization.inverse(self.inverse([temperature * e for e in eps], y))
 
     # Initialisation --------------------------------------------------------------------------
 
     @property
     def initialized(self) -> bool:
-        """Whether the actnorms have seen data."""
+        """True if all actnorms have been set from data."""
         return all(bool(m.initialized) for m in self.modules() if isinstance(m, ActNorm))
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
-        """Set every actnorm from dequantized training images x (B, C, H, W); once in a model's life."""
+        """Set every actnorm from dequantized training images x (B, C, H, W).
+
+        Raises:
+            ValueError: the model has been initialised before.
+        """
         if self.initialized:
             raise ValueError("initialize: this model has been initialised before")
         execution, self.execution = self.execution, None  # actnorms take their statistics in the plain layers
@@ -261,3 +281,7 @@ class Glow(nn.Module):
                 self.to_top(x)
         finally:
             self.execution = execution
+
+    @property
+    def _levels(self) -> list[Level]:
+        return cast(list[Level], list(self.levels))

@@ -1,4 +1,4 @@
-"""Mixing of channels between couplings: a learned 1x1 convolution, or a fixed permutation (Glow, section 3.2)."""
+"""Mixing of channels between couplings: a learned 1x1 convolution or a fixed permutation (Glow, section 3.2)."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 
 class FixedPermutation(nn.Module):
-    """y[:, i] = x[:, order[i]]; logdet 0. `order` is a buffer, so it is saved with the model."""
+    """y[:, i] = x[:, order[i]]; logdet 0. `order` (C,) is a buffer, so it is saved with the model."""
 
     order: Tensor
 
@@ -23,17 +23,17 @@ class FixedPermutation(nn.Module):
         return y[:, torch.argsort(self.order)]
 
     def matrix(self) -> Tensor:
-        """(C, C), in torch's default dtype."""
+        """Return the permutation as a matrix (C, C), in torch's default dtype."""
         return torch.eye(len(self.order), device=self.order.device)[self.order]
 
 
 def reverse(channels: int) -> FixedPermutation:
-    """The channels in the opposite order."""
+    """Return the layer that puts the channels in the opposite order."""
     return FixedPermutation(torch.arange(channels - 1, -1, -1))
 
 
 def shuffle(channels: int, generator: torch.Generator | None = None) -> FixedPermutation:
-    """The channels in a random order, drawn once."""
+    """Return a layer that puts the channels in a random order, drawn once."""
     return FixedPermutation(torch.randperm(channels, generator=generator))
 
 
@@ -45,9 +45,11 @@ class InvertibleConv(nn.Module):
         self.weight = nn.Parameter(_random_rotation(channels, generator))
 
     def matrix(self) -> Tensor:
+        """Return W (C, C)."""
         return self.weight
 
     def log_abs_det(self) -> Tensor:
+        """Return log|det W|, a scalar."""
         return torch.linalg.slogdet(self.weight).logabsdet
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -55,16 +57,16 @@ class InvertibleConv(nn.Module):
         return _conv1x1(x, self.matrix()), logdet.expand(x.shape[0])
 
     def inverse(self, y: Tensor) -> Tensor:
-        # Inverted in float64, and on the CPU because not every device has it: C is small, and an
-        # inverse rounded to float32 step after step would be the largest error of a round trip.
+        # In float64, and on the CPU because not every device has float64: C is small, and rounding the inverse in
+        # float32 at each step would be the largest error of a round trip.
         inverse = torch.linalg.inv(self.matrix().detach().cpu().double())
         return _conv1x1(y, inverse.to(y))
 
 
 class LUInvertibleConv(InvertibleConv):
-    """The same with W = P L (U + diag(s)), whose log|det W| is the sum of log|s| (Glow, eq. 10).
+    """An `InvertibleConv` with W = P L (U + diag(s)), whose log|det W| is the sum of log|s| (Glow, eq. 10).
 
-    P (as an order of rows) and the signs of s are fixed at the start and are buffers.
+    P (as an order of rows) and the signs of s are buffers that do not change after the start.
     """
 
     row_order: Tensor
@@ -91,7 +93,7 @@ class LUInvertibleConv(InvertibleConv):
 
 
 def log_abs_dets(permutations: Sequence[FixedPermutation | InvertibleConv]) -> Tensor | float:
-    """The sum of log|det W| of several of one kind; their determinants are taken together."""
+    """Return the sum of log|det W| of several layers of one class; their determinants are computed together."""
     convs = [each for each in permutations if isinstance(each, InvertibleConv)]
     if not convs:
         return 0.0
@@ -102,7 +104,7 @@ def log_abs_dets(permutations: Sequence[FixedPermutation | InvertibleConv]) -> T
 
 def _random_rotation(channels: int, generator: torch.Generator | None) -> Tensor:
     gaussian = torch.randn(channels, channels, generator=generator, dtype=torch.float64)
-    # Contiguous, because qr answers column by column and strides can change the last bits of a result.
+    # Contiguous, because qr returns a column-major matrix, and strides can change the last bits of a result.
     return torch.linalg.qr(gaussian).Q.to(torch.get_default_dtype()).contiguous()
 
 

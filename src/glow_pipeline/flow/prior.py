@@ -1,7 +1,7 @@
-"""The Gaussians that latents are measured by: one at each split, one at the top (Glow, section 3.6 and code).
+"""The Gaussian priors of the latents: one at each split, one at the top (Glow, section 3.6 and code).
 
-Each is written as a layer that standardises its latent, eps = (z - mean) * exp(-log_sd), so that the
-whole flow ends in eps ~ N(0, 1) and its log-determinant alone tells everything about the density.
+Each is a layer that standardises its latent, eps = (z - mean) * exp(-log_sd), so that the flow ends in eps ~ N(0, 1)
+and the log-determinant holds the rest of the density.
 """
 
 import math
@@ -13,12 +13,12 @@ from glow_pipeline.flow.coupling import ZeroConv
 
 
 def standard_normal_log_prob(eps: Tensor) -> Tensor:
-    """(B, ...) -> (B,): log N(eps; 0, 1), summed over all but the first dimension, in nats."""
+    """Return log N(eps; 0, 1) in nats, summed over all but the first dimension: (B, ...) -> (B,)."""
     return (-0.5 * (eps**2 + math.log(2 * math.pi))).flatten(1).sum(dim=1)
 
 
 class SplitPrior(nn.Module):
-    """Splits half of the channels off and standardises them by a Gaussian that the other half predicts.
+    """A split of half of the channels, which are standardised by a Gaussian that the other half predicts.
 
     `forward(z) -> (z1, eps, logdet)`: (B, C, H, W) -> (B, C/2, H, W) twice, and (B,).
     `inverse(z1, eps) -> z`.
@@ -39,13 +39,13 @@ class SplitPrior(nn.Module):
 
 
 class TopPrior(nn.Module):
-    """Standardises the last latent by N(0, 1), a learned Gaussian, or one that the class shifts.
+    """The prior of the last latent: N(0, 1), a learned Gaussian, or a Gaussian that the class shifts.
 
     Args:
         channels: C of the latent (B, C, H, W).
-        learn_top: learn one mean and one log_sd a channel; otherwise they are 0.
-        num_classes: None without conditioning; else each class adds its own mean and log_sd a
-            channel, and a linear head tells the class from the latent's spatial mean.
+        learn_top: learn a mean and a log_sd for each channel; otherwise they are 0.
+        num_classes: None without conditioning; else each class adds a mean and a log_sd of its own to each channel, and
+            a linear head predicts the class from the latent's spatial mean.
     """
 
     def __init__(self, channels: int, learn_top: bool, num_classes: int | None) -> None:
@@ -62,7 +62,7 @@ class TopPrior(nn.Module):
             nn.init.zeros_(self.class_head.bias)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """z (B, C, H, W), classes y (B,) if conditioned -> eps (B, C, H, W), logdet (B,)."""
+        """Standardise z (B, C, H, W), with classes y (B,) if conditioned: return eps (B, C, H, W) and logdet (B,)."""
         mean, log_sd = self._mean_and_log_sd(z, y)
         spatial = z.shape[2] * z.shape[3]
         logdet = -spatial * log_sd.flatten(1).sum(dim=1)
@@ -73,7 +73,7 @@ class TopPrior(nn.Module):
         return mean + eps * torch.exp(log_sd)
 
     def log_prob(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """Log p(z | y) of shape (B,); of a conditioned prior without y, log p(z) with all classes alike likely."""
+        """Return log p(z | y) (B,); for a conditioned prior without y, log p(z) with equally likely classes."""
         if self.num_classes is None or y is not None:
             eps, logdet = self(z, y)
             return standard_normal_log_prob(eps) + logdet
@@ -81,13 +81,17 @@ class TopPrior(nn.Module):
         return torch.logsumexp(torch.stack(each), dim=0) - math.log(self.num_classes)
 
     def class_logits(self, z: Tensor) -> Tensor:
-        """z (B, C, H, W) -> (B, num_classes): which class the latent looks like."""
+        """Predict the class of a latent z (B, C, H, W): logits (B, num_classes).
+
+        Raises:
+            ValueError: the prior is not conditioned.
+        """
         if self.class_head is None:
             raise ValueError("class_logits: this model was built without y_condition")
         return self.class_head(z.mean(dim=(2, 3)))
 
     def _mean_and_log_sd(self, z: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
-        """(1 or B, C, 1, 1) each."""
+        """Return mean and log_sd, (1 or B, C, 1, 1) each."""
         gaussian = z.new_zeros(1, 2 * self.channels)
         if self.gaussian is not None:
             gaussian = gaussian + self.gaussian

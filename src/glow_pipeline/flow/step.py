@@ -1,4 +1,4 @@
-"""One step of flow: actnorm, then permutation, then coupling (Glow, figure 2a)."""
+"""One step of flow: actnorm, permutation, coupling (Glow, figure 2a)."""
 
 from typing import Literal
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from glow_pipeline.flow.actnorm import ActNorm
-from glow_pipeline.flow.coupling import AdditiveCoupling, AffineCoupling
+from glow_pipeline.flow.coupling import COUPLINGS, FlowCoupling
 from glow_pipeline.flow.permutation import (
     FixedPermutation,
     InvertibleConv,
@@ -16,11 +16,10 @@ from glow_pipeline.flow.permutation import (
 )
 
 FlowPermutation = Literal["invconv", "shuffle", "reverse"]
-FlowCoupling = Literal["affine", "additive"]
 
 
 class FlowStep(nn.Module):
-    """(B, C, H, W) -> the same shape, and logdet (B,)."""
+    """A bijection (B, C, H, W) -> the same shape, with logdet (B,). Its arguments are those of `Glow`."""
 
     def __init__(
         self,
@@ -37,10 +36,12 @@ class FlowStep(nn.Module):
         super().__init__()
         self.actnorm = ActNorm(channels, actnorm_scale)
         self.permutation = _permutation(flow_permutation, channels, LU_decomposed, generator)
-        self.coupling = (
-            AffineCoupling(channels, hidden_channels, actnorm_scale, generator, scale_floor)
-            if flow_coupling == "affine"
-            else AdditiveCoupling(channels, hidden_channels, actnorm_scale, generator)
+        self.coupling = COUPLINGS[flow_coupling](
+            channels,
+            hidden_channels,
+            actnorm_scale=actnorm_scale,
+            scale_floor=scale_floor,
+            generator=generator,
         )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:

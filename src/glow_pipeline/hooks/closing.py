@@ -1,4 +1,4 @@
-"""The last lines of a command: what was made, the key figures, where, and how to look."""
+"""The last lines of a command: artifacts and their places, key figures, and how to look at them."""
 
 import os
 import time
@@ -17,18 +17,14 @@ from glow_pipeline.hooks.artifacts import artifact_places
 from glow_pipeline.hooks.stored_model import describe_model
 from glow_pipeline.images.sources.registry import FOLDER
 from glow_pipeline.images.summary import summary
+from glow_pipeline.outliers.report import lines_of_scores, warnings_of_scores
 from glow_pipeline.parameters import Parameters
 
-# In the order in which they are told; a metric that a run did not make is left out.
 FIGURES = {
     "test_bits_per_dim": "bits/dim on test images",
     "test_bits_per_dim_given_class": "bits/dim on test images given their class",
-    "auroc": "AUROC of the negative log-likelihood, outliers positive",
-    "aupr_out": "AUPR, outliers positive",
-    "aupr_in": "AUPR, in-distribution positive",
-    "fpr_at_95_tpr": "false positives at 95% true positives",
 }
-# Metric -> what it counts, and the metric that names the set that they were found in.
+# Metric -> its meaning, and the metric that names the set in which the copies were found.
 COPIES = {
     "test_copies_of_train": ("exact copies of training images among the test images", "dataset"),
     "in_copies_of_train": ("exact copies of training images among the test images", "in_dataset"),
@@ -38,7 +34,7 @@ COPIES = {
 
 
 class ClosingHook:
-    """Tells a person at the end of a run what a person needs next."""
+    """Prints at the end of a run what a person needs next."""
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
@@ -75,15 +71,11 @@ class ClosingHook:
         lines += [
             f"  {metrics[key]:<19.4f} {meaning}{_of(metrics)}"
             for metrics in self._metrics
-            for key, meaning in FIGURES.items()
+            for key, meaning in (FIGURES | lines_of_scores(metrics)).items()
             if key in metrics
         ]
         lines += [line for metrics in self._metrics for line in _copies(metrics)]
-        lines += [line for metrics in self._metrics for line in _not_finite(metrics)]
-        if any(metrics.get("auroc", 1.0) < 0.5 for metrics in self._metrics):
-            lines.append(
-                "  An AUROC below 0.5 is the likelihood's known failure: README, What to expect of the likelihood."
-            )
+        lines += [f"  {line}" for metrics in self._metrics for line in warnings_of_scores(metrics)]
         parameters = Parameters.model_validate(catalog.load("parameters"))
         preset = self._project / "conf" / parameters.dataset
         if "glow_model" in self._saved and preset.is_dir() and self._env != parameters.dataset:
@@ -97,12 +89,13 @@ class ClosingHook:
 
 
 def _short(place: Path | str, project: Path) -> str:
-    """Relative to where the user is, if that is the project."""
+    """Return a path within the project relative to the working directory; another one unchanged."""
     inside = isinstance(place, Path) and place.is_relative_to(project)
     return os.path.relpath(place, project) if inside else str(place)
 
 
 def _of(metrics: dict[str, Any]) -> str:
+    """Return the images that the metrics are of, in brackets."""
     if "out_dataset" in metrics:
         inside, outside = (f"{metrics[f'n_{side}']} of {metrics[f'{side}_dataset']}" for side in ("in", "out"))
         return f" ({inside} vs {outside}, {metrics['images']})"
@@ -116,14 +109,4 @@ def _copies(metrics: dict[str, Any]) -> list[str]:
         for key, (meaning, name) in COPIES.items()
         if metrics.get(key)
         for own_folder in [metrics[name].startswith(FOLDER.name)]
-    ]
-
-
-def _not_finite(metrics: dict[str, Any]) -> list[str]:
-    """Return a line for each set with scores that are not finite."""
-    return [
-        f"  {count} of {metrics[f'n_{side}']} images of {metrics[f'{side}_dataset']} have a score that is not finite "
-        f"(the flow overflows on them); they count as the most outlying."
-        for side in ("in", "out")
-        if (count := metrics.get(f"n_not_finite_{side}", 0))
     ]

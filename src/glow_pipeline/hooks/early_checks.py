@@ -27,6 +27,7 @@ from glow_pipeline.images.sources.registry import FOLDER, source_of
 from glow_pipeline.images.sources.source import Split
 from glow_pipeline.memory import check_weights
 from glow_pipeline.parameters import Parameters, check_num_classes, parse_parameters
+from glow_pipeline.sampling import MODES
 from glow_pipeline.search.space import extremes
 from glow_pipeline.training.distributed.machines import machine_rank, meeting_point, n_processes
 from glow_pipeline.training.job import check_knows_classes
@@ -134,9 +135,7 @@ def _check_processes(parameters: Parameters, device: torch.device) -> None:
 
 def _check_weights(parameters: Parameters) -> None:
     """Check that this machine can hold the model's parameters."""
-    model = parameters.model
-    affine = model.flow_coupling == "affine"
-    check_weights(parameters.image_format.shape, model.K, model.L, model.hidden_channels, affine=affine)
+    check_weights(parameters.model.size(parameters.image_format.shape))
 
 
 def _trainings(parameters: Parameters, pipeline: Pipeline) -> Iterator[Parameters]:
@@ -164,7 +163,8 @@ def _check_uses_no_model(parameters: Parameters) -> None:
 def _splits(pipeline: Pipeline, parameters: Parameters) -> list[Split]:
     """Return the splits of `dataset` whose images the run reads."""
     splits = [split for split in SPLITS if f"{split}_images" in pipeline.all_outputs()]
-    if "endpoints" in pipeline.all_outputs() and parameters.sample.mode == "interpolate" and "test" not in splits:
+    needs_endpoints = MODES[parameters.sample.mode].needs_endpoints
+    if "endpoints" in pipeline.all_outputs() and needs_endpoints and "test" not in splits:
         splits.append("test")
     return splits
 

@@ -1,1 +1,1 @@
-"""Scores that tell which images do not belong, and how well they tell it."""
+"""Outlier scores, and how well they separate outliers from images of the training distribution."""

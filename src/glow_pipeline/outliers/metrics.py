@@ -1,4 +1,4 @@
-"""How well a score separates outliers, with out-of-distribution as the positive class."""
+"""Metrics of a score that separates outliers, with out-of-distribution as the positive class."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +12,13 @@ def detection_metrics(is_out: NDArray[np.bool_], score: NDArray[np.floating]) ->
     Only the order of the scores counts. Infinity is the highest and -infinity the lowest; NaN is as high as infinity.
 
     Args:
-        is_out: (n,), true for the images that do not belong.
-        score: (n,), higher for images that belong less.
+        is_out: (n,), true for the outliers.
+        score: (n,), higher for more outlying images.
 
     Returns:
-        auroc; aupr_out, the average precision of finding outliers; aupr_in, of finding the images that
-        belong by the negated score; fpr_at_95_tpr, the share of belonging images that are flagged
-        when 95% of the outliers are.
+        auroc; aupr_out, the average precision of finding outliers; aupr_in, of finding the
+        in-distribution images by the negated score; fpr_at_95_tpr, the share of in-distribution images that are
+        flagged at the first threshold that flags 95% of the outliers.
 
     Raises:
         GlowPipelineError: all images are of one kind.
@@ -43,7 +43,7 @@ def detection_metrics(is_out: NDArray[np.bool_], score: NDArray[np.floating]) ->
 def roc_points(
     is_out: NDArray[np.bool_], score: NDArray[np.floating]
 ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """Return false and true positive rates of all thresholds, each (n_thresholds,), for a curve."""
+    """Return the false and true positive rates of all thresholds, each (n_thresholds,)."""
     from sklearn.metrics import roc_curve
 
     fpr, tpr, _ = roc_curve(is_out, _ranks(score))
@@ -57,5 +57,5 @@ def finite_mean(score: NDArray[np.floating]) -> tuple[float | None, int]:
 
 
 def _ranks(score: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return each score's place among the different scores, from 0: scikit-learn refuses infinity."""
+    """Return the rank of each score among the distinct scores, from 0: scikit-learn refuses infinity."""
     return np.unique(np.where(np.isnan(score), np.inf, score), return_inverse=True)[1].astype(np.float64)

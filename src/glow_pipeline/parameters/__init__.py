@@ -1,20 +1,18 @@
-"""Every parameter as a typed, bounded, documented field.
+"""Parameters as typed, bounded and documented fields, one module for each conf/base/parameters_*.yml.
 
-The values come from conf/ and from `--params`; the names of the seeds' flags are kept. A value that
-these classes do not allow ends the run before anything has been read, fetched or written.
+Values come from conf/ and `--params`. An invalid value ends the command before anything is read, fetched or written.
 """
 
 from glow_pipeline.parameters.cross_checks import check_num_classes
-from glow_pipeline.parameters.groups import (
-    IngestParameters,
-    ModelParameters,
-    OodParameters,
-    SampleParameters,
-    TrainParameters,
-)
-from glow_pipeline.parameters.parsing import known_names, nearest, parse_parameters, with_values
-from glow_pipeline.parameters.ranges import Range, SearchParameters
+from glow_pipeline.parameters.ingest import IngestParameters
+from glow_pipeline.parameters.model import ModelParameters
+from glow_pipeline.parameters.names import changeable_on_resume, known_names, nearest
+from glow_pipeline.parameters.ood import OodParameters
+from glow_pipeline.parameters.parsing import parse_parameters, with_values
 from glow_pipeline.parameters.root import Parameters
+from glow_pipeline.parameters.sample import SampleParameters
+from glow_pipeline.parameters.search import Range, SearchParameters
+from glow_pipeline.parameters.train import TrainParameters
 
 __all__ = [
     "IngestParameters",
@@ -25,6 +23,7 @@ __all__ = [
     "SampleParameters",
     "SearchParameters",
     "TrainParameters",
+    "changeable_on_resume",
     "check_num_classes",
     "known_names",
     "nearest",

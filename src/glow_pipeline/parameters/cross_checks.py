@@ -1,81 +1,141 @@
-"""What is wrong with parameters that are each right."""
+"""Checks across parameters: combinations that are invalid although each value is valid."""
 
 from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.flow.coupling import COUPLINGS, is_foldable
 from glow_pipeline.images.classes import numbers
 from glow_pipeline.images.sources.registry import FOLDER, SOURCES
 from glow_pipeline.parameters.root import Parameters
 
 
-def check_together(parameters: Parameters) -> None:
-    """What no field can know alone.
+def check_combinations(parameters: Parameters) -> None:
+    """Check each rule that involves several parameters.
 
     Raises:
-        GlowPipelineError: the first thing that is wrong.
+        GlowPipelineError: one line about the first rule that is broken.
     """
-    image_format, model, source = parameters.image_format, parameters.model, SOURCES[parameters.dataset]
-    both = (parameters.dataset, parameters.out_dataset)
-    if parameters.ingest.path is None and FOLDER.name in both:
-        if parameters.dataset == FOLDER.name and parameters.ingest.name is None:
-            raise GlowPipelineError(
-                "ingest.path=null: dataset=folder needs a folder of images; set ingest.path, or to use a stored model "
-                "that needs none, ingest.name"
-            )
-        if parameters.out_dataset == FOLDER.name and parameters.ood.out_path is None:
-            raise GlowPipelineError("ood.out_path=null: out_dataset=folder needs a folder of images; set ood.out_path")
-    for key, value, said, of in (
-        ("ingest.range", parameters.ingest.range, "dataset=folder or out_dataset=folder", FOLDER.name in both),
-        ("ingest.path", parameters.ingest.path, "dataset=folder or out_dataset=folder", FOLDER.name in both),
-        ("ingest.name", parameters.ingest.name, "dataset=folder or out_dataset=folder", FOLDER.name in both),
-        ("ingest.eval_path", parameters.ingest.eval_path, "dataset=folder", parameters.dataset == FOLDER.name),
-        ("ood.out_path", parameters.ood.out_path, "out_dataset=folder", parameters.out_dataset == FOLDER.name),
+    check_folders_are_given(parameters)
+    check_folder_is_used(parameters)
+    check_classes(parameters)
+    check_flip(parameters)
+    check_n_bits(parameters)
+    check_levels(parameters)
+    check_scale_floor(parameters)
+    check_fast_path(parameters)
+    check_num_classes(parameters, SOURCES[parameters.dataset].num_classes)
+
+
+def check_folders_are_given(parameters: Parameters) -> None:
+    """Check that `dataset=folder` and `out_dataset=folder` have a folder, or that a stored model's name is given."""
+    if parameters.ingest.path is not None:
+        return
+    if parameters.dataset == FOLDER.name and parameters.ingest.name is None:
+        raise GlowPipelineError(
+            "ingest.path=null: dataset=folder needs a folder of images; set ingest.path, or to use a stored model "
+            "that needs none, ingest.name"
+        )
+    if parameters.out_dataset == FOLDER.name and parameters.ood.out_path is None:
+        raise GlowPipelineError("ood.out_path=null: out_dataset=folder needs a folder of images; set ood.out_path")
+
+
+def check_folder_is_used(parameters: Parameters) -> None:
+    """Check that parameters of a folder come with `dataset=folder` or `out_dataset=folder`."""
+    ingest, ood = parameters.ingest, parameters.ood
+    inside, outside = parameters.dataset == FOLDER.name, parameters.out_dataset == FOLDER.name
+    either = "dataset=folder or out_dataset=folder"
+    for key, value, counts_with, counts in (
+        ("ingest.range", ingest.range, either, inside or outside),
+        ("ingest.path", ingest.path, either, inside or outside),
+        ("ingest.name", ingest.name, either, inside or outside),
+        ("ingest.eval_path", ingest.eval_path, "dataset=folder", inside),
+        ("ood.out_path", ood.out_path, "out_dataset=folder", outside),
     ):
-        if value is not None and not of:
-            raise GlowPipelineError(f"{key}={value}: counts only with {said}; set that too, or {key}=null")
+        if value is not None and not counts:
+            raise GlowPipelineError(f"{key}={value}: counts only with {counts_with}; set that too, or {key}=null")
+
+
+def check_classes(parameters: Parameters) -> None:
+    """Check that published datasets have the chosen classes; a folder's classes are known once it is read."""
     for key, classes, name in (
         ("ingest.classes", parameters.ingest.classes, parameters.dataset),
         ("ood.out_classes", parameters.ood.out_classes, parameters.out_dataset),
     ):
-        known = SOURCES[name].num_classes
         if classes is None or name == FOLDER.name:
             continue
-        chosen = numbers(classes)
+        known, chosen = SOURCES[name].num_classes, numbers(classes)
         if chosen is None or max(chosen) >= known:
             typed = "+".join(map(str, classes))
             raise GlowPipelineError(
                 f"{key}={typed}: {name} has the classes 0 to {known - 1}; give one, a range, or several: 3, 0-4, 0-4+7"
             )
+
+
+def check_flip(parameters: Parameters) -> None:
+    """Check that mirror images are images of the same kind."""
+    source = SOURCES[parameters.dataset]
     if parameters.train.flip and not source.mirrors:
         raise GlowPipelineError(
             f"train.flip=True: a mirror image of {source.name} ({source.title}) is none of them; set train.flip=false"
         )
-    if image_format.n_bits > source.n_bits:
+
+
+def check_n_bits(parameters: Parameters) -> None:
+    """Check that the source has so many bits."""
+    source = SOURCES[parameters.dataset]
+    if parameters.image_format.n_bits > source.n_bits:
         raise GlowPipelineError(
-            f"model.n_bits={model.n_bits}: {source.name} has images of {source.n_bits} bits; "
+            f"model.n_bits={parameters.model.n_bits}: {source.name} has images of {source.n_bits} bits; "
             f"allowed are 1 to {source.n_bits}"
         )
-    deepest = min((side & -side).bit_length() - 1 for side in (image_format.height, image_format.width))
-    if deepest < model.L:
+
+
+def check_levels(parameters: Parameters) -> None:
+    """Check that both sides of the images can be halved once per level."""
+    height, width, levels = parameters.image_format.height, parameters.image_format.width, parameters.model.L
+    deepest = min((side & -side).bit_length() - 1 for side in (height, width))
+    if deepest < levels:
         lower = f"lower model.L to at most {deepest}, or " if deepest else ""
         raise GlowPipelineError(
-            f"model.L={model.L}: each level halves the image, and {image_format.height}x{image_format.width} "
-            f"can be halved {deepest} times; {lower}set ingest.size to a multiple of {2**model.L}"
+            f"model.L={levels}: each level halves the image, and {height}x{width} "
+            f"can be halved {deepest} times; {lower}set ingest.size to a multiple of {2**levels}"
         )
+
+
+def check_scale_floor(parameters: Parameters) -> None:
+    """Check that a floor of the scale comes with a coupling that scales."""
+    model = parameters.model
     if model.flow_coupling == "additive" and model.scale_floor > 0:
         raise GlowPipelineError(
             f"model.scale_floor={model.scale_floor}: an additive coupling has no scale; "
             f"set model.scale_floor=0, or model.flow_coupling=affine"
         )
-    check_num_classes(parameters, source.num_classes)
+
+
+def check_fast_path(parameters: Parameters) -> None:
+    """Check that the options of the fast path are not set for a flow that trains by its plain layers."""
+    train, coupling = parameters.train, parameters.model.flow_coupling
+    if is_foldable(COUPLINGS[coupling]):
+        return
+    for name, value, possible in (
+        ("activations", train.activations, ["stored"]),
+        ("precision", train.precision, ["auto", "float32"]),
+        ("compile", train.compile, ["auto", False]),
+    ):
+        if value not in possible:
+            raise GlowPipelineError(
+                f"train.{name}={value}: the coupling {coupling} has no folded form and trains by its plain layers; "
+                f"set train.{name}={possible[0]}"
+            )
 
 
 def check_num_classes(parameters: Parameters, num_classes: int) -> None:
-    """Check that a class-conditioned model knows all classes of its images.
+    """Check that a class-conditioned model has all classes of its images.
 
     Args:
-        num_classes: of the images; for a folder the caller has to look into it.
+        parameters: of the run.
+        num_classes: of the images; a folder's are known once it is read.
 
     Raises:
-        GlowPipelineError: it does not.
+        GlowPipelineError: the model has fewer classes.
     """
     model = parameters.model
     if model.y_condition and model.num_classes is not None and model.num_classes < num_classes:

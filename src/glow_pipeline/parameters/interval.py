@@ -1,21 +1,21 @@
-"""How often a training writes a checkpoint: `train.checkpoint_every`."""
+"""The time between two checkpoints of a training: `train.checkpoint_every`."""
 
 import re
 from typing import Literal, NamedTuple, Self
 
 
 class Interval(NamedTuple):
-    """How often to write a checkpoint."""
+    """A number of minutes or of steps."""
 
     every: float
     unit: Literal["minutes", "steps"]
 
     @classmethod
     def of(cls, text: str | float) -> Self:
-        """`10`, `10min` or `500steps`.
+        """Parse `10` (minutes), `10min` or `500steps`.
 
         Raises:
-            ValueError: it is none of these, or not above 0.
+            ValueError: the text has another form, or the number is not above 0.
         """
         found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(min|minutes?|steps?|)\s*", str(text))
         if found is None or float(found[1]) <= 0:

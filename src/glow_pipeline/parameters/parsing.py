@@ -1,39 +1,38 @@
-"""From configuration to parameters, or to the one line that says what is wrong with it."""
+"""Parsing of configuration into parameters, with one line about the first error."""
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.images.sources.registry import SOURCES
-from glow_pipeline.parameters.cross_checks import check_together
-from glow_pipeline.parameters.ranges import Range
+from glow_pipeline.parameters.cross_checks import check_combinations
+from glow_pipeline.parameters.names import known_names, nearest
 from glow_pipeline.parameters.root import Parameters
+from glow_pipeline.parameters.search import Range
 
 
 def parse_parameters(raw: dict[str, Any]) -> Parameters:
-    """Raw configuration -> checked parameters.
+    """Check configuration, field by field and across fields, and return it as parameters.
 
     Raises:
-        GlowPipelineError: one line about the first thing that is wrong.
+        GlowPipelineError: one line about the first error, with the number of others.
     """
     try:
         parameters = Parameters.model_validate(raw)
     except ValidationError as invalid:
-        wrong: dict[str, list[ErrorDetails]] = {}
+        errors: dict[str, list[ErrorDetails]] = {}
         for error in invalid.errors():
-            wrong.setdefault(_key(error), []).append(error)
-        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-        raise GlowPipelineError(_one_line(*next(iter(wrong.items()))) + more) from None
-    check_together(parameters)
+            errors.setdefault(_key(error), []).append(error)
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        raise GlowPipelineError(_one_line(*next(iter(errors.items()))) + more) from None
+    check_combinations(parameters)
     return parameters
 
 
 def with_values(parameters: Parameters, values: Mapping[str, object]) -> Parameters:
-    """These parameters with some, by their dotted names, set to other values; checked as `parse_parameters` does."""
+    """Return the parameters with other values, given by dotted names and checked as in `parse_parameters`."""
     raw = parameters.model_dump()
     for name, value in values.items():
         group, _, leaf = name.partition(".")
@@ -41,26 +40,14 @@ def with_values(parameters: Parameters, values: Mapping[str, object]) -> Paramet
     return parse_parameters(raw)
 
 
-def known_names() -> list[str]:
-    """Every parameter as it is typed: `dataset`, `model.K`, ..."""
-    names = []
-    for name, field in Parameters.model_fields.items():
-        group = field.annotation
-        if isinstance(group, type) and issubclass(group, BaseModel):
-            names += [f"{name}.{leaf}" for leaf in group.model_fields]
-        else:
-            names.append(name)
-    return names
-
-
 def _key(error: ErrorDetails) -> str:
-    """The parameter's name. What Pydantic adds to it, which of several allowed types it tried, is none of its parts."""
+    """Return the parameter's name, without the allowed type that Pydantic appends for unions."""
     parts = [str(part) for part in error["loc"]]
     return ".".join(parts if parts[:2] == ["search", "ranges"] else parts[:2])
 
 
 def _one_line(key: str, errors: list[ErrorDetails]) -> str:
-    """Of one parameter; several errors are what each of its allowed types has against the value."""
+    """Describe the errors of one parameter: one for each type that it may have."""
     error, value = errors[0], errors[0]["input"]
     if error["type"] == "extra_forbidden":
         shown = value if isinstance(value, str) and value.isprintable() else repr(value)
@@ -73,16 +60,6 @@ def _one_line(key: str, errors: list[ErrorDetails]) -> str:
     if error["type"] == "invalid_key":
         return f"{key}: should be a name; {nearest(key, known_names())}"
     allowed = " or ".join(dict.fromkeys(error["msg"].removeprefix("Input should be ") for error in errors))
-    hint = f"; {nearest(value, list(SOURCES))}" if error["type"] == "source" else ""
+    offered = error["ctx"]["offered"] if error["type"] == "one_of" else []
+    hint = f"; {nearest(value, offered)}" if offered else ""
     return f"{key}={value!r}: should be {allowed}{hint}"
-
-
-def nearest(name: object, known: list[str]) -> str:
-    """Return `did you mean ...?`, or all that are known where nothing is like it."""
-    same_leaf = [candidate for candidate in known if candidate.rpartition(".")[2] == name]
-    close = same_leaf or get_close_matches(str(name), known, n=1, cutoff=0.5)
-    if close:
-        return f"did you mean {close[0]}?"
-    if known == known_names():
-        return "docs/parameters.md has all that are known"
-    return f"known are {', '.join(known)}"

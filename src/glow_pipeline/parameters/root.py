@@ -1,61 +1,57 @@
-"""All parameters of a run, and what follows from them."""
+"""All parameters of a run, and the images and classes that they stand for."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
 from glow_pipeline.images.format import ImageFormat
 from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.images.sources.registry import FOLDER, SOURCES
-from glow_pipeline.parameters.groups import (
-    IngestParameters,
-    ModelParameters,
-    OodParameters,
-    ParameterGroup,
-    SampleParameters,
-    TrainParameters,
-)
-from glow_pipeline.parameters.ranges import SearchParameters
+from glow_pipeline.parameters.group import Changeable, OneOf, ParameterGroup
+from glow_pipeline.parameters.ingest import IngestParameters
+from glow_pipeline.parameters.model import ModelParameters
+from glow_pipeline.parameters.ood import OodParameters
+from glow_pipeline.parameters.sample import SampleParameters
+from glow_pipeline.parameters.search import SearchParameters
+from glow_pipeline.parameters.train import TrainParameters
+
+Dataset = Annotated[str, OneOf(SOURCES, "one of those that `make sources` lists")]
 
 
 class Parameters(ParameterGroup):
-    """All of them."""
+    """All parameters of a run."""
 
-    dataset: str = Field("digits", description="in-distribution images: trained on, and what outliers are told from")
-    out_dataset: str = Field("textures", description="out-of-distribution images")
-    stored_model: str | None = Field(
-        None, min_length=1, description="the model to sample from or score with: a version, or a file; null: the newest"
+    dataset: Dataset = Field("digits", description="in-distribution images, which the model is trained on")
+    out_dataset: Changeable[Dataset] = Field("textures", description="out-of-distribution images")
+    stored_model: Changeable[str | None] = Field(
+        None,
+        min_length=1,
+        description="model to sample from or score with, as a version or a file; null: the dataset's newest",
     )
-    seed: int = Field(0, ge=0, description="of every random draw")
-    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="auto: cuda, else mps, else cpu")
+    seed: int = Field(0, ge=0, description="seed of every random draw")
+    device: Changeable[Literal["auto", "cpu", "cuda", "mps"]] = Field(
+        "auto", description="where to compute; auto: cuda, else mps, else cpu"
+    )
     ingest: IngestParameters = IngestParameters()
     model: ModelParameters = ModelParameters()
     train: TrainParameters = TrainParameters()
-    sample: SampleParameters = SampleParameters()
-    ood: OodParameters = OodParameters()
-    search: SearchParameters = SearchParameters()
-    own: dict[str, object] = Field(
-        {}, description="of your own pipelines, which take them as params:own.name; unchecked"
+    sample: Changeable[SampleParameters] = SampleParameters()
+    ood: Changeable[OodParameters] = OodParameters()
+    search: Changeable[SearchParameters] = SearchParameters()
+    own: Changeable[dict[str, object]] = Field(
+        {}, description="parameters of your own pipelines, read as params:own.name; not checked"
     )
-
-    @field_validator("dataset", "out_dataset")
-    @classmethod
-    def _known_source(cls, name: str) -> str:
-        if name not in SOURCES:
-            raise PydanticCustomError("source", "Input should be one of those that `make sources` lists")
-        return name
 
     @property
     def image_selection(self) -> ImageSelection:
-        """The images that `dataset` stands for."""
+        """The images of `dataset`."""
         if self.dataset == FOLDER.name:
             return self._folder(self.ingest.path, self.ingest.eval_path, self.ingest.classes, self.ingest.name)
         return ImageSelection.of(self.dataset, self.ingest.classes)
 
     @property
     def out_image_selection(self) -> ImageSelection:
-        """The images that `out_dataset` stands for; all those of `ood.out_path` are for testing."""
+        """The images of `out_dataset`; all images in `ood.out_path` are test images."""
         if self.out_dataset != FOLDER.name:
             return ImageSelection.of(self.out_dataset, self.ood.out_classes)
         if self.ood.out_path is None:
@@ -70,7 +66,7 @@ class Parameters(ParameterGroup):
 
     @property
     def image_format(self) -> ImageFormat:
-        """The images as these parameters ask for them; what is null comes from the source."""
+        """The prepared images' shape and depth, and how they are prepared; null takes the source's."""
         source, size = SOURCES[self.dataset], self.ingest.size
         height, width = (
             source.default_size if size is None else (size, size) if isinstance(size, int) else (size[0], size[-1])
@@ -87,4 +83,5 @@ class Parameters(ParameterGroup):
 
     @property
     def num_classes(self) -> int:
+        """The number of classes; null takes the source's."""
         return self.model.num_classes or SOURCES[self.dataset].num_classes

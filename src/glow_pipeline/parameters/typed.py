@@ -1,7 +1,7 @@
-"""Parsing of what is typed after `--params`, each value by the type of its parameter.
+"""Parsing of `--params`, each value by the type of its parameter.
 
 Kedro splits at every comma and reads each part as YAML, which turns `/data/set #2` into `/data/set`, `2024` into a
-number, `010` into 8 and `1:30` into 90. Here a text parameter takes the text as it is typed.
+number, `010` into 8 and `1:30` into 90. Here a text parameter takes the text exactly as typed.
 """
 
 import re
@@ -10,10 +10,9 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.parameters.parsing import known_names, nearest
+from glow_pipeline.parameters.names import all_fields, known_names, nearest
 from glow_pipeline.parameters.root import Parameters
 
 NAME = r"[A-Za-z_][\w-]*(?:\.[\w-]+)*"
@@ -26,17 +25,17 @@ FLOAT = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
 WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 ANY = frozenset({bool, int, float, str, list, dict, NoneType})
 TEXT = frozenset({str, NoneType})
-LONGEST_NUMBER = 1000  # characters; Python refuses to read integers of more than 4300
+LONGEST_NUMBER = 1000  # characters; Python refuses to parse integers of more than 4300
 UNTYPABLE = "???"  # OmegaConf's sign for a value that is still missing
 
 
 def parse_typed(texts: Sequence[str]) -> dict[str, Any]:
     """Parse `name=value,name=value` into nested values; several `--params` count as one.
 
-    A comma is part of a value unless a `name=` follows it. A value in quotes is taken as it stands between them.
+    A comma is part of a value unless a `name=` follows it. A value in quotes is taken literally.
 
     Raises:
-        GlowPipelineError: one line about the first item that cannot be understood as it is typed.
+        GlowPipelineError: one line about the first item that cannot be parsed.
     """
     values: dict[str, Any] = {}
     for text in texts:
@@ -56,7 +55,7 @@ def parse_typed(texts: Sequence[str]) -> dict[str, Any]:
 
 
 def _items(text: str) -> Iterator[tuple[str, str]]:
-    """Yield (name, value as written), in the order in which they are typed."""
+    """Yield (name, value as written) in the order of typing."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -90,7 +89,7 @@ def _no_item(text: str) -> str:
 
 
 def _refusal(message: str) -> GlowPipelineError:
-    return GlowPipelineError(message.replace("\n", "\\n"))  # one line, whatever is typed
+    return GlowPipelineError(message.replace("\n", "\\n"))  # typed text may have line breaks
 
 
 def _known(name: str) -> bool:
@@ -116,7 +115,7 @@ def _read(name: str, written: str) -> Any:
 
 
 def _scalar(text: str, kinds: frozenset[Any]) -> Any:
-    """Return a number, true, false or null where the parameter may be one, else the text."""
+    """Parse a number, true, false or null where the parameter allows it; return other text as it is."""
     if text.lower() == "null" and kinds != {str}:
         return None
     if text.lower() in WORDS and bool in kinds:
@@ -130,7 +129,7 @@ def _scalar(text: str, kinds: frozenset[Any]) -> Any:
 
 
 def _flow(name: str, text: str, kinds: frozenset[Any]) -> Any:
-    """Parse a list or mapping as YAML writes them in one line."""
+    """Parse a list or mapping in YAML's flow style."""
 
     def value(node: yaml.Node) -> Any:
         if isinstance(node, yaml.SequenceNode):
@@ -147,11 +146,8 @@ def _flow(name: str, text: str, kinds: frozenset[Any]) -> Any:
 
 
 def _kinds(name: str) -> frozenset[Any]:
-    """Return the Python types that a parameter may have; all of them for one that is not known."""
-    group, _, leaf = name.partition(".")
-    field = Parameters.model_fields.get(group)
-    if field is not None and leaf and isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-        field = field.annotation.model_fields.get(leaf)
+    """Return the Python types that a parameter may have; all types for an unknown name."""
+    field = all_fields().get(name)
     kinds = ANY if field is None else frozenset(_types(field.annotation))
     return kinds if kinds <= ANY else ANY
 

@@ -1,4 +1,4 @@
-"""Common parts of all figures with one pair of axes."""
+"""Common parts of figures with one pair of axes."""
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure

@@ -1,7 +1,7 @@
 """Curves of a training, and of a detector."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -11,7 +11,7 @@ from glow_pipeline.plots.axes import set_title, single_axes
 
 
 def training_curves(epochs: Sequence[dict[str, float]], title: str, *, given_class: bool = False) -> Figure:
-    """Bits per dimension on training and validation images after each epoch.
+    """Draw bits per dimension on training and validation images after each epoch.
 
     Args:
         epochs: rows with epoch, train_bits_per_dim and val_bits_per_dim.
@@ -34,10 +34,16 @@ def training_curves(epochs: Sequence[dict[str, float]], title: str, *, given_cla
     return figure
 
 
-def roc_figure(fpr: ArrayLike, tpr: ArrayLike, auroc: float, title: str) -> Figure:
-    """Shard of outliers found against share of belonging images flagged."""
+def roc_figure(curves: Mapping[str, tuple[ArrayLike, ArrayLike]], title: str) -> Figure:
+    """Draw the share of outliers found against the share of in-distribution images flagged, for each score.
+
+    Args:
+        curves: label -> false and true positive rates of all thresholds, each (n_thresholds,).
+        title: names the two sets.
+    """
     figure, axes = single_axes(4.5, 4.5)
-    axes.plot(np.asarray(fpr), np.asarray(tpr), label=f"AUROC {auroc:.4f}")
+    for label, (fpr, tpr) in curves.items():
+        axes.plot(np.asarray(fpr), np.asarray(tpr), label=label)
     axes.plot([0, 1], [0, 1], color="grey", linestyle=":", label="chance")
     axes.set(xlabel="false positive rate", ylabel="true positive rate", aspect="equal")
     set_title(axes, title)

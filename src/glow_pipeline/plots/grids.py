@@ -1,4 +1,4 @@
-"""Images in rows and columns."""
+"""Grids of images, as figures and as frames of a movie."""
 
 import math
 from collections.abc import Sequence
@@ -11,17 +11,18 @@ from torch import Tensor
 
 from glow_pipeline.plots.text import shorten, wrap
 
-# Inches; points.
-CELL, EDGE, ROW_LABELS, NARROWEST_WITH_TITLE = 0.8, 0.1, 0.8, 3.6
-TITLE, LABEL = 10, 9
+CELL, EDGE, ROW_LABELS, NARROWEST_WITH_TITLE = 0.8, 0.1, 0.8, 3.6  # inches
+COLUMN_LABELS, TITLE_MARGIN, TITLE_LINE = 0.35, 0.08, 0.17
+TITLE, LABEL = 10, 9  # points
 RED, GREY = (200, 30, 30), 205
 
 
 def square_grid(images: Tensor, title: str | None = None) -> Figure:
-    """As many columns as rows, about.
+    """Draw images in about as many columns as rows.
 
     Args:
         images: uint8 (n, C, H, W), 8 bits.
+        title: as in `labelled_grid`.
     """
     n_columns = math.ceil(math.sqrt(len(images)))
     return labelled_grid([images[i : i + n_columns] for i in range(0, len(images), n_columns)], title=title)
@@ -34,10 +35,15 @@ def labelled_grid(
     column_labels: Sequence[str] | None = None,
     title: str | None = None,
 ) -> Figure:
-    """One row of images after another, with names at the left and on top.
+    """Draw rows of images, with names at the left and on top.
+
+    The figure is as large as its images and names need. matplotlib's layout engines fit axes into a figure of a given
+    size, so the size is computed here.
 
     Args:
-        rows: uint8 (n, C, H, W), 8 bits, each; one size, n may differ.
+        rows: uint8 (n, C, H, W), 8 bits, each; all of one size, n may differ.
+        row_labels: a name for each row, shortened if it is long.
+        column_labels: a name for each column, shortened if it is long.
         title: is broken into lines, and names in it are shortened, so that it stays within the figure.
     """
     n_columns = max(len(row) for row in rows)
@@ -45,7 +51,8 @@ def labelled_grid(
     left = (ROW_LABELS if row_labels else 0.0) + EDGE
     figure_width = max(n_columns * CELL + left + EDGE, NARROWEST_WITH_TITLE if title else 0.0)
     title_lines = wrap(title, figure_width - left - EDGE, TITLE, max_lines=6) if title else ""
-    top = (0.35 if column_labels else EDGE) + (2 * 0.08 + 0.17 * (title_lines.count("\n") + 1) if title else 0.0)
+    title_height = 2 * TITLE_MARGIN + TITLE_LINE * (title_lines.count("\n") + 1) if title else 0.0
+    top = (COLUMN_LABELS if column_labels else EDGE) + title_height
     figure_height = len(rows) * CELL * height / width + top + EDGE
     figure = Figure(figsize=(figure_width, figure_height))
     grid = figure.subplots(
@@ -74,13 +81,13 @@ def labelled_grid(
     for j, label in enumerate(column_labels or []):
         grid[0, j].set_title(shorten(label, CELL, LABEL), fontsize=LABEL, pad=3, parse_math=False)
     if title:
-        where = (left / figure_width, 1 - 0.08 / figure_height)
-        figure.text(*where, title_lines, ha="left", va="top", fontsize=TITLE, parse_math=False)
+        x, y = left / figure_width, 1 - TITLE_MARGIN / figure_height
+        figure.text(x, y, title_lines, ha="left", va="top", fontsize=TITLE, parse_math=False)
     return figure
 
 
 def cross_out(images: Tensor, marked: Tensor) -> Tensor:
-    """Return the images in RGB, with a red cross on grey in place of the marked ones: those that do not exist.
+    """Return the images in RGB, with a red cross on grey in place of the marked ones, which do not exist.
 
     Args:
         images: uint8 (n, C, H, W), 8 bits.
@@ -88,7 +95,7 @@ def cross_out(images: Tensor, marked: Tensor) -> Tensor:
     """
     height, width = images.shape[2:]
     row, column = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    # Distance from each diagonal, in parts of the image's shorter side.
+    # Distance from each diagonal, relative to the image's sides.
     along, across = (row + 0.5) / height, (column + 0.5) / width
     thickness = max(0.06, 0.5 / min(height, width))
     on_cross = torch.minimum((along - across).abs(), (along + across - 1).abs()) < thickness
@@ -97,11 +104,11 @@ def cross_out(images: Tensor, marked: Tensor) -> Tensor:
 
 
 def frame(images: Tensor, shortest_side: int = 320) -> NDArray[np.uint8]:
-    """Images in a square grid as pixels (height, width, 3), each pixel enlarged to a block.
+    """Return images in a square grid as pixels (height, width, 3), each pixel enlarged to a block.
 
     Args:
         images: uint8 (n, C, H, W), 8 bits.
-        shortest_side: of the frame, at least, in pixels.
+        shortest_side: the least length of the frame's shorter side, in pixels.
     """
     from torchvision.utils import make_grid  # here, because it takes seconds and only movies need it
 

@@ -1,4 +1,4 @@
-"""A picture that moves."""
+"""Movies: animated pictures."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Movie:
-    """Frames, and a still picture that tells the same story on paper."""
+    """An animated picture, and a still figure that shows the same on paper."""
 
     still: Figure
     frames: list[NDArray[np.uint8]]  # each (height, width, 3)

@@ -1,11 +1,11 @@
-"""Text that fits into its width: names of datasets and folders may be of any length."""
+"""Text that fits into a width: names of datasets and folders may have any length."""
 
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
 ELLIPSIS = "…"
 POINTS_PER_INCH = 72
-SLACK = 1.05  # a renderer that hints its glyphs sets them a little wider than they are measured here
+SLACK = 1.05  # a renderer that hints its glyphs draws them a little wider than they are measured here
 
 
 def width(text: str, size: float) -> float:
@@ -18,7 +18,7 @@ def shorten(text: str, inches: float, size: float) -> str:
     """Return one line that is no wider than this: the text, or its start and its end around an ellipsis."""
     if width(text, size) <= inches:
         return text
-    low, high = 0, len(text)  # of so many characters the line is narrow enough, and of so many too wide
+    low, high = 0, len(text)  # with `low` characters the line is narrow enough, with `high` too wide
     while high - low > 1:
         kept = (low + high) // 2
         low, high = (kept, high) if width(_around_ellipsis(text, kept), size) <= inches else (low, kept)
@@ -40,6 +40,6 @@ def wrap(text: str, inches: float, size: float, max_lines: int = 3) -> str:
 
 
 def _around_ellipsis(text: str, kept: int) -> str:
-    """Return the text without its middle, so that `kept` characters are left."""
+    """Return the text with an ellipsis in place of its middle; `kept` characters of it are left."""
     start = (kept + 1) // 2
     return text[:start] + ELLIPSIS + text[len(text) - (kept - start) :]

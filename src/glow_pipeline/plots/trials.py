@@ -1,4 +1,4 @@
-"""The course of a search."""
+"""Figure of a search's trials."""
 
 import math
 from collections.abc import Sequence
@@ -10,17 +10,16 @@ from glow_pipeline.plots.axes import set_title, single_axes
 
 
 def search_history(states: Sequence[str], values: Sequence[float], title: str) -> Figure:
-    """Draw each trial's bits per dimension, what became of it, and the best so far.
+    """Draw each trial's bits per dimension and state, and the best value so far.
 
     Args:
-        states: of the trials in the order of their numbers; those other than complete, pruned and diverged are left
-            out.
-        values: validation bits per dimension; NaN if there is none.
+        states: states of the trials, in the order of their numbers; only complete, pruned and diverged ones are drawn.
+        values: validation bits per dimension; NaN for a trial without.
     """
     figure, axes = single_axes(6, 4)
     trials = list(enumerate(zip(states, values, strict=True)))
     for state, marker in (("complete", "o"), ("pruned", "x")):
-        shown = [(number, value) for number, (was, value) in trials if was == state and math.isfinite(value)]
+        shown = [(number, value) for number, (kind, value) in trials if kind == state and math.isfinite(value)]
         axes.plot([number for number, _ in shown], [value for _, value in shown], marker, label=state)
     diverged = [number for number, (state, _) in trials if state == "diverged"]
     if diverged:

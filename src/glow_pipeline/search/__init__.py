@@ -1,1 +1,1 @@
-"""The search for better parameters: what may be proposed, and the study that keeps what was tried."""
+"""The search for better parameters: ranges, the study that records all trials, and runs of trials."""

@@ -1,4 +1,4 @@
-"""What a search has found: all its trials in a table, and the best parameters as a file to train with."""
+"""The results of a search: all its trials in a table, and the best parameters as a file to train with."""
 
 from typing import TYPE_CHECKING
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 def trials_table(study: "Study") -> pd.DataFrame:
-    """One row a trial, in the order in which they began; a searched parameter is a column under its dotted name.
+    """Return a row for each trial, in the order in which they started; each searched parameter is a column.
 
-    `state` is complete, pruned, diverged, fail, running or waiting. `val_bits_per_dim` is the best epoch's of a
-    complete trial, the last epoch's of a pruned one, infinite if the training diverged. `error` says why a trial
-    failed. `retry_of` is the first try of a trial that was interrupted.
+    `state` is complete, pruned, diverged, fail, running or waiting. `val_bits_per_dim` is that of the best epoch of a
+    complete trial, of the last epoch of a pruned one, infinite if the training diverged. `error` says why a trial
+    failed. `retry_of` is the number of the interrupted trial that this one repeats.
     """
     from glow_pipeline.search.study import ERROR, state_of  # here, because Optuna takes a third of a second
 
@@ -45,10 +45,10 @@ def trials_table(study: "Study") -> pd.DataFrame:
 
 
 def best_parameters_file(study: "Study", table: pd.DataFrame, parameters: Parameters) -> str:
-    """The training of the best trial in the table, as the text of a parameters.yml; all that it depends on is in it.
+    """Return the parameters of the best trial in the table, all that its training depends on, as a parameters.yml.
 
     Raises:
-        GlowPipelineError: no trial has come to a finite value.
+        GlowPipelineError: no trial has a finite value.
     """
     complete = table[table["state"] == "complete"].sort_values("val_bits_per_dim", kind="stable")
     if complete.empty:

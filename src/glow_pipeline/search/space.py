@@ -1,4 +1,4 @@
-"""From ranges to the parameters of one trial."""
+"""The search space: from ranges to the parameters of one trial."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,8 +10,7 @@ from glow_pipeline.parameters import Parameters, Range, known_names, nearest, wi
 if TYPE_CHECKING:
     from optuna import Trial
 
-# Trials with other images, with fewer bits, or with and without classes, have bits per dimension that say nothing of
-# each other.
+# Bits per dimension cannot be compared between trials with other images, with fewer bits, or with and without classes.
 NOT_COMPARABLE = {
     "model.n_bits": "all have the same images",
     "model.y_condition": "bits per dimension given the class are not comparable with others",
@@ -19,11 +18,11 @@ NOT_COMPARABLE = {
 
 
 def extremes(parameters: Parameters) -> Iterator[Parameters]:
-    """Yield the parameters with each searched one at either end of its range, or at each of its choices; all checked.
+    """Yield valid parameters with each searched one at either end of its range, or at each of its choices.
 
     Raises:
-        GlowPipelineError: a range is of a parameter that cannot be searched, or leads to a value that is not allowed,
-            neither beside the values that are set nor beside an end of another range.
+        GlowPipelineError: a range is of a parameter that cannot be searched, or has an end that is not allowed, neither
+            with the values that are set nor with an end of another range.
     """
     ranges = parameters.search.searched
     if not ranges:
@@ -31,8 +30,8 @@ def extremes(parameters: Parameters) -> Iterator[Parameters]:
     for name, given in ranges.items():
         _check_name(name)
         for end in _ends(given):
-            yield _at_end(parameters, name, end)
-        if given.choices is None and _is_whole(parameters, name, given) and not isinstance(given.step, int | None):
+            yield _with_end(parameters, name, end)
+        if given.choices is None and _is_integer(parameters, name, given) and not isinstance(given.step, int | None):
             raise GlowPipelineError(f"search.ranges.{name}.step={given.step}: should be whole, as {name} is")
 
 
@@ -40,7 +39,7 @@ def _ends(given: Range) -> list[object]:
     return [given.low, given.high] if given.choices is None else [*given.choices]
 
 
-def _at_end(parameters: Parameters, name: str, end: object) -> Parameters:
+def _with_end(parameters: Parameters, name: str, end: object) -> Parameters:
     try:
         return with_values(parameters, {name: end})
     except GlowPipelineError as error:
@@ -56,17 +55,17 @@ def suggest(trial: "Trial", parameters: Parameters) -> Parameters:
     """Return the parameters with each searched one at the value that the study proposes to this trial.
 
     Raises:
-        NotAllowedError: each value is allowed, but not beside the others.
+        NotAllowedError: the proposed values are not allowed together.
     """
     searched = parameters.search.searched
     values = {name: _value(trial, parameters, name, given) for name, given in searched.items()}
-    with as_not_allowed():
+    with raise_not_allowed():
         return with_values(parameters, values)
 
 
 @contextmanager
-def as_not_allowed() -> Iterator[None]:
-    """Turn an error of the user within the block into one of a single trial, after which other values are tried."""
+def raise_not_allowed() -> Iterator[None]:
+    """Turn a GlowPipelineError within the block into a NotAllowedError, after which other values are tried."""
     try:
         yield
     except GlowPipelineError as error:
@@ -79,13 +78,13 @@ def _value(trial: "Trial", parameters: Parameters, name: str, given: Range) -> o
     assert given.low is not None
     assert given.high is not None
     log = bool(given.log)
-    if _is_whole(parameters, name, given):
+    if _is_integer(parameters, name, given):
         return trial.suggest_int(name, int(given.low), int(given.high), step=int(given.step or 1), log=log)
     return trial.suggest_float(name, float(given.low), float(given.high), step=given.step, log=log)
 
 
-def _is_whole(parameters: Parameters, name: str, given: Range) -> bool:
-    """Whether the parameter takes whole numbers only; of the others a checked one has become a float."""
+def _is_integer(parameters: Parameters, name: str, given: Range) -> bool:
+    """Return whether the parameter takes integers only; validation turns the numbers of all others into floats."""
     group, _, leaf = name.partition(".")
     alone = type(getattr(parameters, group)).model_validate({leaf: given.low})
     return isinstance(getattr(alone, leaf), int)

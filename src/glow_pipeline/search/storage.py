@@ -1,4 +1,4 @@
-"""The database of a study: its address, and opening it beside others that do so at the same moment."""
+"""The database of a study: its address, and opening it while other processes open it too."""
 
 import os
 import time
@@ -16,8 +16,8 @@ from glow_pipeline.errors import GlowPipelineError
 
 OPEN_ATTEMPTS = 3
 SQLITE, SQLITE_PATIENCE = "sqlite", 60  # seconds to wait for another process that is writing
-# What it may come to when another process makes the tables at the same moment.
-TABLES_IN_THE_MAKING = (
+# Possible errors while another process creates the tables.
+TABLES_BEING_CREATED = (
     sqlalchemy.exc.OperationalError,
     sqlalchemy.exc.ProgrammingError,
     sqlalchemy.exc.IntegrityError,
@@ -29,17 +29,17 @@ OnStale = Callable[[Study, FrozenTrial], None]
 
 
 def open_storage(storage: str, project: Path, heartbeat: int, grace: int, on_stale: OnStale) -> RDBStorage:
-    """The database; its tables are made if it has none.
+    """Open the database; its tables are created if it has none.
 
     Args:
-        storage: as `search.storage` has it.
+        storage: the value of `search.storage`.
         project: folder that a SQLite file's path is relative to.
-        heartbeat: seconds between two signs of life of a running trial.
-        grace: seconds of silence after which it is stale.
-        on_stale: what happens to it then.
+        heartbeat: seconds between two heartbeats of a running trial.
+        grace: seconds of silence after which a trial is stale.
+        on_stale: takes a stale trial.
 
     Raises:
-        GlowPipelineError: it is no address, or of a kind that cannot be used.
+        GlowPipelineError: the address is not valid, or the kind of database cannot be used.
     """
     address = _address(storage, project)
     sqlite = address.get_backend_name() == SQLITE
@@ -57,7 +57,7 @@ def open_storage(storage: str, project: Path, heartbeat: int, grace: int, on_sta
                 heartbeat_stale_trial_callback=on_stale,
             )
             break
-        except TABLES_IN_THE_MAKING:
+        except TABLES_BEING_CREATED:
             if attempt == OPEN_ATTEMPTS:
                 raise
             time.sleep(attempt)
@@ -70,18 +70,18 @@ def open_storage(storage: str, project: Path, heartbeat: int, grace: int, on_sta
 
 
 @contextmanager
-def in_one_line(storage: str, *others: type[Exception]) -> Iterator[None]:
-    """What is wrong with the database, without pages of traceback."""
+def database_errors_in_one_line(storage: str, *others: type[Exception]) -> Iterator[None]:
+    """Turn errors of the database, and the others, within the block into a GlowPipelineError of one line."""
     caught: tuple[type[Exception], ...] = (StorageInternalError, sqlalchemy.exc.SQLAlchemyError, *others)
     try:
         yield
     except caught as error:
         line = str(error.__cause__ or error).splitlines()[0]
-        raise GlowPipelineError(f"search.storage={storage}: {line}; mend it and type the command again") from error
+        raise GlowPipelineError(f"search.storage={storage}: {line}; fix it and type the command again") from error
 
 
 def _address(storage: str, project: Path) -> sqlalchemy.URL:
-    """The database's address, with what it names of the environment."""
+    """Return the database's address, with the environment variables in it replaced by their values."""
     example = "write sqlite:///data/06_models/optuna.db or postgresql://user:$PASSWORD@host/database"
     try:
         typed = sqlalchemy.make_url(storage)

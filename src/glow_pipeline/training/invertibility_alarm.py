@@ -13,6 +13,7 @@ from glow_pipeline.flow.fast.fused import step_forward
 from glow_pipeline.flow.glow import Level
 from glow_pipeline.flow.permutation import InvertibleConv
 from glow_pipeline.flow.step import FlowStep
+from glow_pipeline.flow.transform import ShiftAndScale
 
 HALF_A_LEVEL = 0.5  # beyond it an image comes back as another image
 
@@ -28,7 +29,8 @@ def invertibility(model: Glow, images: Tensor, noise: Tensor) -> dict[str, float
         noise: the same shape, uniform in [0, 1).
 
     Returns:
-        smallest_scale: the smallest scale of an affine coupling on these images; 1 if there is none. NaN counts as 0.
+        smallest_scale: the smallest scale of an affine coupling on these images; 1 if there is none, or the flow has no
+            folded form. NaN counts as 0.
         largest_condition_number: of the 1x1 convolutions' matrices; 1 of fixed permutations. Not finite counts as inf.
         round_trip_error: largest |x - inverse(forward(x))| in grey levels, computed as samples are; NaN counts as inf.
     """
@@ -62,7 +64,9 @@ class InvertibilityAlarm:
 
 
 def _smallest_scale(model: Glow, x: Tensor) -> float:
-    """By the folded steps, which tell their scales, whatever the model's execution is."""
+    """By the folded steps, which return their scales, whatever the model's execution is."""
+    if not model.foldable:
+        return 1.0
     z = x
     smallest = x.new_ones(())
     for number, level in enumerate(cast(list[Level], list(model.levels))):
@@ -71,9 +75,9 @@ def _smallest_scale(model: Glow, x: Tensor) -> float:
         z, _ = level.squeeze(z)
         prepared = prepare(cast(list[FlowStep], list(level.steps)))
         for step in prepared.folded:
-            z, _, hidden = step_forward(z, step, prepared.scale_floor)
-            if hidden.scale is not None:
-                smallest = torch.minimum(smallest, hidden.scale.min())  # a NaN stays one
+            z, _, hidden = step_forward(z, step, prepared.transform)
+            if isinstance(prepared.transform, ShiftAndScale):
+                smallest = torch.minimum(smallest, hidden.of_transform[0].min())  # a NaN stays one
     return _unless_nan(smallest, 0.0)
 
 

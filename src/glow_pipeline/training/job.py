@@ -219,7 +219,8 @@ def _train(
     parameters, settings, seed = job.parameters, job.parameters.train, job.parameters.seed
     device = use_device(parameters.device)
     flow = flow.to(device)
-    flow.execution = Execution(settings.activations, resolve_precision(settings.precision, device))
+    if flow.foldable:  # else by its plain layers
+        flow.execution = Execution(settings.activations, resolve_precision(settings.precision, device))
     on_device = keeps_on_device(settings.data_on_device, len(job.fit_images) * flow.dimensions, device)
     batch_size = min(settings.batch_size, len(job.fit_images))
     _check_batches(settings, batch_size, group.share.of)

@@ -81,14 +81,10 @@ def announce(
         scored: images that are scored at once after an epoch.
         processes: that train together.
     """
-    model, train = parameters.model, parameters.train
+    train = parameters.train
     where = next(flow.parameters()).device
     memory = training_bytes(
-        flow.image_shape,
-        model.K,
-        model.L,
-        model.hidden_channels,
-        affine=model.flow_coupling == "affine",
+        parameters.model.size(flow.image_shape),
         batch=batch_size,
         at_once=-(-batch_size // (processes * train.accumulate)),
         scored=min(scored, counts["validation"]),

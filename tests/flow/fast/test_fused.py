@@ -1,4 +1,4 @@
-"""The fused steps and the plain layers are the same flow, whatever is kept between the passes."""
+"""The fused steps compute the flow of the plain layers in every mode."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from glow_pipeline.flow import Glow
 from glow_pipeline.flow import glow as glow_module
+from glow_pipeline.flow.coupling import AffineCoupling
 from glow_pipeline.flow.fast import folding
 from glow_pipeline.flow.fast.execution import Activations, Execution
 from glow_pipeline.flow.step import FlowStep
@@ -51,7 +52,7 @@ def assert_same(
 
 @pytest.mark.parametrize("options", [*OPTIONS, LU])
 @every_mode
-def test_density_and_gradients_are_those_of_the_plain_layers(options: dict[str, Any], activations: Activations) -> None:
+def test_density_and_gradients_match_the_plain_layers(options: dict[str, Any], activations: Activations) -> None:
     model, x = glow(**options), gaussian(4, 3, 8, 16)
     model.execution = None
     plain = log_prob_and_gradients(model, x)
@@ -60,7 +61,7 @@ def test_density_and_gradients_are_those_of_the_plain_layers(options: dict[str, 
 
 
 @every_model
-def test_scores_without_gradients_are_those_of_the_plain_layers(options: dict[str, Any]) -> None:
+def test_scores_without_gradients_match_the_plain_layers(options: dict[str, Any]) -> None:
     model, x = glow(**options), gaussian(4, 3, 8, 16)
     with torch.no_grad():
         fast = model.log_density(model.to_top(x), classes(model, 4))
@@ -70,7 +71,7 @@ def test_scores_without_gradients_are_those_of_the_plain_layers(options: dict[st
 
 
 @pytest.mark.parametrize("options", [*OPTIONS, LU])
-def test_the_inverse_is_that_of_the_plain_layers(options: dict[str, Any]) -> None:
+def test_inverse_matches_the_plain_layers(options: dict[str, Any]) -> None:
     model = glow(**options)
     eps = [gaussian(2, *shape, seed=i) for i, shape in enumerate(model.latent_shapes)]
     with torch.no_grad():
@@ -82,12 +83,14 @@ def test_the_inverse_is_that_of_the_plain_layers(options: dict[str, Any]) -> Non
 
 @every_mode
 @pytest.mark.parametrize("s", [-5.0, -30.0, 30.0])
-def test_scales_at_the_floor_and_at_1_are_those_of_the_plain_layers(activations: Activations, s: float) -> None:
+def test_extreme_scales_match_the_plain_layers(activations: Activations, s: float) -> None:
     model, x = glow(scale_floor=0.1), gaussian(4, 3, 8, 16)
     with torch.no_grad():
         for step in (module for module in model.modules() if isinstance(module, FlowStep)):
-            conv = step.coupling.network.conv3.conv
-            conv.bias[len(conv.bias) // 2 :] += s  # type: ignore[arg-type, index]  # it has a bias
+            assert isinstance(step.coupling, AffineCoupling)
+            bias = step.coupling.network.conv3.conv.bias
+            assert bias is not None
+            bias[len(bias) // 2 :] += s
     model.execution = None
     plain = log_prob_and_gradients(model, x)
     model.execution = Execution(activations)
@@ -98,7 +101,7 @@ def test_scales_at_the_floor_and_at_1_are_those_of_the_plain_layers(activations:
 
 @every_mode
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_the_result_keeps_its_dtype(activations: Activations, dtype: torch.dtype) -> None:
+def test_result_keeps_its_dtype(activations: Activations, dtype: torch.dtype) -> None:
     model = glow().to(dtype)
     model.execution = Execution(activations)
     log_prob, grad_x, gradients = log_prob_and_gradients(model, gaussian(2, 3, 8, 16).to(dtype))
@@ -113,7 +116,7 @@ def error_of(model: Glow, x: Tensor, activations: Activations, exact: dict[str, 
     return (difference.norm() / torch.cat([exact[name].flatten() for name in exact]).norm()).item()
 
 
-def test_in_float32_a_reversed_pass_rounds_at_most_twice_as_much_as_a_stored_one() -> None:
+def test_reversible_float32_gradients_round_at_most_twice_stored() -> None:
     model, x = glow(K=8), gaussian(8, 3, 8, 16) / 4
     _, _, exact = log_prob_and_gradients(model, x)
     single = glow(K=8).float()
@@ -124,7 +127,7 @@ def test_in_float32_a_reversed_pass_rounds_at_most_twice_as_much_as_a_stored_one
 
 @pytest.fixture
 def saved_bytes() -> Iterator[list[int]]:
-    """Bytes of what autograd keeps for the backward pass, parameters left out by whoever asks."""
+    """Sizes in bytes of all tensors that autograd keeps for the backward pass, parameters included."""
     sizes: list[int] = []
 
     def pack(tensor: Tensor) -> Tensor:
@@ -136,7 +139,7 @@ def saved_bytes() -> Iterator[list[int]]:
 
 
 def kept(K: int, activations: Activations | None, size: int, saved: list[int]) -> int:
-    """Bytes that a pass over a batch keeps, beyond what it keeps for a batch of one (the parameters, mostly)."""
+    """Bytes that a pass over a batch of 9 keeps, less those of a batch of 1 (the parameters, mostly)."""
     model = small_glow((3, size, size), K).float()
     model.execution = None if activations is None else Execution(activations)
     totals = []
@@ -152,14 +155,14 @@ def test_reversible_activations_do_not_grow_with_the_steps(size: int, saved_byte
     assert kept(2, "reversible", size, saved_bytes) == kept(16, "reversible", size, saved_bytes)
 
 
-def test_each_mode_keeps_less_than_the_one_before(saved_bytes: list[int]) -> None:
+def test_each_mode_keeps_less_than_the_previous_one(saved_bytes: list[int]) -> None:
     sizes = [kept(8, mode, 16, saved_bytes) for mode in (None, *MODES)]
     assert sizes == sorted(sizes, reverse=True)
     assert len(set(sizes)) == 4
     assert sizes[1] < 0.6 * sizes[0]
 
 
-def test_low_precision_is_for_the_coupling_networks_alone() -> None:
+def test_low_precision_applies_to_coupling_networks_only() -> None:
     model, x = glow(K=4).float(), gaussian(4, 3, 8, 16).float()
     exact, _, _ = log_prob_and_gradients(model, x)
     model.execution = Execution(precision="bfloat16")
@@ -168,13 +171,13 @@ def test_low_precision_is_for_the_coupling_networks_alone() -> None:
     assert not torch.equal(low, exact)
     torch.testing.assert_close(low, exact, rtol=2e-2, atol=0)
     assert all(bool(gradient.isfinite().all()) for gradient in gradients.values())
-    with torch.no_grad():  # the latents' state is float32: the inverse of what float32 gave is exact to float32
+    with torch.no_grad():  # the state of the flow is float32, so a float32 round trip is exact to float32
         model.execution = Execution()
         eps, _ = model(x)
         torch.testing.assert_close(model.inverse(eps), x, rtol=1e-4, atol=1e-4)
 
 
-def test_an_unchanging_model_prepares_once_and_forgets_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unchanging_model_folds_once_and_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
     model, x = glow(), gaussian(2, 3, 8, 16)
     prepared: list[int] = []
     prepare = folding.prepare

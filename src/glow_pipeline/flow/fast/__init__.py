@@ -1,1 +1,1 @@
-"""The same flow computed in fewer operations."""
+"""The fast path: the map of the plain layers, computed in fewer operations."""

@@ -1,4 +1,4 @@
-"""How a flow is computed: what that costs, and not what the flow is."""
+"""Options of the fast path: they change what a training step costs, and not the flow."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,14 +16,14 @@ Function = TypeVar("Function", bound=Callable[..., object])
 
 @dataclass(frozen=True)
 class Execution:
-    """The choices. Passes without gradients, and so all scores and samples, make none of them.
+    """Options of a pass with gradients. Passes without gradients, and so scores and samples, do not use them.
 
     Attributes:
-        activations: what a training step keeps for its backward pass.
-        precision: of the coupling networks' convolutions in a pass with gradients. The state of the flow, the
-            log-determinants and all sums stay in the flow's own dtype.
-        compiled: let torch.compile write the kernels of a step's two passes. They are compiled once a level,
-            however many steps it has.
+        activations: the activations that a training step keeps for its backward pass.
+        precision: precision of the coupling networks' convolutions. The state of the flow, the log-determinants and all
+            sums stay in the flow's own dtype.
+        compiled: let torch.compile write the kernels of a step's two passes. They are compiled once for each level,
+            not for each step.
     """
 
     activations: Activations = "stored"
@@ -32,12 +32,12 @@ class Execution:
 
     @property
     def network_dtype(self) -> torch.dtype | None:
-        """What the networks' weights and inputs are cast to; None: they are not."""
+        """The dtype to which the networks' weights and inputs are cast; None: no cast."""
         return torch.bfloat16 if self.precision == "bfloat16" else None
 
     @contextmanager
     def of_convolutions(self) -> Iterator[None]:
-        """Within this block a GPU rounds the factors of float32 convolutions to TF32, or does not."""
+        """Let a GPU round the factors of float32 convolutions to TF32 within this block, or not."""
         convolutions: Any = torch.backends.cudnn.conv  # type: ignore[attr-defined]  # torch does not declare it
         before = convolutions.fp32_precision
         convolutions.fp32_precision = "tf32" if self.precision == "tf32" else "ieee"
@@ -47,12 +47,12 @@ class Execution:
             convolutions.fp32_precision = before
 
     def of_region(self, function: Function) -> Function:
-        """The function as it is, or compiled."""
+        """Return the function, compiled if that is chosen."""
         return _compiled(function) if self.compiled else function
 
 
 @cache
 def _compiled(function: Function) -> Function:
-    # Static shapes: each level has its own kernels, and batches are of one size.
+    # Static shapes: each level has its own kernels, and all batches have one size.
     compiled: Function = torch.compile(function, dynamic=False)  # type: ignore[assignment]
     return compiled

@@ -1,4 +1,4 @@
-"""A trained Glow and two sets of images -> how well the likelihood tells them apart."""
+"""A trained Glow and two sets of images -> how well each requested score separates them."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -15,19 +15,19 @@ SETTINGS = ["params:ood", "params:train", "params:seed", "params:device"]
 
 
 def create_pipeline() -> Pipeline:
-    """Scoring alone; the registry puts the ingest of both test sets before it."""
+    """Return scoring alone; the registry puts the ingest of both test sets before it."""
     return Pipeline(
         [
             Node(
                 select_in_images,
                 ["glow_model", "test_images", "parameters"],
-                ["in_images", "in_copies"],
+                ["in_images", "in_facts"],
                 name="select_in_images",
             ),
             Node(
                 select_out_images,
                 ["glow_model", "out_images", "in_images"],
-                ["unseen_out_images", "out_copies"],
+                ["unseen_out_images", "out_facts"],
                 name="select_out_images",
             ),
             Node(score_images, ["glow_model", "in_images", *SETTINGS], "in_scores", name="score_in"),
@@ -35,7 +35,7 @@ def create_pipeline() -> Pipeline:
             Node(gather_scores, ["in_scores", "out_scores"], "ood_scores", name="gather_scores"),
             Node(
                 measure_detection,
-                ["ood_scores", "glow_model", "out_images", "in_copies", "out_copies", "params:device"],
+                ["ood_scores", "in_facts", "out_facts", "params:ood", "params:device"],
                 "ood_metrics",
                 name="measure_detection",
             ),

@@ -1,4 +1,4 @@
-"""From image tables to the trials of a search, and the best of them."""
+"""Nodes of the search pipeline: from image tables to the trials of a search and the best parameters."""
 
 import logging
 import math
@@ -12,13 +12,13 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from glow_pipeline.errors import NotAllowedError
+from glow_pipeline.errors import NotAllowedError, TrainingStopped
 from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.memory import NotEnoughMemoryError
 from glow_pipeline.parameters import Parameters
 from glow_pipeline.plots.trials import search_history
-from glow_pipeline.search.space import as_not_allowed
+from glow_pipeline.search.space import raise_not_allowed
 from glow_pipeline.tracking.metric_logger import MetricLogger
 from glow_pipeline.tracking.runs import RunAddress, current_run, end_run, sibling, start_child_run
 from glow_pipeline.training.history import reported
@@ -44,9 +44,10 @@ def run_search(
     provenance: Provenance,
     checkpoints: Path,
 ) -> pd.DataFrame:
-    """Run trials until enough have finished; one row a trial, those of earlier commands and other machines too."""
+    """Run trials until enough have finished; return all trials of the study, a row each."""
     from glow_pipeline.search.results import trials_table  # here, because Optuna takes a third of a second
-    from glow_pipeline.search.study import DIVERGED, ERROR, check_images, first_try, run_trials
+    from glow_pipeline.search.study import DIVERGED, ERROR, check_images, first_try
+    from glow_pipeline.search.trial_runs import run_trials
 
     given = Parameters.model_validate(parameters)
     check_images(search_study, given, fit_images.record.origin.model_dump(mode="json"))
@@ -91,25 +92,25 @@ def run_search(
         logger.info("best: trial %d, %.4f bits/dim on validation images; %s", winner["number"], best, values)
         with MetricLogger(parent) as metrics:
             row = reported({"best_val_bits_per_dim": best}, given.model.y_condition)
-            metrics.catch_up([(row, len(table))])  # once, by whichever command is first
+            metrics.catch_up([(row, len(table))])  # once, by the first command
     return table
 
 
 def train_trial(job: Job, folder: Path, session: str, on_epoch: OnEpoch) -> float:
-    """Do this training; the best bits per dimension of the validation images, infinite if it diverged.
+    """Train; return the best bits per dimension of the validation images, infinite if the training diverged.
 
-    A trial that was cut off before goes on from its last checkpoint.
+    An interrupted trial resumes from its last checkpoint.
 
     Args:
         job: without a folder.
-        folder: of the checkpoints of this trial and of its earlier tries; they are deleted at its end.
-        session: the present one.
-        on_epoch: takes each epoch with its bits per dimension, and says whether to stop there.
+        folder: for the checkpoints of this trial and of its earlier tries; they are deleted at its end.
+        session: name of the present Kedro session.
+        on_epoch: takes each epoch with its bits per dimension, and returns whether to stop there.
 
     Raises:
-        NotAllowedError: this training cannot be done, with these images or on this device; none has been started.
+        NotAllowedError: this training is not possible with these images or on this device, and was not started.
     """
-    with as_not_allowed():
+    with raise_not_allowed():
         check_training(job.parameters, len(job.fit_images))
         flow = untrained_flow(job.parameters, job.fit_images.record.image_format, job.fit_images.record.num_classes)
     training = claim_training(job.parameters, folder, session)
@@ -123,14 +124,14 @@ def train_trial(job: Job, folder: Path, session: str, on_epoch: OnEpoch) -> floa
 
 
 def write_best(search_study: Any, search_results: pd.DataFrame, parameters: dict[str, Any]) -> str:
-    """The best trial's parameters, as the text of a parameters.yml."""
+    """Return the best trial's parameters as the text of a parameters.yml."""
     from glow_pipeline.search.results import best_parameters_file
 
     return best_parameters_file(search_study, search_results, Parameters.model_validate(parameters))
 
 
 def plot_search(search_results: pd.DataFrame, image_selection: ImageSelection) -> Figure:
-    """Validation bits per dimension of the trials, and the best so far."""
+    """Draw the validation bits per dimension of the trials, and the best so far."""
     return search_history(
         search_results["state"].tolist(),
         search_results["val_bits_per_dim"].tolist(),
@@ -139,7 +140,7 @@ def plot_search(search_results: pd.DataFrame, image_selection: ImageSelection) -
 
 
 def _parent(study: Any) -> RunAddress | None:
-    """The MLflow run above all trials: this command's, unless one that was typed at the same moment came first."""
+    """Return the MLflow run above all trials: this command's, unless another command of this study was first."""
     from glow_pipeline.search.study import MLFLOW_RUN, mlflow_run_of
 
     own = current_run()
@@ -154,7 +155,7 @@ def _parent(study: Any) -> RunAddress | None:
 
 @dataclass
 class _TrialRun:
-    """A trial's own MLflow run, and the tags that it has at its end."""
+    """The MLflow run of a trial, and the tags to set at its end."""
 
     address: RunAddress | None
     tags: dict[str, str] = field(default_factory=dict)
@@ -162,10 +163,10 @@ class _TrialRun:
 
 @contextmanager
 def _trial_run(parent: RunAddress | None, trial: "Trial", study: str) -> Iterator[_TrialRun]:
-    """Start a trial's own MLflow run, below the search's, and end it with what became of the trial."""
+    """Start an MLflow run of a trial, below that of the search, and end it with the trial's status."""
     from glow_pipeline.search.study import MLFLOW_RUN
 
-    if parent is not None and MLFLOW_RUN in trial.user_attrs:  # of a try that was cut off, and could not end its run
+    if parent is not None and MLFLOW_RUN in trial.user_attrs:  # of an interrupted try, which could not end its run
         end_run(RunAddress(parent.tracking_uri, trial.user_attrs[MLFLOW_RUN]), "KILLED")
     tags = {"study": study, "trial": str(trial.number)}
     run = start_child_run(parent, f"trial {trial.number}", trial.params, tags)
@@ -175,6 +176,8 @@ def _trial_run(parent: RunAddress | None, trial: "Trial", study: str) -> Iterato
     try:
         yield trial_run
         status = "FINISHED"
+    except TrainingStopped:
+        raise
     except Exception as error:
         status = "FAILED"
         trial_run.tags |= {"state": "fail", "error": str(error)}

@@ -1,4 +1,4 @@
-"""Image tables -> the trials of a search, and the parameters of the best."""
+"""The search pipeline: from image tables to the trials of a search and the best parameters."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -7,7 +7,7 @@ from glow_pipeline.pipelines.train.pipeline import create_split_pipeline
 
 
 def create_pipeline() -> Pipeline:
-    """The search alone, with the split that training makes; the registry puts the ingest before it."""
+    """Return the search without the ingest, with the split of the images that training makes."""
     searching = Pipeline(
         [
             Node(

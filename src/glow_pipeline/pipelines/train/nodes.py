@@ -8,6 +8,7 @@ from typing import Any, cast
 import torch
 from matplotlib.figure import Figure
 
+from glow_pipeline.density import scoring_threads
 from glow_pipeline.device import use_device
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.flow import Dequantization, Glow
@@ -20,7 +21,7 @@ from glow_pipeline.plots.curves import training_curves
 from glow_pipeline.plots.grids import labelled_grid
 from glow_pipeline.randomness import generator
 from glow_pipeline.tracking.runs import current_run
-from glow_pipeline.training.evaluation import mean_bits_per_dim, scoring_threads
+from glow_pipeline.training.evaluation import mean_bits_per_dim
 from glow_pipeline.training.history import History, reported
 from glow_pipeline.training.job import Job, evaluation_batch, no_hashes, run, untrained_flow
 from glow_pipeline.training.model_file import Provenance, TrainedGlow, read_trained_on

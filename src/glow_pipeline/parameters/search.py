@@ -1,4 +1,4 @@
-"""The parameters of a search: what may be set to what, and for how long."""
+"""The parameters of a search for better parameters: `search.*`."""
 
 import math
 from collections.abc import Mapping
@@ -8,16 +8,16 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, PlainValidator, field_serializer, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from glow_pipeline.parameters.groups import ParameterGroup
+from glow_pipeline.parameters.group import ParameterGroup
 
 
-def _number(value: object) -> object:
+def _check_number(value: object) -> object:
     if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
         return value
     raise PydanticCustomError("number", "Input should be a finite number")
 
 
-def _choices(value: object) -> object:
+def _check_choices(value: object) -> object:
     if (
         isinstance(value, list)
         and all(choice is None or isinstance(choice, bool | int | float | str) for choice in value)
@@ -27,12 +27,12 @@ def _choices(value: object) -> object:
     raise PydanticCustomError("choices", "Input should be a list of different numbers, words, true, false or null")
 
 
-Number = Annotated[int | float, PlainValidator(_number)]
-Choices = Annotated[list[bool | int | float | str | None], PlainValidator(_choices)]
+Number = Annotated[int | float, PlainValidator(_check_number)]
+Choices = Annotated[list[bool | int | float | str | None], PlainValidator(_check_choices)]
 
 
 class Range(ParameterGroup):
-    """What a search may set one parameter to: all from low to high, or one of the choices."""
+    """The values that a search may give one parameter: any from low to high, or one of the choices."""
 
     low: Number | None = None
     high: Number | None = None
@@ -41,7 +41,7 @@ class Range(ParameterGroup):
     choices: Choices | None = None
 
     @model_validator(mode="after")
-    def _has_two_ends(self) -> Self:
+    def _check_ends(self) -> Self:
         if self.choices is not None:
             if (self.low, self.high, self.step, self.log) != (None,) * 4:
                 raise PydanticCustomError(
@@ -68,33 +68,34 @@ RANGES: dict[str, dict[str, Any] | None] = {
 
 
 class SearchParameters(ParameterGroup):
-    """The search for better parameters."""
+    """The search."""
 
     n_trials: int = Field(
-        20, ge=1, description="trials to finish, those of earlier commands and other machines counted"
+        20, ge=1, description="trials to finish, including those of earlier commands and other machines"
     )
     study: str | None = Field(
         None, min_length=1, description="name of the search; null: the images and a digest of all that trials depend on"
     )
     storage: str = Field(
         "sqlite:///data/06_models/optuna.db",
-        description="SQLAlchemy address of the search's database; $NAME in it is taken from the environment",
+        description="database of the search, as SQLAlchemy writes its address; $NAME comes from the environment",
     )
     ranges: dict[str, Range | None] = Field(
         RANGES,
         validate_default=True,
-        description="what is searched: low and high with log or step, or choices; null: not searched",
+        description="parameters of model and train to search; each has low and high with log or step, or choices; "
+        "null: not searched",
     )
     pruner: Literal["median", "none"] = Field(
-        "median", description="median: stop a trial that is worse than half of the finished ones were; none: never"
+        "median", description="median: stop trials that are worse than half of the finished ones; none: stop no trial"
     )
     warmup_epochs: int = Field(5, ge=0, description="epochs of each trial before it may be pruned")
     startup_trials: int = Field(5, ge=0, description="trials to complete before any is pruned")
 
     @field_validator("ranges", mode="before")
     @classmethod
-    def _by_dotted_name(cls, ranges: object) -> object:
-        """Kedro makes of `search.ranges.train.lr.high=0.01` {"train": {"lr": {"high": 0.01}}}, beside "train.lr"."""
+    def _merge_typed(cls, ranges: object) -> object:
+        """Merge {"train": {"lr": {"high": 0.01}}}, as `search.ranges.train.lr.high=0.01` arrives, into "train.lr"."""
         if not isinstance(ranges, dict):
             return ranges
         groups = {
@@ -110,10 +111,10 @@ class SearchParameters(ParameterGroup):
         return flat
 
     @field_serializer("ranges")
-    def _without_what_is_not_said(self, ranges: dict[str, Range | None]) -> dict[str, Any]:
+    def _dump_given(self, ranges: dict[str, Range | None]) -> dict[str, Any]:
         return {name: given and given.model_dump(exclude_unset=True) for name, given in ranges.items()}
 
     @property
     def searched(self) -> dict[str, Range]:
-        """The ranges without those that are switched off, in the order of their names."""
+        """The ranges that are not null, sorted by name."""
         return {name: given for name, given in sorted(self.ranges.items()) if given is not None}

@@ -49,10 +49,10 @@ def refusal(*texts: str) -> str:
         (" ", {}),
     ],
 )
-def test_values_are_read_by_their_parameters_type(typed: str, values: dict[str, Any]) -> None:
-    read = parse_typed([typed])
-    assert read == values
-    assert repr(read) == repr(values)  # 1 is not true, nor 1.0
+def test_values_are_parsed_by_their_parameters_type(typed: str, values: dict[str, Any]) -> None:
+    parsed = parse_typed([typed])
+    assert parsed == values
+    assert repr(parsed) == repr(values)  # 1 is not true, nor 1.0
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_values_are_read_by_their_parameters_type(typed: str, values: dict[str, 
         "|",
     ],
 )
-def test_path_arrives_as_it_is_typed(path: str) -> None:
+def test_path_arrives_as_typed(path: str) -> None:
     assert parse_typed([f"dataset=folder,ingest.path={path},seed=1"]) == {
         "dataset": "folder",
         "ingest": {"path": path},
@@ -100,15 +100,15 @@ def test_path_arrives_as_it_is_typed(path: str) -> None:
 @example("'")
 @example(" a")
 @example("")
-def test_any_text_is_understood_or_refused(path: str) -> None:
+def test_any_text_is_parsed_or_refused(path: str) -> None:
     try:
-        understood = parse_typed([f"ingest.path={path}"])["ingest"]["path"]
+        parsed = parse_typed([f"ingest.path={path}"])["ingest"]["path"]
     except GlowPipelineError:
         assert "\n" not in refusal(f"ingest.path={path}")
         return
     quoted = re.fullmatch(r"\s*(['\"])(.*)\1\s*", path, re.DOTALL)
     expected = quoted[2] if quoted else None if path.lower() == "null" else path
-    assert understood == expected or NEXT_ITEM.search(path)
+    assert parsed == expected or NEXT_ITEM.search(path)
 
 
 @given(st.text(alphabet=st.characters(codec="utf-8", exclude_characters='"'), max_size=12))
@@ -135,7 +135,7 @@ def test_any_text_can_be_typed_in_quotes(path: str) -> None:
         ("ingest.size=[16", "--params: ingest.size=[16: not a list or mapping: "),
     ],
 )
-def test_what_cannot_be_understood_is_refused(typed: str, message: str) -> None:
+def test_malformed_item_is_refused(typed: str, message: str) -> None:
     assert refusal(typed).startswith(message)
 
 
@@ -144,12 +144,12 @@ def test_several_params_count_as_one() -> None:
     assert refusal("seed=1", "seed=2") == "--params: seed=1 and seed=2: leave one of them out"
 
 
-def test_same_value_twice_is_fine() -> None:
+def test_same_value_may_be_typed_twice() -> None:
     assert parse_typed(["seed=1,seed=1"]) == {"seed": 1}
 
 
 def test_every_default_can_be_typed() -> None:
-    """Each default in docs/parameters.md, typed, is understood as that default."""
+    """Each default in docs/parameters.md, typed, is parsed as that default."""
     defaults = parse_parameters({})
     typed = []
     for name in known_names():

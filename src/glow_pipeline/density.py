@@ -1,0 +1,120 @@
+"""Log-probabilities of a table's images under a flow."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cache, cached_property
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from glow_pipeline.flow import Glow
+from glow_pipeline.images.batches import Batches
+from glow_pipeline.images.content import content_noise
+from glow_pipeline.randomness import key
+from glow_pipeline.threads import chosen_threads
+
+
+@dataclass(frozen=True)
+class ModelledBatch:
+    """A batch of images, and what a flow computes of them: each quantity once, when it is first used.
+
+    Attributes:
+        model: the flow, in evaluation mode.
+        images: uint8 (B, C, H, W) below 2**n_bits, on the device of the flow.
+        labels: int64 (B,), on the same device; a score has no use for them, since nobody knows an outlier's class.
+        noise: in [0, 1), the shape of the images, for dequantization.
+    """
+
+    model: Glow
+    images: Tensor
+    labels: Tensor
+    noise: Tensor
+
+    @cached_property
+    def log_prob(self) -> Tensor:
+        """Return log p(x) in nats, float32 (B,), on the device; of a class-conditioned flow that of the mixture."""
+        return self.model.log_prob(self.images, self.noise)
+
+    @cached_property
+    def log_prob_given_class(self) -> Tensor:
+        """Return log p(x | label), float32 (B,); log p(x) where the flow has no such class, or no classes."""
+        if not self.model.y_condition:
+            return self.log_prob
+        known = self.labels < self.model.num_classes
+        if bool(known.all()):
+            return self.model.log_prob(self.images, self.noise, self.labels)
+        log_prob = self.log_prob.clone()
+        if bool(known.any()):
+            log_prob[known] = self.model.log_prob(self.images[known], self.noise[known], self.labels[known])
+        return log_prob
+
+
+@torch.no_grad()
+def modelled_batches(model: Glow, batches: Batches, seed: int, description: str | None) -> Iterator[ModelledBatch]:
+    """Yield a table's images batch by batch, ready to be scored without gradients.
+
+    An image's dequantization noise depends on the seed and the image's pixels alone: neither the order of a table, nor
+    its other images, nor the names of the files change a score, and exact copies have one score.
+
+    Args:
+        model: is set to evaluation mode and afterwards back; its weights must not change meanwhile.
+        batches: of one table, in its order.
+        seed: of the noise.
+        description: beside the progress bar; None: no bar.
+    """
+    training, noise_key = model.training, key(seed, "score")
+    model.eval()
+    try:
+        with model.unchanging():
+            for images, labels in tqdm(
+                batches, desc=description, unit="batch", delay=2, leave=False, disable=description is None
+            ):
+                yield ModelledBatch(model, images, labels, content_noise(images, noise_key))
+    finally:
+        model.train(training)
+
+
+@torch.no_grad()
+def log_probs(
+    model: Glow, batches: Batches, seed: int, *, labelled: bool = False, description: str | None = "score"
+) -> Iterator[Tensor]:
+    """Yield the log-probability of each image in nats, float32 (B,) on the CPU, batch by batch in the table's order.
+
+    Args:
+        model, batches, seed, description: as `modelled_batches` takes them.
+        labelled: give a class-conditioned model the labels: log p(image | label) instead of log p(image). An image of
+            a class that the model does not know is scored without it.
+    """
+    for batch in modelled_batches(model, batches, seed, description):
+        yield (batch.log_prob_given_class if labelled else batch.log_prob).cpu()
+
+
+def scoring_threads(model: Glow, batches: Batches, fixed: int | None = None) -> AbstractContextManager[None]:
+    """Have a CPU score these batches inside the block with the number of threads that a short measurement finds best.
+
+    Args:
+        model: the flow.
+        batches: the first one is measured.
+        fixed: the number, if it is not to be chosen.
+    """
+
+    @cache
+    def first() -> Tensor:
+        return next(iter(batches)).images
+
+    @torch.no_grad()
+    def work(n: int) -> None:
+        images = first()[:n]
+        model.log_prob(images, torch.rand(images.shape, generator=torch.Generator().manual_seed(0)))
+
+    _, height, width = model.image_shape
+    return chosen_threads(
+        batches.device,
+        work,
+        pixels=height * width,
+        batch=min(batches.batch_size, batches.n_images),
+        total=batches.n_images,
+        fixed=fixed,
+    )

@@ -1,0 +1,6 @@
+"""Outlier scores: the interface, the registry, and one file a score."""
+
+from glow_pipeline.outliers.scores.registry import SCORES
+from glow_pipeline.outliers.scores.score import Score
+
+__all__ = ["SCORES", "Score"]

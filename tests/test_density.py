@@ -1,0 +1,27 @@
+import pytest
+import torch
+
+from glow_pipeline.density import ModelledBatch, modelled_batches
+from glow_pipeline.images.batches import Batches
+from tests.conftest import MakeTable, jittered_glow, random_images
+
+IMAGES = random_images(4)
+
+
+def test_log_prob_is_computed_once(make_table: MakeTable) -> None:
+    batches = Batches(make_table(IMAGES, 4), 4, torch.device("cpu"))
+    (batch,) = modelled_batches(jittered_glow(), batches, 0, None)
+    assert batch.log_prob is batch.log_prob
+    assert torch.equal(batch.images, IMAGES >> 4)
+    assert batch.labels.tolist() == [0, 1, 2, 0]
+
+
+@pytest.mark.parametrize("y_condition", [False, True])
+def test_unknown_class_has_plain_log_prob(y_condition: bool) -> None:
+    model = jittered_glow(y_condition=y_condition, num_classes=2)
+    noise = torch.full((4, 1, 8, 8), 0.5)
+    with torch.no_grad():
+        batch = ModelledBatch(model, IMAGES >> 4, torch.tensor([0, 2, 5, 1]), noise)
+        given, plain = batch.log_prob_given_class, batch.log_prob
+    assert (given[1:3] == plain[1:3]).all()
+    assert (given[[0, 3]] != plain[[0, 3]]).all() == y_condition
