@@ -16,4 +16,4 @@ def test_a_folder_is_loaded_as_its_path(tmp_path: Path) -> None:
 
 def test_a_folder_cannot_be_saved(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="write into that folder"):
-        FolderDataset(filepath=str(tmp_path)).save(tmp_path)  # type: ignore[arg-type]  # this is what it refuses
+        FolderDataset(filepath=str(tmp_path)).save(tmp_path)  # type: ignore[arg-type]  # which it refuses

@@ -23,7 +23,7 @@ def trained(epochs: int) -> TrainedGlow:
     return TrainedGlow(jittered_glow(), model_record().model_copy(update={"epochs": epochs}))
 
 
-def test_a_saved_model_is_loaded_with_its_record_and_weights(tmp_path: Path) -> None:
+def test_model_is_loaded_as_saved(tmp_path: Path) -> None:
     entry, model = dataset(tmp_path, 1), trained(epochs=5)
     assert not entry.exists()
     entry.save(model)
@@ -34,7 +34,7 @@ def test_a_saved_model_is_loaded_with_its_record_and_weights(tmp_path: Path) -> 
     assert all(torch.equal(tensor, weights[name]) for name, tensor in model.flow.state_dict().items())
 
 
-def test_the_newest_model_is_loaded_and_the_older_ones_are_kept(tmp_path: Path) -> None:
+def test_newest_model_is_loaded(tmp_path: Path) -> None:
     for day in (1, 2):
         dataset(tmp_path, day).save(trained(epochs=day))
     later = dataset(tmp_path, 3)
@@ -55,7 +55,7 @@ def test_the_record_is_read_without_building_a_model(tmp_path: Path, monkeypatch
     assert dataset(tmp_path, 2).record().epochs == 5
 
 
-def test_what_a_killed_process_leaves_is_no_version(tmp_path: Path) -> None:
+def test_leftover_of_a_killed_process_is_ignored(tmp_path: Path) -> None:
     dataset(tmp_path, 1).save(trained(epochs=5))
     folder = tmp_path / "glow_model.safetensors" / "2026-01-02T00.00.00.000Z"
     folder.mkdir()
@@ -63,7 +63,7 @@ def test_what_a_killed_process_leaves_is_no_version(tmp_path: Path) -> None:
     assert dataset(tmp_path, 3).load().record.epochs == 5
 
 
-def test_a_damaged_model_is_an_error_that_names_the_file(tmp_path: Path) -> None:
+def test_damaged_model_is_named(tmp_path: Path) -> None:
     entry = dataset(tmp_path, 1)
     entry.save(trained(epochs=5))
     path = entry.load_path

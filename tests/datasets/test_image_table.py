@@ -38,7 +38,7 @@ def version(day: int) -> str:
 
 
 def dataset(folder: Path, day: int, image_format: ImageFormat = SMALL) -> ImageTableDataset:
-    """The catalog's entry in the run of that day."""
+    """Return the catalog's entry in the run of that day."""
     entry = ImageTableDataset(filepath=str(folder / "tiny" / "train"), version=Version(None, version(day)))
     entry.identify(image_format)
     return entry
@@ -54,7 +54,7 @@ def plan(make_source: MakeSource, tmp_path: Path) -> TableWriter:
 
 
 def reading(plan: TableWriter, read: Callable[[], Iterator[Tensor]]) -> TableWriter:
-    """The same plan, with its images from elsewhere."""
+    """Return the same plan with other images."""
     return replace(plan, open=lambda: ArraySplit(np.arange(6) % 3, read))
 
 
@@ -76,10 +76,10 @@ def test_a_saved_plan_is_loaded_as_a_table(plan: TableWriter, tmp_path: Path) ->
     assert torch.equal(table[:][0], prepare(IMAGES_IN, SMALL))
 
 
-# Tables that are there already ------------------------------------------------------------------
+# Tables that exist already -----------------------------------------------------------------------
 
 
-def test_a_table_of_the_same_origin_is_not_decoded_again_but_linked(plan: TableWriter, tmp_path: Path) -> None:
+def test_table_of_the_same_origin_is_linked(plan: TableWriter, tmp_path: Path) -> None:
     dataset(tmp_path, 1).save(plan)
     dataset(tmp_path, 2).save(not_decodable(plan))
     first, second = folder_of(tmp_path, 1), folder_of(tmp_path, 2)
@@ -101,9 +101,7 @@ def test_findings_of_new_and_linked_tables_are_reported(tmp_path: Path, caplog: 
     assert caplog.messages == [said, said]
 
 
-def test_a_version_of_the_same_origin_is_linked_though_it_is_not_the_newest(
-    plan: TableWriter, make_source: MakeSource, tmp_path: Path
-) -> None:
+def test_older_version_of_the_same_origin_is_linked(plan: TableWriter, make_source: MakeSource, tmp_path: Path) -> None:
     dataset(tmp_path, 1).save(plan)
     for day, content in ((2, b"two"), (3, b"three")):
         other = plan_table(make_source(random_images(6, seed=day), content=content), "train", SMALL, tmp_path)
@@ -115,7 +113,7 @@ def test_a_version_of_the_same_origin_is_linked_though_it_is_not_the_newest(
     assert torch.equal(newest[:][0], prepare(IMAGES_IN, SMALL))
 
 
-def test_a_linked_table_has_the_names_of_its_images(tmp_path: Path) -> None:
+def test_linked_table_keeps_its_names(tmp_path: Path) -> None:
     pictures = tmp_path / "pictures"
     pictures.mkdir()
     for name in ("b.png", "a.png"):
@@ -153,7 +151,7 @@ def test_a_linked_table_outlives_the_first(plan: TableWriter, tmp_path: Path) ->
     assert torch.equal(dataset(tmp_path, 2).load()[:][0], prepare(IMAGES_IN, SMALL))
 
 
-def test_a_changed_source_is_decoded_anew(plan: TableWriter, make_source: MakeSource, tmp_path: Path) -> None:
+def test_changed_source_is_decoded_again(plan: TableWriter, make_source: MakeSource, tmp_path: Path) -> None:
     dataset(tmp_path, 1).save(plan)
     changed = random_images(6, seed=1)
     dataset(tmp_path, 2).save(plan_table(make_source(changed, content=b"two"), "train", SMALL, tmp_path))
@@ -162,10 +160,8 @@ def test_a_changed_source_is_decoded_anew(plan: TableWriter, make_source: MakeSo
 
 
 @pytest.mark.parametrize("record", [None, "", "{}", '{"source": "tiny", "split": "train", "count": 6}'])
-def test_a_version_with_a_record_of_another_kind_is_passed_over(
-    plan: TableWriter, tmp_path: Path, record: str | None
-) -> None:
-    """As tables have that an older release wrote, in the same place."""
+def test_version_with_another_record_is_ignored(plan: TableWriter, tmp_path: Path, record: str | None) -> None:
+    """As older releases wrote it, in the same place."""
     dataset(tmp_path, 1).save(plan)
     dataset(tmp_path, 2).save(plan)
     file = folder_of(tmp_path, 2) / RECORD
@@ -188,10 +184,10 @@ def test_files_are_copied_where_links_are_not_possible(
     assert torch.equal(dataset(tmp_path, 2).load()[:][0], prepare(IMAGES_IN, SMALL))
 
 
-# Specs and versions -----------------------------------------------------------------------------
+# Formats and versions ---------------------------------------------------------------------------
 
 
-def test_two_specs_never_share_a_version(make_source: MakeSource, tmp_path: Path) -> None:
+def test_two_formats_never_share_a_version(make_source: MakeSource, tmp_path: Path) -> None:
     images = make_source(IMAGES_IN)
     dataset(tmp_path, 1, SMALL).save(plan_table(images, "train", SMALL, tmp_path))
     assert not dataset(tmp_path, 2, LARGE).exists()
@@ -200,7 +196,7 @@ def test_two_specs_never_share_a_version(make_source: MakeSource, tmp_path: Path
     assert dataset(tmp_path, 3, LARGE).load().record.image_format == LARGE
 
 
-def test_every_part_of_a_spec_is_in_its_folder() -> None:
+def test_format_key_has_every_part() -> None:
     specs = [SMALL] + [
         ImageFormat.model_validate({**SMALL.model_dump(), **other})
         for other in ({"channels": 3}, {"height": 8}, {"width": 8}, {"n_bits": 5}, {"fit": "pad"})
@@ -208,9 +204,7 @@ def test_every_part_of_a_spec_is_in_its_folder() -> None:
     assert len({image_format.key for image_format in specs}) == len(specs)
 
 
-def test_identifying_anew_looks_into_another_folder_for_its_own_newest_version(
-    make_source: MakeSource, tmp_path: Path
-) -> None:
+def test_each_format_has_its_own_newest_version(make_source: MakeSource, tmp_path: Path) -> None:
     images = make_source(IMAGES_IN)
     dataset(tmp_path, 1, SMALL).save(plan_table(images, "train", SMALL, tmp_path))
     dataset(tmp_path, 2, LARGE).save(plan_table(images, "train", LARGE, tmp_path))
@@ -222,7 +216,7 @@ def test_identifying_anew_looks_into_another_folder_for_its_own_newest_version(
     assert not entry.exists()
 
 
-def test_an_older_version_can_be_asked_for(plan: TableWriter, make_source: MakeSource, tmp_path: Path) -> None:
+def test_older_version_can_be_requested(plan: TableWriter, make_source: MakeSource, tmp_path: Path) -> None:
     dataset(tmp_path, 1).save(plan)
     dataset(tmp_path, 2).save(plan_table(make_source(IMAGES_IN, content=b"two"), "train", SMALL, tmp_path))
     old = ImageTableDataset(filepath=str(tmp_path / "tiny" / "train"), version=Version(version(1), None))
@@ -230,7 +224,7 @@ def test_an_older_version_can_be_asked_for(plan: TableWriter, make_source: MakeS
     assert old.load().record.origin == plan.origin
 
 
-def test_a_table_without_a_spec_is_an_error(plan: TableWriter, tmp_path: Path) -> None:
+def test_table_without_a_format_is_an_error(plan: TableWriter, tmp_path: Path) -> None:
     entry = ImageTableDataset(filepath=str(tmp_path / "train"), version=Version(None, version(1)))
     assert not entry.exists()
     with pytest.raises(DatasetError, match="no image format was given"):
@@ -239,7 +233,7 @@ def test_a_table_without_a_spec_is_an_error(plan: TableWriter, tmp_path: Path) -
         entry.save(plan)
 
 
-# Tables that were cut off -----------------------------------------------------------------------
+# Interrupted tables -----------------------------------------------------------------------------
 
 
 def assert_no_table(folder: Path) -> None:
@@ -247,7 +241,21 @@ def assert_no_table(folder: Path) -> None:
     assert dataset(folder, 20).list_versions() == []
 
 
-def test_a_table_that_was_cut_off_is_no_version(plan: TableWriter, tmp_path: Path) -> None:
+@pytest.mark.parametrize("both", [False, True])
+def test_both_splits_are_listed_if_requested(tmp_path: Path, both: bool) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for name in ("a.png", "b.png", "c.png", "d.png"):
+        (pictures / name).write_bytes(name.encode())
+    images = ImageSelection.of_folder(str(pictures), None, 50.0, 0)
+    entry = dataset(tmp_path, 1)
+    entry.lists_both_splits = both
+    with pytest.raises(DatasetError) as raised:
+        entry.save(plan_table(images, "train", SMALL, tmp_path))
+    assert ("4 unreadable files" in str(raised.value.__cause__)) == both
+
+
+def test_interrupted_table_is_not_a_version(plan: TableWriter, tmp_path: Path) -> None:
     def half() -> Iterator[Tensor]:
         yield IMAGES_IN[:3]
         raise KeyboardInterrupt
@@ -259,20 +267,18 @@ def test_a_table_that_was_cut_off_is_no_version(plan: TableWriter, tmp_path: Pat
     dataset(tmp_path, 2).save(plan)
 
 
-def test_a_table_that_cannot_be_written_is_no_version(plan: TableWriter, tmp_path: Path) -> None:
-    """The error reaches the user as the cause of Kedro's; see EarlyChecksHook."""
-    with pytest.raises(DatasetError) as told:
+def test_refused_table_is_not_a_version(plan: TableWriter, tmp_path: Path) -> None:
+    """Its line reaches the user as the cause of Kedro's error."""
+    with pytest.raises(DatasetError) as raised:
         dataset(tmp_path, 1).save(reading(plan, lambda: iter([IMAGES_IN[:3]])))
-    cause = told.value.__cause__
+    cause = raised.value.__cause__
     assert isinstance(cause, GlowPipelineError)
     assert "6 labels but 3 images" in str(cause)
     assert_no_table(tmp_path)
     assert list(folder_of(tmp_path, 1).parent.iterdir()) == []
 
 
-def test_what_a_killed_process_leaves_is_no_version_and_is_swept_at_the_next_save(
-    plan: TableWriter, tmp_path: Path
-) -> None:
+def test_leftovers_of_killed_processes_are_swept(plan: TableWriter, tmp_path: Path) -> None:
     dataset(tmp_path, 1).save(plan)
     remains = folder_of(tmp_path, 2).with_name(".0a1b2c3d.train")
     remains.mkdir(parents=True)
@@ -284,7 +290,7 @@ def test_what_a_killed_process_leaves_is_no_version_and_is_swept_at_the_next_sav
     assert dataset(tmp_path, 4).load().folder == folder_of(tmp_path, 3)
 
 
-def test_the_sweep_takes_nothing_else(plan: TableWriter, tmp_path: Path) -> None:
+def test_sweep_removes_leftovers_alone(plan: TableWriter, tmp_path: Path) -> None:
     dataset(tmp_path, 1).save(plan)
     beside = folder_of(tmp_path, 1).with_name("notes.train")
     of_another_split = folder_of(tmp_path, 1).parents[2] / "test" / version(1) / ".0a1b2c3d.test"
@@ -295,7 +301,7 @@ def test_the_sweep_takes_nothing_else(plan: TableWriter, tmp_path: Path) -> None
     assert of_another_split.exists()  # a process may be writing there, under a lock of its own
 
 
-def test_no_reader_sees_a_table_before_it_is_whole(plan: TableWriter, tmp_path: Path) -> None:
+def test_readers_never_see_an_incomplete_table(plan: TableWriter, tmp_path: Path) -> None:
     seen: list[bool] = []
 
     def watched() -> Iterator[Tensor]:
@@ -326,9 +332,7 @@ def ended(process: multiprocessing.process.BaseProcess) -> int | None:
 
 
 @needs_fork
-def test_of_processes_that_save_the_same_plan_at_once_one_decodes_and_each_has_its_version(
-    plan: TableWriter, tmp_path: Path
-) -> None:
+def test_simultaneous_saves_decode_once(plan: TableWriter, tmp_path: Path) -> None:
     days = (1, 2, 3)
     barrier: Barrier = multiprocessing.get_context("fork").Barrier(len(days))
     decoded = tmp_path / "decoded"
@@ -357,9 +361,7 @@ def test_of_processes_that_save_the_same_plan_at_once_one_decodes_and_each_has_i
 
 
 @needs_fork
-def test_a_process_that_is_killed_while_it_writes_leaves_no_version_and_no_lock(
-    plan: TableWriter, tmp_path: Path
-) -> None:
+def test_killed_writer_leaves_no_version_and_no_lock(plan: TableWriter, tmp_path: Path) -> None:
     def deadly() -> Iterator[Tensor]:
         yield IMAGES_IN[:3]
         os.kill(os.getpid(), signal.SIGKILL)

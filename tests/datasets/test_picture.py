@@ -36,7 +36,7 @@ def movie() -> Movie:
     return Movie(figure(), frames)
 
 
-def test_a_figure_is_saved_as_a_png_and_loaded_as_an_image(entry: PictureDataset, tmp_path: Path) -> None:
+def test_figure_is_saved_as_png(entry: PictureDataset, tmp_path: Path) -> None:
     assert not entry.exists()
     entry.save(figure())
     assert entry.exists()
@@ -46,7 +46,7 @@ def test_a_figure_is_saved_as_a_png_and_loaded_as_an_image(entry: PictureDataset
     assert np.array(image.convert("L")).min() < 100  # the text
 
 
-def test_a_movie_is_saved_as_a_still_and_a_gif_beside_it(entry: PictureDataset, tmp_path: Path) -> None:
+def test_animation_is_saved_as_png_and_gif(entry: PictureDataset, tmp_path: Path) -> None:
     entry.save(movie())
     files = saved(tmp_path)
     assert set(files) == {"samples.png", "samples.gif"}
@@ -74,9 +74,7 @@ def test_a_loaded_image_does_not_hold_the_file(entry: PictureDataset, tmp_path: 
     assert image.convert("L").size == (240, 120)
 
 
-def test_a_picture_that_fails_half_way_leaves_nothing(
-    entry: PictureDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_picture_leaves_no_file(entry: PictureDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def cut_off(self: Figure, path: Path, **_: object) -> NoReturn:
         path.write_bytes(b"\x89PNG")
         raise RuntimeError("cut off")
@@ -88,7 +86,7 @@ def test_a_picture_that_fails_half_way_leaves_nothing(
     assert not entry.exists()
 
 
-def test_a_movie_is_no_version_before_its_still_is_there(
+def test_animation_without_its_png_is_not_a_version(
     entry: PictureDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[list[str], bool]] = []

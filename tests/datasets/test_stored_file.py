@@ -39,7 +39,7 @@ def metrics(address: str, day: int = 1, kind: str = "json.JSONDataset", **given:
     )
 
 
-def test_movie_is_stored_as_png_and_gif(bucket: str) -> None:
+def test_remote_animation_is_stored_as_png_and_gif(bucket: str) -> None:
     entry = picture(bucket)
     assert not entry.exists()
     entry.save(movie())
@@ -71,7 +71,7 @@ def test_a_version_is_never_replaced(bucket: str) -> None:
     assert metrics(bucket).load() == {"day": 1}
 
 
-def test_a_save_that_fails_stores_nothing(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_save_stores_no_file(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def cut_off(self: JSONDataset, data: object) -> NoReturn:
         Path(str(self._filepath)).write_text('{"a": ')
         raise RuntimeError("cut off")

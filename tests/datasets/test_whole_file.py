@@ -15,7 +15,7 @@ def dataset(path: Path, day: int, kind: str = "json.JSONDataset", **options: Any
     )
 
 
-def test_what_was_saved_is_loaded_and_alone_in_its_folder(tmp_path: Path) -> None:
+def test_saved_data_is_loaded_and_alone(tmp_path: Path) -> None:
     entry = dataset(tmp_path / "metrics.json", 1)
     assert not entry.exists()
     entry.save({"auroc": 0.5})
@@ -45,7 +45,7 @@ def test_options_reach_the_wrapped_dataset(tmp_path: Path) -> None:
     assert file.read_text() == '{\n       "a": 1\n}'
 
 
-def test_a_write_that_fails_half_way_leaves_no_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_write_leaves_no_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def cut_off(self: JSONDataset, data: object) -> NoReturn:
         Path(str(self._filepath)).write_text('{"a": ')
         raise RuntimeError("cut off")
@@ -58,11 +58,11 @@ def test_a_write_that_fails_half_way_leaves_no_version(tmp_path: Path, monkeypat
     assert not entry.exists()
 
 
-def test_what_cannot_be_written_leaves_no_version(tmp_path: Path) -> None:
+def test_refused_data_leaves_no_version(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="not JSON serializable"):
         dataset(tmp_path / "metrics.json", 1).save({"a": object()})
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
-def test_the_description_says_what_is_wrapped(tmp_path: Path) -> None:
+def test_description_names_the_wrapped_dataset(tmp_path: Path) -> None:
     assert "json.JSONDataset" in repr(dataset(tmp_path / "metrics.json", 1))

@@ -1,4 +1,4 @@
-"""A server on this machine that stands for the network, and a place that stands for none."""
+"""A server on this machine in place of the network, and an address that refuses every connection."""
 
 import socket
 import threading
@@ -15,12 +15,12 @@ Answer = Callable[[BaseHTTPRequestHandler], None]
 
 
 class Mirror:
-    """What the server gives, and what it was asked for.
+    """Files of a server, and the requests that it received.
 
     Attributes:
         url: its address, with a slash at the end.
-        files: by path below the url: a content, or a function that answers in another way; 404 for all others.
-        requests: the paths that were asked for, queries included, in their order.
+        files: path below the url -> content, or a function that answers in another way; 404 for all others.
+        requests: requested paths, queries included, in their order.
         closing: set when the test is over; an answer that takes for ever waits for it.
     """
 
@@ -32,17 +32,17 @@ class Mirror:
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         self.requests.append(handler.path[1:])
-        given = self.files.get(handler.path[1:].partition("?")[0])
-        if given is None:
+        content = self.files.get(handler.path[1:].partition("?")[0])
+        if content is None:
             handler.send_error(404)
-        elif callable(given):
-            given(handler)
+        elif callable(content):
+            content(handler)
         else:
-            send(handler, given)
+            send(handler, content)
 
 
 def send(handler: BaseHTTPRequestHandler, content: bytes, length: int | None = None) -> None:
-    """Send a content, and say that it is of some other length."""
+    """Send a content, with the true length in the header or another one."""
     handler.send_response(200)
     handler.send_header("Content-Length", str(len(content) if length is None else length))
     handler.end_headers()
@@ -51,7 +51,7 @@ def send(handler: BaseHTTPRequestHandler, content: bytes, length: int | None = N
 
 @pytest.fixture
 def mirror(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
-    """A server that gives what the test puts into `files`."""
+    """A server that sends what the test puts into `files`."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:  # noqa: N802  # as http.server calls it
@@ -64,7 +64,7 @@ def mirror(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
         daemon_threads = True
 
         def handle_error(self, request: object, client_address: object) -> None:
-            """A client that was killed is no news."""
+            """Ignore clients that were killed."""
 
     monkeypatch.setenv("no_proxy", "*")
     with Server(("127.0.0.1", 0), Handler) as server:
@@ -81,19 +81,19 @@ def mirror(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
 def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """An address on this machine, with a slash at the end, that refuses every connection."""
     monkeypatch.setenv("no_proxy", "*")
-    with socket.socket() as bound:  # and does not listen, so that nobody else can on this port
+    with socket.socket() as bound:  # but does not listen, so that no other program can on this port
         bound.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{bound.getsockname()[1]}/"
 
 
 @pytest.fixture
-def asked_for(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, RemoteFile]]:
-    """(folder, file) of each published file that a source wants; none is looked for or fetched."""
-    asked: list[tuple[Path, RemoteFile]] = []
+def requested(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, RemoteFile]]:
+    """(folder, file) of each published file that a source requests; none is read or fetched."""
+    found: list[tuple[Path, RemoteFile]] = []
 
     def verified(file: RemoteFile, folder: Path) -> SourceFile:
-        asked.append((folder, file))
+        found.append((folder, file))
         return SourceFile(folder / file.name, "0" * 64)
 
     monkeypatch.setattr(RemoteFile, "verified", verified)
-    return asked
+    return found

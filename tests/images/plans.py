@@ -1,7 +1,7 @@
-"""Tables that are planned from images in memory and from folders of pictures."""
+"""Plans of tables, from images in memory and from folders of pictures."""
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,19 +20,25 @@ from glow_pipeline.images.preparation import prepare
 from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.images.sources.source import EncodedSplit
 from glow_pipeline.images.table import OnUnreadable, TableOrigin
-from glow_pipeline.images.table_writer import TableWriter
+from glow_pipeline.images.table_writer import TableWriter, plan_table
 
 IMAGE_FORMAT = ImageFormat(channels=1, height=4, width=6, n_bits=3, fit="resize")
 
 
-def one_line(plan: TableWriter, folder: Path, both_splits: bool = False) -> str:
-    """What a user is told instead of getting a table, of which nothing is left."""
-    with pytest.raises(GlowPipelineError) as told, written_whole(folder) as temporary:
-        plan.write(temporary, both_splits)
-    assert str(told.value).isprintable()
+def one_line(plan: TableWriter, folder: Path) -> str:
+    """Return the error of a table that cannot be written, after checking that nothing of the table is left."""
+    with pytest.raises(GlowPipelineError) as raised, written_whole(folder) as temporary:
+        plan.write(temporary)
+    assert str(raised.value).isprintable()
     assert not folder.exists()
     assert [file for file in folder.parent.iterdir() if file.name.startswith(".")] == []
-    return str(told.value)
+    return str(raised.value)
+
+
+def one_split(images: ImageSelection, on_unreadable: OnUnreadable = "stop", num_workers: int = 0) -> TableWriter:
+    """Plan the test table of a folder, without the unreadable files of its training images."""
+    plan = plan_table(images, "test", IMAGE_FORMAT, Path("raw"), on_unreadable, num_workers)
+    return replace(plan, other_split=None)
 
 
 def png(pixels: NDArray[np.uint8]) -> bytes:
@@ -42,7 +48,7 @@ def png(pixels: NDArray[np.uint8]) -> bytes:
 
 
 def pixels(index: int) -> NDArray[np.uint8]:
-    """Images of many sizes, grey and coloured."""
+    """Return an image, grey or coloured, of a size that depends on the index."""
     channels = (3,) if index % 2 else ()
     shape = (3 + index % 5, 2 + index % 7, *channels)
     return np.random.default_rng(index).integers(0, 256, shape, dtype=np.uint8)
@@ -54,7 +60,7 @@ def as_prepared(rows: list[int], image_format: ImageFormat = IMAGE_FORMAT) -> Te
 
 
 def picture_folder(folder: Path, count: int, unreadable: tuple[int, ...] = ()) -> ImageSelection:
-    """Two classes, of which the first has one more image if the number is odd."""
+    """Write pictures of two classes; the first has one more image if the number is odd."""
     half = (count + 1) // 2
     for index in range(count):
         file = folder / ("a" if index < half else "b") / f"{index:04}.png"
@@ -64,12 +70,12 @@ def picture_folder(folder: Path, count: int, unreadable: tuple[int, ...] = ()) -
 
 
 class Calls(list[int]):
-    """What was asked for."""
+    """Requested images."""
 
 
 @dataclass
 class Levels:
-    """Image i is of level 32 * (i % 8), but those beyond `readable` cannot be read."""
+    """Image i has the level 32 * (i % 8); those outside `readable` cannot be read."""
 
     readable: range
     calls: Calls
@@ -92,7 +98,7 @@ class InMemory(NamedTuple):
 def in_memory(
     count: int, readable: range, on_unreadable: OnUnreadable, own_validation: int = 0, n_classes: int = 5
 ) -> InMemory:
-    """A plan that reads from nowhere; labels are 0, 1, ..., n_classes - 1, 0, ..."""
+    """Return a plan of images in memory; labels are 0, 1, ..., n_classes - 1, 0, ..."""
     origin = TableOrigin(
         image_selection=ImageSelection.of("levels"),
         split="train",

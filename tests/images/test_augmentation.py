@@ -24,7 +24,7 @@ def test_about_half_of_the_images_are_mirrored() -> None:
     assert 900 < n_mirrored < 1100  # 1000 are expected, with a standard deviation of 22
 
 
-def test_every_place_in_a_batch_is_mirrored_at_times() -> None:
+def test_every_row_is_mirrored_sometimes() -> None:
     images = torch.tensor([0, 1], dtype=torch.uint8).expand(8, 1, 1, 2)
     batches = torch.stack([mirror_half(images, generator(0, "flip", step))[:, 0, 0, 0] for step in range(200)])
     assert batches.float().mean(dim=0).sub(0.5).abs().max() < 0.15  # standard deviation 0.035
@@ -39,7 +39,7 @@ def test_the_generator_alone_decides() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
 @pytest.mark.parametrize("shape", [(0, 1, 4, 4), (1, 3, 2, 7), (5, 1, 1, 1)])
-def test_shape_and_type_stay_and_what_was_given_is_unchanged(dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+def test_shape_type_and_input_stay_unchanged(dtype: torch.dtype, shape: tuple[int, ...]) -> None:
     images = torch.randint(0, 256, shape, generator=generator(1, "test")).to(dtype)
     before = images.clone()
     mirrored = mirror_half(images, generator(0, "flip"))

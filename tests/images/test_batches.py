@@ -22,7 +22,7 @@ def table(make_table: MakeTable) -> ImageTable:
 
 
 def rows_of(images: Tensor) -> list[int]:
-    """Which rows of IMAGES these are."""
+    """Return the rows of these images in IMAGES."""
     return [int((image == IMAGES).flatten(1).all(dim=1).nonzero().item()) for image in images]
 
 
@@ -63,7 +63,7 @@ def test_the_number_of_batches_and_their_sizes(
     assert [len(batch.images) for batch in batches.shuffled(generator(0, "shuffle"))] == sizes
 
 
-def test_shuffled_gives_every_image_exactly_once_with_its_label(table: ImageTable) -> None:
+def test_shuffled_yields_every_image_once(table: ImageTable) -> None:
     got = list(Batches(table, 5, CPU).shuffled(generator(0, "shuffle")))
     rows = rows_of(torch.cat([batch.images for batch in got]))
     assert sorted(rows) == list(range(23))
@@ -71,7 +71,7 @@ def test_shuffled_gives_every_image_exactly_once_with_its_label(table: ImageTabl
     assert torch.cat([batch.labels for batch in got]).tolist() == [row % 3 for row in rows]
 
 
-def test_the_order_of_shuffled_is_that_of_its_generator(table: ImageTable) -> None:
+def test_shuffled_order_depends_on_the_generator(table: ImageTable) -> None:
     batches = Batches(table, 5, CPU)
     orders = [shuffled_rows(batches, epoch) for epoch in range(4)]
     assert len({tuple(order) for order in orders}) == 4
@@ -92,10 +92,10 @@ def test_batches_of_a_subset_are_of_the_subset(table: ImageTable) -> None:
 
 
 def test_worker_processes_give_the_same_batches(table: ImageTable) -> None:
-    here = list(Batches(table, 5, CPU).shuffled(generator(0, "shuffle")))
-    there = list(Batches(table, 5, CPU, num_workers=1).shuffled(generator(0, "shuffle")))
-    assert len(here) == len(there) == 5
-    for a, b in zip(here, there, strict=True):
+    own = list(Batches(table, 5, CPU).shuffled(generator(0, "shuffle")))
+    of_worker = list(Batches(table, 5, CPU, num_workers=1).shuffled(generator(0, "shuffle")))
+    assert len(own) == len(of_worker) == 5
+    for a, b in zip(own, of_worker, strict=True):
         assert torch.equal(a.images, b.images)
         assert torch.equal(a.labels, b.labels)
 
@@ -115,7 +115,7 @@ def assert_same_batches(some: Iterator[Batch], others: Iterator[Batch]) -> None:
 @pytest.mark.parametrize("upload", [4, 23, 4096])
 @pytest.mark.parametrize("drop_last", [True, False])
 @pytest.mark.parametrize("rows", [None, [9, 4, 11, 0, 22, 22, 7]], ids=["table", "subset"])
-def test_a_table_on_the_device_gives_the_same_batches(
+def test_table_on_device_yields_the_same_batches(
     table: ImageTable, monkeypatch: pytest.MonkeyPatch, rows: list[int] | None, drop_last: bool, upload: int
 ) -> None:
     monkeypatch.setattr(batches_module, "UPLOAD", upload)
@@ -148,7 +148,7 @@ def test_a_table_on_the_device_is_read_once(table: ImageTable, monkeypatch: pyte
     assert read == [10, 10, 3]
 
 
-def test_batches_from_a_table_on_the_device_are_copies(table: ImageTable) -> None:
+def test_batches_from_the_device_are_copies(table: ImageTable) -> None:
     batches = Batches(table, 5, CPU, on_device=True)
     next(iter(batches)).images.zero_()
     assert torch.equal(next(iter(batches)).images, IMAGES[:5])
@@ -160,19 +160,19 @@ def test_batches_from_a_table_on_the_device_are_copies(table: ImageTable) -> Non
 @pytest.mark.parametrize("on_device", [True, False])
 def test_a_gpu_is_given_the_same_batches(table: ImageTable, on_device: bool, num_workers: int) -> None:
     gpu = torch.device("cuda")
-    there = Batches(table, 5, gpu, num_workers, on_device=on_device)
-    assert {batch.images.device.type for batch in there} == {batch.labels.device.type for batch in there} == {"cuda"}
-    here = Batches(table, 5, CPU)
-    assert_same_batches(iter(there), iter(here))
+    on_gpu = Batches(table, 5, gpu, num_workers, on_device=on_device)
+    assert {batch.images.device.type for batch in on_gpu} == {batch.labels.device.type for batch in on_gpu} == {"cuda"}
+    on_cpu = Batches(table, 5, CPU)
+    assert_same_batches(iter(on_gpu), iter(on_cpu))
     for epoch in range(2):
         orders = [generator(0, "shuffle", epoch) for _ in range(2)]
-        assert_same_batches(there.shuffled(orders[0]), here.shuffled(orders[1]))
+        assert_same_batches(on_gpu.shuffled(orders[0]), on_cpu.shuffled(orders[1]))
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
-def test_a_batch_on_a_gpu_stays_as_it_is_while_others_are_copied(make_table: MakeTable) -> None:
+def test_gpu_batch_stays_unchanged_during_copies(make_table: MakeTable) -> None:
     images = random_images(512, 1, (32, 32))
     batches = Batches(make_table(images, 8), 32, torch.device("cuda"))
-    kept = [batch.images.clone() + 0 for batch in batches]  # used and let go while the copying goes on
+    kept = [batch.images.clone() + 0 for batch in batches]  # used and released during the copies
     assert torch.equal(torch.cat(kept).cpu(), images)

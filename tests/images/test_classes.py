@@ -30,7 +30,7 @@ def test_all_names_have_one_order(names: list[str]) -> None:
         (("0-999999999",), None),
     ],
 )
-def test_numbers_and_ranges_are_told_from_names(choice: Choice, expected: tuple[int, ...] | None) -> None:
+def test_numbers_and_ranges_are_distinguished_from_names(choice: Choice, expected: tuple[int, ...] | None) -> None:
     assert numbers(choice) == expected
 
 
@@ -51,7 +51,7 @@ DIGITS = [str(k) for k in range(12)]
         ((2,), ["1", "10", "2"], [2]),
         ((5,), ["003", "005", "x"], [1]),
         (("2-4",), ["2", "4", "6"], [0, 1]),
-        # A folder's name comes before what it could mean otherwise.
+        # A folder's name precedes its other meanings.
         (("0-9",), ["0-9", "10-19"], [0]),
         (("0-1",), ["0", "1", "0-1"], [2]),
         (("cats", "dogs"), ["cats", "cats+dogs", "dogs"], [1]),
@@ -104,7 +104,7 @@ def test_long_lists_of_names_are_shortened() -> None:
     assert shortened(DIGITS, 3) == "0, 1, 2, ... (12 in all)"
 
 
-def test_position_is_that_of_the_name_or_the_number() -> None:
+def test_position_follows_name_or_number() -> None:
     assert position(3, ["1", "3"]) == 1
     assert position(1, ["cats", "dogs"]) == 1
     assert position(7, []) == 7
@@ -112,6 +112,6 @@ def test_position_is_that_of_the_name_or_the_number() -> None:
         position(2, ["1", "3"])
 
 
-def test_folder_without_classes_says_why() -> None:
+def test_classes_of_a_flat_folder_are_refused() -> None:
     with pytest.raises(GlowPipelineError, match="it has no classes, since images are directly in it"):
         choose((0,), [""])

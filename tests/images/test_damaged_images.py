@@ -33,33 +33,33 @@ JPEG = encoded(noise(64, 64, 3), "JPEG")
         pytest.param(b"P5 1000000 1000000 255\n", "pixels", id="pgm_bomb"),
     ],
 )
-def test_what_is_no_picture_is_told_in_a_few_words(content: bytes, reason: str) -> None:
-    with pytest.raises(UnreadableImageError, match=reason) as told:
+def test_file_of_another_kind_is_unreadable(content: bytes, reason: str) -> None:
+    with pytest.raises(UnreadableImageError, match=reason) as raised:
         decode(content)
-    assert_short(told.value)
+    assert_short(raised.value)
 
 
-def assert_short(told: UnreadableImageError) -> None:
-    assert str(told).isprintable()
-    assert 0 < len(str(told)) < 130
+def assert_short(error: UnreadableImageError) -> None:
+    assert str(error).isprintable()
+    assert 0 < len(str(error)) < 130
 
 
-def test_more_pixels_than_allowed_are_refused_before_they_are_decoded() -> None:
+def test_too_many_pixels_are_refused_before_decoding() -> None:
     assert decode(encoded(noise(11, 13), "PNG"), max_pixels=143).shape == (1, 11, 13)
     with pytest.raises(UnreadableImageError, match=r"^more than 143 pixels \(ingest\.max_pixels\)$"):
         decode(encoded(noise(12, 12), "PNG"), max_pixels=143)
 
 
-def test_the_limit_of_pixels_can_be_raised() -> None:
+def test_pixel_limit_can_be_raised() -> None:
     before = Image.MAX_IMAGE_PIXELS
-    large = encoded(Image.new("1", (20_000, 20_000)), "PNG")
+    large = encoded(Image.new("1", (9_500, 9_500)), "PNG")
     with pytest.raises(UnreadableImageError, match=r"^more than 89,478,485 pixels"):
         decode(large)
-    assert decode(large, max_pixels=400_000_000).shape == (1, 20_000, 20_000)
+    assert decode(large, max_pixels=100_000_000).shape == (1, 9_500, 9_500)
     assert before == Image.MAX_IMAGE_PIXELS
 
 
-def test_a_picture_of_a_kind_that_is_not_offered_is_not_even_tried() -> None:
+def test_other_kinds_of_pictures_are_never_tried() -> None:
     """PostScript would be handed to Ghostscript, and decoders of rare kinds fail in ways of their own."""
     for kind in ("EPS", "DDS"):
         with pytest.raises(UnreadableImageError, match=r"^not an image, or of an unknown kind$"):
@@ -96,7 +96,7 @@ def fuzzed() -> list[bytes]:
 
 
 def damaged(content: bytes, chance: random.Random) -> bytes:
-    """Cut off, or with some bytes changed or lost; more often in the header, where it does most."""
+    """Truncate the file, or change or remove some bytes, more often in the header."""
     content_ = bytearray(content)
     how = chance.random()
     if how < 0.25:
@@ -110,7 +110,7 @@ def damaged(content: bytes, chance: random.Random) -> bytes:
     return bytes(content_)
 
 
-def test_damaged_files_are_decoded_or_refused_and_nothing_else_happens(
+def test_damaged_files_are_decoded_or_refused(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     files, chance = fuzzed(), random.Random(0)
@@ -120,8 +120,8 @@ def test_damaged_files_are_decoded_or_refused_and_nothing_else_happens(
         for index in range(1500):
             try:
                 image = decode(damaged(files[index % len(files)], chance), grey_range=(0, 65535))
-            except UnreadableImageError as told:
-                assert_short(told)
+            except UnreadableImageError as raised:
+                assert_short(raised)
                 refused += 1
             else:
                 assert image.dtype == torch.uint8
@@ -132,7 +132,7 @@ def test_damaged_files_are_decoded_or_refused_and_nothing_else_happens(
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_damaged_tiff_of_which_pillow_talks_says_so_only_in_its_reason(caplog: pytest.LogCaptureFixture) -> None:
+def test_damaged_tiff_prints_nothing(caplog: pytest.LogCaptureFixture) -> None:
     content = bytearray(encoded(noise(*SIZE, 3), "TIFF"))
     at = content.index(struct.pack("<HHI", 277, 3, 1))  # SamplesPerPixel, a short, one of them
     content[at + 8 : at + 10] = struct.pack("<H", 1027)

@@ -1,4 +1,4 @@
-"""What becomes of each kind of image file."""
+"""Decoding of each kind of image file."""
 
 import io
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def test_grey_has_one_channel(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP"])
-def test_grey_in_a_kind_that_stores_colours_keeps_its_levels(kind: str) -> None:
+def test_grey_stored_as_colours_keeps_its_levels(kind: str) -> None:
     grey = noise(*SIZE)
     levels = decoded(encoded(grey, kind, **({"lossless": True} if kind == "WEBP" else {})))
     assert np.array_equal(levels, np.broadcast_to(grey, levels.shape))
@@ -84,7 +84,7 @@ def test_a_cmyk_jpeg_is_not_inverted() -> None:
     ("mode", "options"),
     [("RGB", {}), ("YCbCr", {}), ("RGB", {"progressive": True}), ("RGB", {"subsampling": 2}), ("L", {})],
 )
-def test_a_jpeg_is_what_pillow_makes_of_it_and_close_to_the_picture(mode: str, options: dict[str, object]) -> None:
+def test_jpeg_is_decoded_as_by_pillow(mode: str, options: dict[str, object]) -> None:
     picture = Image.fromarray(smooth(3)).convert("L" if mode == "L" else "RGB")
     content = encoded(picture.convert(mode), "JPEG", quality=90, **options)
     image = decoded(content)
@@ -94,7 +94,7 @@ def test_a_jpeg_is_what_pillow_makes_of_it_and_close_to_the_picture(mode: str, o
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
-def test_of_many_pictures_in_a_file_the_first_is_taken(kind: str) -> None:
+def test_first_of_several_pictures_is_used(kind: str) -> None:
     pictures = [Image.fromarray(np.full((*SIZE, 3), value, dtype=np.uint8)) for value in (40, 120, 200)]
     content = encoded(
         pictures[0], kind, save_all=True, append_images=pictures[1:], **({"lossless": True} if kind == "WEBP" else {})
@@ -117,7 +117,7 @@ def test_a_jpeg_of_several_pictures_is_its_first() -> None:
     assert findings == Findings(paged=1, further_pages=1)
 
 
-def test_a_damaged_further_page_spoils_nothing() -> None:
+def test_damaged_further_page_is_ignored() -> None:
     pages = [Image.fromarray(noise(*SIZE, seed=seed)) for seed in range(2)]
     content = encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:])
     assert np.array_equal(decoded(content[:-60]), noise(*SIZE)[None])
@@ -136,14 +136,14 @@ def test_modern_kinds_are_read_where_pillow_has_them(kind: str, feature: str, ch
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5000), (5000, 1)])
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM"])
-def test_a_picture_may_be_a_point_or_a_line(kind: str, shape: tuple[int, int]) -> None:
+def test_one_pixel_or_line_is_decoded(kind: str, shape: tuple[int, int]) -> None:
     colours = np.zeros((*shape, 3), dtype=np.uint8)
     colours[::2, ::2] = 255
     image = decoded(encoded(colours, kind, **({"lossless": True} if kind == "WEBP" else {})))
     assert np.array_equal(image, colours.transpose(2, 0, 1))
 
 
-TURNS: dict[int, Callable[[Pixels], Pixels]] = {  # from what is stored to what a viewer shows, by EXIF 2.3
+TURNS: dict[int, Callable[[Pixels], Pixels]] = {  # from stored to shown pixels, by EXIF 2.3
     1: lambda stored: stored,
     2: np.fliplr,
     3: lambda stored: np.rot90(stored, 2),
@@ -157,7 +157,7 @@ TURNS: dict[int, Callable[[Pixels], Pixels]] = {  # from what is stored to what 
 
 @pytest.mark.parametrize("orientation", TURNS)
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
-def test_a_picture_is_turned_as_its_exif_says(kind: str, orientation: int) -> None:
+def test_picture_is_turned_by_its_exif(kind: str, orientation: int) -> None:
     stored = noise(5, 8, 3)
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -167,7 +167,7 @@ def test_a_picture_is_turned_as_its_exif_says(kind: str, orientation: int) -> No
 
 @pytest.mark.parametrize("orientation", TURNS)
 @pytest.mark.parametrize("channels", [1, 3])
-def test_a_jpeg_is_turned_as_its_exif_says(orientation: int, channels: int) -> None:
+def test_jpeg_is_turned_by_its_exif(orientation: int, channels: int) -> None:
     stored = smooth(3) if channels == 3 else smooth()
     exif = Image.Exif()
     exif[0x0112] = orientation

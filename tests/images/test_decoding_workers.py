@@ -61,7 +61,7 @@ def joined(chunks: list[Prepared]) -> Prepared:
 
 
 @pytest.mark.parametrize("num_workers", [0, 1, 2, None])
-def test_the_result_does_not_depend_on_the_number_of_processes(num_workers: int | None) -> None:
+def test_result_is_independent_of_process_count(num_workers: int | None) -> None:
     rows = np.arange(1000, 1000 + 2 * (WORTH_A_PROCESS + 1), 2)
     result = joined(list(decode_and_prepare(Pictures(os.getpid()), rows, IMAGE_FORMAT, num_workers)))
     readable = [row for row in rows if row % 7 not in (3, 5)]
@@ -124,28 +124,30 @@ class Killed:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Ends the processes of a loader that failed here, not in the next test, and without 5 seconds of waiting."""
+    """End the processes of a loader that failed in this test, without 5 seconds of waiting."""
     monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.1)
     yield
     gc.collect()
-    for child in multiprocessing.active_children():  # told to end, and waited for no longer than a tenth of a second
+    for child in multiprocessing.active_children():  # which end within a tenth of a second
         child.join(timeout=30)
     assert multiprocessing.active_children() == []
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_process_that_is_killed_is_told_in_one_line() -> None:
-    with pytest.raises(GlowPipelineError, match=r"^ingest\.num_workers=2: a decoding process died .*lower it$") as told:
+def test_killed_decoding_process_is_reported() -> None:
+    with pytest.raises(
+        GlowPipelineError, match=r"^ingest\.num_workers=2: a decoding process died .*lower it$"
+    ) as raised:
         list(decode_and_prepare(Killed(os.getpid()), np.arange(WORTH_A_PROCESS), IMAGE_FORMAT, 2))
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(raised.value)
 
 
 @dataclass(frozen=True)
 class Broken:
-    """A mistake in a program."""
+    """A reader with an error of its own."""
 
     def __call__(self, index: int) -> bytes:
-        raise RuntimeError("a mistake")
+        raise RuntimeError("an error of its own")
 
     def name(self, index: int) -> str:
         return str(index)
@@ -153,8 +155,8 @@ class Broken:
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("num_workers", [0, 1])
-def test_another_error_stays_what_it_is(num_workers: int) -> None:
-    with pytest.raises(RuntimeError, match="a mistake"):
+def test_other_errors_stay_unchanged(num_workers: int) -> None:
+    with pytest.raises(RuntimeError, match="an error of its own"):
         list(decode_and_prepare(Broken(), np.arange(WORTH_A_PROCESS), IMAGE_FORMAT, num_workers))
 
 
@@ -176,7 +178,7 @@ def prepared(content: bytes, image_format: ImageFormat) -> NDArray[np.int64]:
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (7, 40), (64, 5)])
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-def test_a_file_becomes_what_pillow_makes_of_it(kind: str, height: int, width: int) -> None:
+def test_files_are_decoded_as_by_pillow(kind: str, height: int, width: int) -> None:
     image_format = ImageFormat(channels=3, height=height, width=width, n_bits=8, fit="resize")
     for seed in range(5):
         content = encoded(noise(20 + 9 * seed, 51, 3, seed=seed), kind)
@@ -186,8 +188,8 @@ def test_a_file_becomes_what_pillow_makes_of_it(kind: str, height: int, width: i
 
 @pytest.mark.parametrize("fit", ["resize", "pad"])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_a_grey_file_becomes_what_the_same_picture_in_colours_does(channels: int, fit: str) -> None:
-    """Else two sets could be told apart by how their files were stored."""
+def test_grey_file_equals_its_coloured_copy(channels: int, fit: str) -> None:
+    """Otherwise the storage of their files would distinguish two sets."""
     for seed, size in enumerate([(9, 9), (17, 50), (40, 21), (32, 32)]):
         grey = noise(*size, seed=seed)
         image_format = ImageFormat.model_validate(
@@ -199,8 +201,8 @@ def test_a_grey_file_becomes_what_the_same_picture_in_colours_does(channels: int
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("fit", ["resize", "pad"])
-def test_a_file_becomes_what_the_same_pixels_in_an_array_do(channels: int, fit: str) -> None:
-    """Sources of arrays and sources of files meet in one table; their memory lies differently, and torch minds that."""
+def test_file_equals_its_pixels_in_an_array(channels: int, fit: str) -> None:
+    """Arrays and decoded files have different memory layouts, which torch may treat differently."""
     image_format = ImageFormat.model_validate({"channels": 3, "height": 16, "width": 24, "n_bits": 4, "fit": fit})
     for seed, size in enumerate([(9, 9), (17, 50), (40, 21), (16, 24)]):
         image = random_images(1, channels, size, seed)

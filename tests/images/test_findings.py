@@ -18,7 +18,7 @@ def test_findings_add_up() -> None:
     )
 
 
-def test_what_was_reinterpreted_is_said_with_counts() -> None:
+def test_reinterpretations_are_noted_with_counts() -> None:
     assert list(Findings().notes(image_format())) == []
     assert list(Findings(transparent=1, paged=1, further_pages=3).notes(image_format())) == [
         "1 image with transparent pixels, shown on white (ingest.background)",

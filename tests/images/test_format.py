@@ -21,7 +21,7 @@ def test_key_names_all_that_images_depend_on(given: dict[str, object], key: str)
     assert ImageFormat.model_validate({**OLD, **given}).key == key
 
 
-def test_specs_without_range_and_background_still_load() -> None:
+def test_formats_without_range_and_background_load() -> None:
     image_format = ImageFormat.model_validate(OLD)
     assert (image_format.range, image_format.background) == (None, "white")
     assert ImageFormat.model_validate_json(

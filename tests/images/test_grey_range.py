@@ -101,7 +101,7 @@ def test_only_the_wanted_classes_are_looked_at(tmp_path: Path) -> None:
     assert decide_range(ImageSelection.of_folder(path, path, 10.0, 0, ["b"]), "test") == (0, 8191)
 
 
-def test_what_was_decided_is_said_in_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_decided_range_is_logged_in_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     image_selection = folder_of(tmp_path / "a", one__png=encoded(np.full(SIZE, 4012, dtype=np.uint16), "PNG"))
     with caplog.at_level(logging.INFO):
         decide_range(image_selection, "train")

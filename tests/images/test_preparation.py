@@ -20,7 +20,7 @@ sizes = st.tuples(st.integers(1, 40), st.integers(1, 40))
 wanted = st.tuples(st.integers(2, 40), st.integers(2, 40))
 
 
-def test_images_that_are_as_asked_for_stay_as_they_are() -> None:
+def test_images_in_the_format_stay_unchanged() -> None:
     images = random_images(5, 3, (6, 4))
     for fit in ("resize", "pad"):
         assert torch.equal(prepare(images, image_format(3, (6, 4), fit=fit)), images)
@@ -43,7 +43,7 @@ def test_rgb_becomes_grey_by_itu_r_601_luma() -> None:
     assert np.abs(grey[:, 0].numpy() - luma).max() <= 0.5 + 1e-4
 
 
-def test_rgb_becomes_grey_as_pillow_has_it() -> None:
+def test_grey_is_as_pillow_computes_it() -> None:
     rgb = random_images(1, 3, (32, 32))
     pillow = np.array(Image.fromarray(rgb[0].permute(1, 2, 0).numpy()).convert("L"), dtype=int)
     assert np.abs(prepare(rgb, image_format(1, (32, 32)))[0, 0].numpy() - pillow).max() <= 1
@@ -75,9 +75,7 @@ def test_halving_by_resize_has_no_aliases() -> None:
 
 
 @given(sizes, sizes)
-def test_pad_centres_an_image_that_fits_and_keeps_each_pixel(
-    given_size: tuple[int, int], more: tuple[int, int]
-) -> None:
+def test_pad_centres_a_small_image_unchanged(given_size: tuple[int, int], more: tuple[int, int]) -> None:
     image = random_images(1, 1, given_size)
     (h, w), (height, width) = given_size, (given_size[0] + more[0], given_size[1] + more[1])
     expected = np.zeros((height, width), dtype=np.uint8)
@@ -99,11 +97,11 @@ def test_pad_surrounds_an_image_evenly_with_black() -> None:
         ((20, 40), (16, 16), (8, 16)),
         ((40, 20), (16, 16), (16, 8)),
         ((64, 64), (16, 32), (16, 16)),
-        ((8, 64), (16, 16), (2, 16)),  # lower than asked for, and wider
+        ((8, 64), (16, 16), (2, 16)),  # wider than the requested size, and lower
         ((1, 90), (16, 16), (1, 16)),  # no side falls to 0
     ],
 )
-def test_pad_shrinks_an_image_that_is_too_large_and_keeps_its_aspect(
+def test_pad_shrinks_a_large_image_with_its_aspect(
     given_size: tuple[int, int], size: tuple[int, int], inner: tuple[int, int]
 ) -> None:
     image = random_images(1, 1, given_size).clamp(min=50)
@@ -124,7 +122,7 @@ def test_pad_shrinks_an_image_that_is_too_large_and_keeps_its_aspect(
     st.integers(1, 8),
     st.sampled_from(["resize", "pad"]),
 )
-def test_whatever_comes_in_the_spec_comes_out(
+def test_any_image_gets_the_format(
     given_size: tuple[int, int], size: tuple[int, int], before: int, after: int, n_bits: int, fit: Fit
 ) -> None:
     prepared = prepare(random_images(2, before, given_size), image_format(after, size, n_bits, fit))
@@ -148,7 +146,7 @@ def test_grey_levels_are_reduced_after_the_resize() -> None:
 
 
 @pytest.mark.parametrize("fit", ["resize", "pad"])
-def test_images_are_prepared_alike_whatever_else_is_in_the_chunk(fit: Fit) -> None:
+def test_preparation_is_independent_of_the_chunk(fit: Fit) -> None:
     images = random_images(5, 3, (20, 11))
     together = prepare(images, image_format(1, (8, 8), 5, fit))
     alone = torch.cat([prepare(image[None], image_format(1, (8, 8), 5, fit)) for image in images])
@@ -157,6 +155,6 @@ def test_images_are_prepared_alike_whatever_else_is_in_the_chunk(fit: Fit) -> No
 
 @pytest.mark.parametrize(("height", "width"), [(28, 28), (8, 8), (90, 45)])
 @pytest.mark.parametrize("value", [0, 7, 128, 255])
-def test_an_even_grey_image_of_any_size_stays_even(height: int, width: int, value: int) -> None:
+def test_even_grey_image_stays_even(height: int, width: int, value: int) -> None:
     even: Tensor = torch.full((1, 1, height, width), value, dtype=torch.uint8)
     assert prepare(even, image_format(3, (16, 24))).unique().tolist() == [value]

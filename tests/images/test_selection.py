@@ -41,14 +41,14 @@ def test_sets_of_one_run_have_different_keys(one: ImageSelection, other: ImageSe
 
 
 @given(image_selections())
-def test_a_key_is_a_short_name_of_a_folder_anywhere(one: ImageSelection) -> None:
+def test_key_is_a_short_portable_name(one: ImageSelection) -> None:
     assert re.fullmatch(r"[\w-]+", one.key)
     assert len(one.key) <= 120
     assert one.key.startswith(one.source)
 
 
 @given(image_selections())
-def test_an_image_set_goes_through_json(one: ImageSelection) -> None:
+def test_selection_survives_json(one: ImageSelection) -> None:
     assert ImageSelection.model_validate_json(one.model_dump_json()) == one
 
 
@@ -65,7 +65,7 @@ def test_keys_of_many_classes_stay_short(classes_of_many: range) -> None:
 
 
 @given(st.lists(st.integers(0, 20), min_size=1, max_size=10), st.randoms())
-def test_the_order_of_classes_and_their_repetition_do_not_matter(given_classes: list[int], random: Random) -> None:
+def test_order_and_repetition_of_classes_are_irrelevant(given_classes: list[int], random: Random) -> None:
     shuffled = given_classes * 2
     random.shuffle(shuffled)
     assert ImageSelection.of("cifar100", given_classes) == ImageSelection.of("cifar100", shuffled)
@@ -163,8 +163,8 @@ def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert folder("~/cats", "~/test") == folder(str(tmp_path / "cats"), str(tmp_path / "test"))
 
 
-def test_a_home_of_nobody_is_a_folder_that_is_not_there() -> None:
-    """Which the early check tells; an exception of pathlib's would come before it."""
+def test_home_of_an_unknown_user_does_not_exist() -> None:
+    """The early check reports it; pathlib would raise an exception before."""
     path = folder("~nobody-of-this-name/cats").path
     assert path is not None
     assert path.is_absolute()
@@ -218,7 +218,7 @@ def test_images_for_testing_from_elsewhere_are_not_drawn() -> None:
         (folder("/a", "/b", classes=[0]), folder("/b", "/b", classes=[1]), False),
     ],
 )
-def test_sets_overlap_when_an_image_may_be_in_both(one: ImageSelection, other: ImageSelection, overlap: bool) -> None:
+def test_selections_overlap_in_possible_images(one: ImageSelection, other: ImageSelection, overlap: bool) -> None:
     assert one.overlaps(other) is overlap
     assert other.overlaps(one) is overlap
 
@@ -233,12 +233,12 @@ def test_links_to_a_folder_are_that_folder(tmp_path: Path) -> None:
 
 
 @given(image_selections(), image_selections())
-def test_overlapping_goes_both_ways_and_every_set_overlaps_itself(one: ImageSelection, other: ImageSelection) -> None:
+def test_overlap_is_symmetric_and_reflexive(one: ImageSelection, other: ImageSelection) -> None:
     assert one.overlaps(one)
     assert one.overlaps(other) == other.overlaps(one)
 
 
-def test_an_image_set_does_not_change() -> None:
+def test_selection_is_immutable() -> None:
     with pytest.raises(ValidationError):
         ImageSelection.of("mnist").source = "digits"  # type: ignore[misc]
     with pytest.raises(ValidationError):

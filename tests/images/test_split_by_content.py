@@ -10,7 +10,7 @@ def hashes(count: int, seed: int = 0) -> NDArray[np.int64]:
 
 
 @pytest.mark.parametrize("percentage", [0.5, 10.0, 50.0, 99.0])
-def test_about_the_share_is_drawn(percentage: float) -> None:
+def test_about_the_percentage_is_drawn(percentage: float) -> None:
     drawn = drawn_by_content(hashes(20_000), percentage, 0, "test")
     assert drawn.mean() * 100 == pytest.approx(percentage, abs=1.4)
 
@@ -22,7 +22,7 @@ def test_each_image_is_drawn_by_itself() -> None:
     assert np.array_equal(drawn_by_content(every[order], 20, 3, "test"), drawn[order])
 
 
-def test_the_draw_stays_what_it_was() -> None:
+def test_drawn_images_are_the_recorded_ones() -> None:
     """Models were trained by it: with another draw their training images would become test images."""
     drawn = drawn_by_content(np.arange(64), 25, 0, "evaluation split")
     assert np.flatnonzero(drawn).tolist() == [

@@ -19,7 +19,7 @@ def table_of(tmp_path: Path, classes: tuple[str, ...] | None = None) -> ImageTab
     return ImageTable(tmp_path / "table")
 
 
-def test_summary_has_classes_and_what_is_not_there(tmp_path: Path) -> None:
+def test_summary_has_classes_and_left_out_files(tmp_path: Path) -> None:
     assert summary(table_of(tmp_path)) == (
         "7 images: a (4), b (3); left out: 2 .dcm, 1 .txt; 2 unreadable: "
         "a/0000.png (not an image, or of an unknown kind), b/0008.png (not an image, or of an unknown kind)"

@@ -43,14 +43,14 @@ def test_opening_a_table_reads_no_pixel(make_table: MakeTable) -> None:
         table[:1]
 
 
-def test_pixels_stay_in_the_file_until_they_are_asked_for(make_table: MakeTable) -> None:
+def test_pixels_are_read_on_request(make_table: MakeTable) -> None:
     table = make_table(random_images(5), 8)
     table[:1]
     assert isinstance(table._images, np.memmap)
     assert not table._images.flags.writeable
 
 
-def test_labels_are_had_without_a_look_at_the_images(make_table: MakeTable) -> None:
+def test_labels_need_no_images(make_table: MakeTable) -> None:
     table = make_table(random_images(5), 8)
     (table.folder / IMAGES).unlink()
     assert table.labels.tolist() == [0, 1, 2, 0, 1]
@@ -58,7 +58,7 @@ def test_labels_are_had_without_a_look_at_the_images(make_table: MakeTable) -> N
     assert table.subset(np.array([4, 2])).labels.tolist() == [1, 2]
 
 
-def test_images_that_were_handed_out_can_be_changed_without_changing_the_table(make_table: MakeTable) -> None:
+def test_returned_images_are_copies(make_table: MakeTable) -> None:
     images = random_images(5)
     table = make_table(images, 8)
     got, labels = table[1:3]
@@ -104,7 +104,7 @@ def noise(count: int) -> NDArray[np.uint8]:
 
 
 @given(st.lists(st.integers(0, 9), max_size=12), st.data())
-def test_a_subset_is_a_view_of_its_rows_in_its_order(
+def test_subset_is_an_ordered_view(
     tmp_path_factory: pytest.TempPathFactory, rows: list[int], data: st.DataObject
 ) -> None:
     images = noise(10)
@@ -120,11 +120,11 @@ def test_a_subset_is_a_view_of_its_rows_in_its_order(
     assert again[:][1].tolist() == [rows[i] for i in within]
 
 
-def test_a_table_of_images_without_files_has_no_names(make_table: MakeTable) -> None:
+def test_table_without_files_has_no_names(make_table: MakeTable) -> None:
     assert make_table(random_images(5), 8).names is None
 
 
-def test_a_pickle_carries_no_pixels_and_gives_the_same_table(make_table: MakeTable) -> None:
+def test_pickle_has_a_path_and_no_pixels(make_table: MakeTable) -> None:
     images = random_images(200, 1, (32, 32))
     table = make_table(images, 8).subset(np.array([7, 3, 100]))
     table[:]  # the memory map is open
@@ -154,11 +154,11 @@ def record(count: int = 3) -> TableRecord:
     )
 
 
-def test_a_record_goes_through_json() -> None:
+def test_record_survives_json() -> None:
     assert TableRecord.model_validate_json(record().model_dump_json(indent=2)) == record()
 
 
-def test_the_origin_is_all_of_the_record_that_was_known_before_the_images_were_read() -> None:
+def test_origin_excludes_what_images_show() -> None:
     one, other = record(3), record(4)
     assert one != other
     assert type(one.origin) is TableOrigin
@@ -175,7 +175,25 @@ def test_a_table_is_called_as_its_images_are() -> None:
     assert record().name == record().origin.name == record().image_selection.key
 
 
-def test_a_record_does_not_take_what_it_does_not_know() -> None:
+def test_record_with_former_names_is_read() -> None:
+    """Tables written before November 2026 have `image_set` and `spec`."""
+    former = {
+        "image_set": {"source": "mnist"},
+        "split": "train",
+        "spec": IMAGE_FORMAT.model_dump(),
+        "source_files": {},
+        "on_unreadable": "stop",
+        "made_with": {},
+        "count": 3,
+        "num_classes": 10,
+    }
+    record = TableRecord.model_validate_json(json.dumps(former))
+    assert (record.image_selection, record.image_format) == (ImageSelection.of("mnist"), IMAGE_FORMAT)
+    assert TableRecord.model_validate_json(record.model_dump_json()) == record
+    assert {"image_selection", "image_format"} <= set(record.model_dump())
+
+
+def test_record_with_unknown_fields_is_refused() -> None:
     with pytest.raises(ValidationError):
         TableRecord.model_validate({**record().model_dump(), "colour": "red"})
 
@@ -191,9 +209,7 @@ def rows(table: ImageTable, percentage: float, seed: int) -> tuple[NDArray[np.in
 @pytest.mark.parametrize(
     ("percentage", "n_val"), [(10.0, 4), (25.0, 10), (0.1, 1), (50.0, 20), (99.9, 39), (100.0, 39)]
 )
-def test_validation_images_are_that_share_disjoint_and_the_rest_is_kept(
-    make_table: MakeTable, percentage: float, n_val: int
-) -> None:
+def test_validation_is_a_disjoint_percentage(make_table: MakeTable, percentage: float, n_val: int) -> None:
     fit, val = rows(make_table(random_images(40), 8), percentage, 0)
     assert len(val) == n_val
     assert sorted([*fit, *val]) == list(range(40))
@@ -215,7 +231,7 @@ def test_validation_images_come_from_all_over_the_table(make_table: MakeTable) -
     assert drawn.max() < 75
 
 
-def test_validation_is_of_the_same_images_as_the_table(make_table: MakeTable) -> None:
+def test_validation_images_are_of_the_table(make_table: MakeTable) -> None:
     images = random_images(12)
     fit, val = split_validation(make_table(images, 8), 25, 0)
     assert torch.equal(fit[:][0], images[fit.rows])
@@ -223,9 +239,7 @@ def test_validation_is_of_the_same_images_as_the_table(make_table: MakeTable) ->
 
 
 @pytest.mark.parametrize("own_validation", [1, 3, 11])
-def test_the_sources_own_validation_split_is_taken_whatever_the_share_and_the_seed(
-    tmp_path: Path, own_validation: int
-) -> None:
+def test_own_validation_split_precedes_percentage_and_seed(tmp_path: Path, own_validation: int) -> None:
     table = written(tmp_path, noise(12), own_validation)
     for percentage, seed in ((25.0, 0), (50.0, 1)):
         fit, val = split_validation(table, percentage, seed)
@@ -233,7 +247,7 @@ def test_the_sources_own_validation_split_is_taken_whatever_the_share_and_the_se
         assert val.labels.tolist() == list(range(12 - own_validation, 12))
 
 
-def test_the_sources_own_validation_split_is_that_of_the_classes(make_source: MakeSource, tmp_path: Path) -> None:
+def test_own_validation_split_follows_the_classes(make_source: MakeSource, tmp_path: Path) -> None:
     images = random_images(20)
     make_source(images, own_validation=8)
     plan_table(ImageSelection.of("tiny", [1]), "train", IMAGE_FORMAT, tmp_path).write(tmp_path / "table")
@@ -241,18 +255,18 @@ def test_the_sources_own_validation_split_is_that_of_the_classes(make_source: Ma
     assert (len(fit), len(val)) == (4, 3)  # rows 1, 4, 7, 10 and 13, 16, 19
 
 
-def test_when_all_images_are_the_sources_own_for_validation_a_share_is_drawn(tmp_path: Path) -> None:
-    """As when the classes that are asked for occur in no other."""
+def test_table_of_validation_images_alone_is_split(tmp_path: Path) -> None:
+    """As with chosen classes that occur in the validation split alone."""
     fit, val = rows(written(tmp_path, noise(12), own_validation=12), 25, 0)
     assert (len(fit), len(val)) == (9, 3)
     assert sorted([*fit, *val]) == list(range(12))
 
 
 @pytest.mark.parametrize("own_validation", [0, 1])
-def test_one_image_cannot_be_for_training_and_for_validation(tmp_path: Path, own_validation: int) -> None:
-    with pytest.raises(GlowPipelineError, match=r"^s: 1 image .*; give it two at least$") as told:
+def test_one_image_cannot_be_split(tmp_path: Path, own_validation: int) -> None:
+    with pytest.raises(GlowPipelineError, match=r"^s: 1 image .*; give it two at least$") as raised:
         rows(written(tmp_path, noise(1), own_validation), 25, 0)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize("own_validation", [0, 1])

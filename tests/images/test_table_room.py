@@ -29,37 +29,35 @@ from tests.images.plans import (
 )
 
 
-def test_a_disk_that_is_too_small_is_told_before_an_image_is_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_small_disk_is_reported_before_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan, calls = in_memory(100, range(100), "stop")
     needed = 100 * (4 + 8)  # four bytes an image, and its label
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=needed - 1))
-    told = one_line(plan, tmp_path / "table")
-    assert told.startswith(f"{tmp_path}: ")
-    assert "GiB are free, and the table of levels train takes" in told
-    assert "make room" in told
+    message = one_line(plan, tmp_path / "table")
+    assert message.startswith(f"{tmp_path}: ")
+    assert "GiB are free, and the table of levels train takes" in message
+    assert "make room" in message
     assert calls == []
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=needed))
     plan.write(tmp_path / "table")
 
 
-def test_room_is_asked_for_where_the_table_will_lie_and_for_its_images_alone(
+def test_space_is_checked_for_the_chosen_images(
     make_source: MakeSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_source(random_images(30))
-    asked: list[Path] = []
+    checked: list[Path] = []
     usage = shutil.disk_usage(tmp_path)
 
     def small(path: Path) -> object:
-        asked.append(path)
+        checked.append(path)
         return usage._replace(free=10 * (24 + 8))
 
     monkeypatch.setattr(shutil, "disk_usage", small)
     (tmp_path / "tables").mkdir()
     plan_table(ImageSelection.of("tiny", [1]), "train", IMAGE_FORMAT, tmp_path).write(tmp_path / "tables" / "table")
-    assert asked == [tmp_path / "tables"]
+    assert checked == [tmp_path / "tables"]
     one_line(
         plan_table(ImageSelection.of("tiny", [0, 1]), "train", IMAGE_FORMAT, tmp_path), tmp_path / "tables" / "other"
     )
@@ -67,9 +65,7 @@ def test_room_is_asked_for_where_the_table_will_lie_and_for_its_images_alone(
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is always full")
 @pytest.mark.parametrize("file", [IMAGES, LABELS, NAMES, RECORD])
-def test_a_disk_that_is_full_in_the_middle_is_told_in_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
-) -> None:
+def test_disk_that_fills_up_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str) -> None:
     mkdir = Path.mkdir
 
     def with_a_full_file(path: Path, *arguments: object, **options: object) -> None:
@@ -78,11 +74,11 @@ def test_a_disk_that_is_full_in_the_middle_is_told_in_one_line(
             (path / file).symlink_to("/dev/full")
 
     monkeypatch.setattr(Path, "mkdir", with_a_full_file)
-    told = one_line(in_memory(3000, range(3000), "stop").plan, tmp_path / "table")
-    assert told.startswith(f"{tmp_path}: the disk is full (levels train); make room")
+    message = one_line(in_memory(3000, range(3000), "stop").plan, tmp_path / "table")
+    assert message.startswith(f"{tmp_path}: the disk is full (levels train); make room")
 
 
-def test_another_error_of_the_disk_stays_what_it_is(tmp_path: Path) -> None:
+def test_other_disk_errors_stay_unchanged(tmp_path: Path) -> None:
     def broken() -> Iterator[Tensor]:
         yield random_images(2, 1, (2, 2))
         raise OSError(errno.EIO, os.strerror(errno.EIO))
@@ -93,14 +89,14 @@ def test_another_error_of_the_disk_stays_what_it_is(tmp_path: Path) -> None:
 
 
 def in_child(target: Callable[..., None], *arguments: object) -> int:
-    """What the target sends when a process of its own runs it."""
-    here, there = multiprocessing.Pipe()
-    process = multiprocessing.get_context("fork").Process(target=target, args=(*arguments, there))
+    """Run the target in a process of its own and return the number that it sends."""
+    receiver, sender = multiprocessing.Pipe()
+    process = multiprocessing.get_context("fork").Process(target=target, args=(*arguments, sender))
     process.start()
     process.join(60)
     assert process.exitcode == 0
-    assert here.poll()
-    answer: int = here.recv()
+    assert receiver.poll()
+    answer: int = receiver.recv()
     return answer
 
 
@@ -117,7 +113,7 @@ def write_little(folder: Path, answer: Connection) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a limit of a forked process's own")
-def test_an_array_that_fits_in_part_fails_for_a_reason_that_can_be_told(tmp_path: Path) -> None:
+def test_partly_written_array_has_the_true_error(tmp_path: Path) -> None:
     """numpy's own `save` would say `3000 requested and 2032 written`, and a full disk would not be known for one."""
     assert in_child(write_little, tmp_path / "table") == errno.EFBIG
     assert (tmp_path / "table" / IMAGES).stat().st_size == 128 + 3000 * 4
@@ -167,7 +163,7 @@ def measure(kind: str, folder: Path, count: int, answer: Connection) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a fork has its own peak on Linux")
 @pytest.mark.parametrize("kind", ["arrays", "files"])
-def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path, kind: str) -> None:
+def test_memory_is_independent_of_image_count(tmp_path: Path, kind: str) -> None:
     growth = in_child(measure, kind, tmp_path, 400)
     size = (tmp_path / "table" / IMAGES).stat().st_size
     assert size > 75 * 2**20

@@ -23,7 +23,7 @@ from tests.images.plans import IMAGE_FORMAT, as_prepared, one_line, picture_fold
 # From images in arrays --------------------------------------------------------------------------
 
 
-def test_a_written_table_gives_the_prepared_images_and_labels(make_source: MakeSource, tmp_path: Path) -> None:
+def test_table_has_the_prepared_images_and_labels(make_source: MakeSource, tmp_path: Path) -> None:
     images = random_images(23, 3, (10, 9))
     plan_table(make_source(images, chunk=10), "train", IMAGE_FORMAT, tmp_path).write(tmp_path / "table")
     table = ImageTable(tmp_path / "table")
@@ -36,9 +36,7 @@ def test_a_written_table_gives_the_prepared_images_and_labels(make_source: MakeS
 
 
 @pytest.mark.parametrize("fit", ["resize", "pad"])
-def test_sources_of_any_size_and_colour_come_to_one_spec_by_one_path(
-    make_source: MakeSource, tmp_path: Path, fit: str
-) -> None:
+def test_any_size_and_colour_get_one_format(make_source: MakeSource, tmp_path: Path, fit: str) -> None:
     image_format = ImageFormat.model_validate({**IMAGE_FORMAT.model_dump(), "fit": fit})
     inside, outside = random_images(5, 1, (28, 28)), random_images(5, 3, (8, 17))
     for name, images in (("inside", inside), ("outside", outside)):
@@ -48,7 +46,7 @@ def test_sources_of_any_size_and_colour_come_to_one_spec_by_one_path(
         assert torch.equal(table[:][0], prepare(images, image_format))
 
 
-def test_the_record_says_what_the_table_is(make_source: MakeSource, tmp_path: Path) -> None:
+def test_record_states_origin_and_content(make_source: MakeSource, tmp_path: Path) -> None:
     plan = plan_table(make_source(random_images(3)), "test", IMAGE_FORMAT, tmp_path)
     plan.write(tmp_path / "table")
     record = ImageTable(tmp_path / "table").record
@@ -120,7 +118,7 @@ def test_origins_are_equal_when_the_tables_would_be(make_source: MakeSource, tmp
     assert all(other != origin() for other in others)
 
 
-def test_two_tables_of_equal_origin_hold_the_same_bytes(make_source: MakeSource, tmp_path: Path) -> None:
+def test_tables_of_equal_origin_are_identical(make_source: MakeSource, tmp_path: Path) -> None:
     for name, chunk in (("a", 10), ("b", 4)):
         plan_table(make_source(random_images(13), chunk=chunk), "train", IMAGE_FORMAT, tmp_path).write(tmp_path / name)
     for file in (IMAGES, LABELS, RECORD):
@@ -129,20 +127,20 @@ def test_two_tables_of_equal_origin_hold_the_same_bytes(make_source: MakeSource,
 
 @pytest.mark.parametrize("n_labels", [20, 22, 24, 31])
 @pytest.mark.parametrize("classes", [None, [1]])
-def test_labels_and_images_that_are_not_as_many_are_told(
+def test_unequal_numbers_of_labels_are_refused(
     make_source: MakeSource, tmp_path: Path, n_labels: int, classes: list[int] | None
 ) -> None:
     make_source(random_images(23), n_labels=n_labels)
     plan = plan_table(ImageSelection.of("tiny", classes), "train", IMAGE_FORMAT, tmp_path)
-    told = one_line(plan, tmp_path / "table")
-    assert re.match(rf"tiny(_class_1)? train: {n_labels} labels but 23 images; fetch ", told)
+    message = one_line(plan, tmp_path / "table")
+    assert re.match(rf"tiny(_class_1)? train: {n_labels} labels but 23 images; fetch ", message)
 
 
 def test_planning_decodes_nothing(make_source: MakeSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> NoReturn:
         raise AssertionError("an image was prepared")
 
-    monkeypatch.setattr("glow_pipeline.images.table_writer.prepare", refuse)
+    monkeypatch.setattr("glow_pipeline.images.split_images.prepare", refuse)
     plan = plan_table(make_source(random_images(3)), "train", IMAGE_FORMAT, tmp_path)
     with pytest.raises(AssertionError, match="prepared"):
         plan.write(tmp_path / "table")
@@ -153,7 +151,7 @@ def test_planning_decodes_nothing(make_source: MakeSource, tmp_path: Path, monke
 
 @pytest.mark.parametrize("chunk", [1, 2, 10, 100])
 @pytest.mark.parametrize("classes", [[0], [2], [0, 2], [0, 1, 2], [1, 7]])
-def test_a_table_of_some_classes_has_their_images_and_labels(
+def test_table_of_some_classes_has_their_images(
     make_source: MakeSource, tmp_path: Path, classes: list[int], chunk: int
 ) -> None:
     images = random_images(23)
@@ -168,16 +166,16 @@ def test_a_table_of_some_classes_has_their_images_and_labels(
     assert table.record.num_classes == 3  # labels keep their meaning
 
 
-def test_classes_that_nothing_is_of_are_told_with_those_there_are(make_source: MakeSource, tmp_path: Path) -> None:
+def test_classes_without_images_are_refused(make_source: MakeSource, tmp_path: Path) -> None:
     make_source(random_images(23))
     plan = plan_table(ImageSelection.of("tiny", [5, 7]), "test", IMAGE_FORMAT, tmp_path)
-    told = one_line(plan, tmp_path / "table")
-    assert told == "tiny_class_5_7 test: no image is of class 5, 7; its images are of 0, 1, 2"
+    message = one_line(plan, tmp_path / "table")
+    assert message == "tiny_class_5_7 test: no image is of class 5, 7; its images are of 0, 1, 2"
 
 
 @pytest.mark.parametrize("classes", [None, [0], [1, 2]])
 @pytest.mark.parametrize("own_validation", [0, 1, 5, 23])
-def test_the_sources_own_validation_images_are_counted_among_those_of_the_classes(
+def test_own_validation_images_of_classes_are_counted(
     make_source: MakeSource, tmp_path: Path, classes: list[int] | None, own_validation: int
 ) -> None:
     make_source(random_images(23), own_validation=own_validation)
@@ -190,7 +188,7 @@ def test_the_sources_own_validation_images_are_counted_among_those_of_the_classe
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_images_of_files_are_prepared_as_images_of_arrays_are(tmp_path: Path, num_workers: int) -> None:
+def test_files_are_prepared_like_arrays(tmp_path: Path, num_workers: int) -> None:
     images = picture_folder(tmp_path / "pictures", 301)
     plan_table(images, "test", IMAGE_FORMAT, tmp_path, num_workers=num_workers).write(tmp_path / "table")
     table = ImageTable(tmp_path / "table")
@@ -201,7 +199,7 @@ def test_images_of_files_are_prepared_as_images_of_arrays_are(tmp_path: Path, nu
     assert list(table.record.source_files) == ["pictures"]
 
 
-def test_some_classes_of_files_have_their_images_labels_and_names(tmp_path: Path) -> None:
+def test_some_classes_of_files_are_written(tmp_path: Path) -> None:
     images = picture_folder(tmp_path / "pictures", 9).model_copy(update={"classes": ("b",)})
     plan_table(images, "test", IMAGE_FORMAT, tmp_path).write(tmp_path / "table")
     table = ImageTable(tmp_path / "table")
@@ -210,7 +208,7 @@ def test_some_classes_of_files_have_their_images_labels_and_names(tmp_path: Path
     assert table.names == [str(Path("b") / f"000{row}.png") for row in (5, 6, 7, 8)]
 
 
-def test_names_are_plain_json_with_a_name_a_line(tmp_path: Path) -> None:
+def test_names_are_json_with_one_a_line(tmp_path: Path) -> None:
     folder = tmp_path / "pictures"
     folder.mkdir()
     for name in ("画,像.png", "new\nline.png"):

@@ -1,7 +1,8 @@
-"""A table of which some files cannot be read."""
+"""Tables of sources with unreadable files."""
 
 import logging
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,30 +12,29 @@ import torch
 from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.images.sources.source import Split
 from glow_pipeline.images.table import IMAGES, LABELS, ImageTable
-from glow_pipeline.images.table_writer import NAMED_AT_MOST, UNREADABLE_AT_MOST, TableWriter, plan_table
-from tests.images.plans import IMAGE_FORMAT, as_prepared, in_memory, one_line, picture_folder
+from glow_pipeline.images.table_writer import TableWriter, plan_table
+from glow_pipeline.images.unreadable_files import AT_MOST, NAMED_AT_MOST
+from tests.images.plans import IMAGE_FORMAT, as_prepared, in_memory, one_line, one_split, picture_folder
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
-def test_unreadable_files_stop_the_ingest_with_their_names_and_reasons(tmp_path: Path, num_workers: int) -> None:
+def test_unreadable_files_stop_with_names_and_reasons(tmp_path: Path, num_workers: int) -> None:
     images = picture_folder(tmp_path / "pictures", 260, unreadable=(3, 200))
     (tmp_path / "pictures" / "b" / "0259.png").write_bytes(b"")
-    told = one_line(plan_table(images, "test", IMAGE_FORMAT, tmp_path, "stop", num_workers), tmp_path / "table")
-    assert told.startswith(f"{images.key} test: 3 unreadable files: ")
+    message = one_line(one_split(images, num_workers=num_workers), tmp_path / "table")
+    assert message.startswith(f"{images.key} test: 3 unreadable files: ")
     for name, reason in (("a/0003.png", "not an image"), ("b/0200.png", "not an image"), ("b/0259.png", "empty file")):
-        assert f"{name} ({reason}" in told
-    assert told.endswith("replace or remove them, or set ingest.on_unreadable=skip")
+        assert f"{name} ({reason}" in message
+    assert message.endswith("replace or remove them, or set ingest.on_unreadable=skip")
 
 
-def test_of_many_unreadable_files_some_are_named_and_all_are_logged(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_first_unreadable_files_are_named_all_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     images = picture_folder(tmp_path / "pictures", 30, unreadable=tuple(range(5, 20)))
     with caplog.at_level(logging.WARNING):
-        told = one_line(plan_table(images, "test", IMAGE_FORMAT, tmp_path), tmp_path / "table")
-    assert len(re.findall(r"\.png \(", told)) == NAMED_AT_MOST
-    assert f"15 unreadable files: {Path('a') / '0005.png'} (" in told
-    assert f"and {15 - NAMED_AT_MOST} more, listed above" in told
+        message = one_line(one_split(images), tmp_path / "table")
+    assert len(re.findall(r"\.png \(", message)) == NAMED_AT_MOST
+    assert f"15 unreadable files: {Path('a') / '0005.png'} (" in message
+    assert f"and {15 - NAMED_AT_MOST} more, listed above" in message
     listed = [record.getMessage() for record in caplog.records]
     assert len(listed) == 15
     assert all(
@@ -42,16 +42,14 @@ def test_of_many_unreadable_files_some_are_named_and_all_are_logged(
     )
 
 
-def test_a_folder_in_which_nothing_can_be_read_is_told_before_all_of_it_was_tried(tmp_path: Path) -> None:
+def test_entirely_unreadable_folder_stops_early(tmp_path: Path) -> None:
     plan, calls = in_memory(10_000, range(0), "stop")
-    told = one_line(plan, tmp_path / "table")
-    assert UNREADABLE_AT_MOST <= len(calls) < 3 * UNREADABLE_AT_MOST
-    assert "unreadable files so far: n0 (gone), n1 (gone)" in told
+    message = one_line(plan, tmp_path / "table")
+    assert AT_MOST <= len(calls) < 3 * AT_MOST
+    assert "unreadable files so far: n0 (gone), n1 (gone)" in message
 
 
-def test_skipping_leaves_unreadable_files_out_and_keeps_the_rest_in_step(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_skipped_files_leave_the_rest_in_order(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     images = picture_folder(tmp_path / "pictures", 9, unreadable=(0, 4, 5))
     with caplog.at_level(logging.WARNING):
         plan_table(images, "test", IMAGE_FORMAT, tmp_path, "skip").write(tmp_path / "table")
@@ -67,8 +65,8 @@ def test_skipping_leaves_unreadable_files_out_and_keeps_the_rest_in_step(
 
 
 @pytest.mark.parametrize("readable", [range(5), range(995, 1000), range(0, 1000, 2), range(1), range(1000)], ids=str)
-def test_the_npy_file_has_the_shape_of_what_was_written_and_nothing_after_it(tmp_path: Path, readable: range) -> None:
-    """Though its header was written before anyone knew how many could be read."""
+def test_npy_header_states_the_written_images(tmp_path: Path, readable: range) -> None:
+    """The header is written before the number of readable files is known."""
     in_memory(1000, readable, "skip").plan.write(tmp_path / "table")
     file = tmp_path / "table" / IMAGES
     images = np.load(file, mmap_mode="r", allow_pickle=False)
@@ -80,14 +78,14 @@ def test_the_npy_file_has_the_shape_of_what_was_written_and_nothing_after_it(tmp
     assert ImageTable(tmp_path / "table").names == [f"n{row}" for row in readable]
 
 
-def test_skipping_goes_on_however_many_are_unreadable(tmp_path: Path) -> None:
-    plan, calls = in_memory(3 * UNREADABLE_AT_MOST, range(2), "skip")
+def test_skipping_has_no_limit(tmp_path: Path) -> None:
+    plan, calls = in_memory(3 * AT_MOST, range(2), "skip")
     plan.write(tmp_path / "table")
-    assert len(calls) == 3 * UNREADABLE_AT_MOST
-    assert len(ImageTable(tmp_path / "table").record.unreadable) == 3 * UNREADABLE_AT_MOST - 2
+    assert len(calls) == 3 * AT_MOST
+    assert len(ImageTable(tmp_path / "table").record.unreadable) == 3 * AT_MOST - 2
 
 
-def test_the_sources_own_validation_images_are_counted_among_those_that_can_be_read(tmp_path: Path) -> None:
+def test_readable_own_validation_images_are_counted(tmp_path: Path) -> None:
     in_memory(20, range(18), "skip", own_validation=5).plan.write(tmp_path / "table")
     assert ImageTable(tmp_path / "table").record.own_validation == 3
 
@@ -96,21 +94,21 @@ def test_classes_and_unreadable_files_go_together(tmp_path: Path) -> None:
     plan, calls = in_memory(40, range(7, 40), "skip", own_validation=10)
     origin = plan.origin.model_copy(update={"image_selection": ImageSelection.of("levels", [1, 3])})
     TableWriter(origin, 5, plan.open).write(tmp_path / "table")
-    asked = [row for row in range(40) if row % 5 in (1, 3)]
-    kept = [row for row in asked if row >= 7]
+    chosen = [row for row in range(40) if row % 5 in (1, 3)]
+    kept = [row for row in chosen if row >= 7]
     table = ImageTable(tmp_path / "table")
-    assert calls == asked
+    assert calls == chosen
     assert table.names == [f"n{row}" for row in kept]
     assert table.labels.tolist() == [row % 5 for row in kept]
     assert table.record.own_validation == sum(row >= 30 for row in kept)
     assert table.record.num_classes == 5
 
 
-def test_when_nothing_can_be_read_there_is_nothing_to_skip_to(tmp_path: Path) -> None:
+def test_skipping_every_file_is_refused(tmp_path: Path) -> None:
     plan, calls = in_memory(300, range(0), "skip")
-    told = one_line(plan, tmp_path / "table")
-    assert told.startswith("levels train: 300 unreadable files: n0 (gone), ")
-    assert "on_unreadable" not in told  # it is set already
+    message = one_line(plan, tmp_path / "table")
+    assert message.startswith("levels train: 300 unreadable files: n0 (gone), ")
+    assert "on_unreadable" not in message  # it is set already
     assert len(calls) == 300
 
 
@@ -124,10 +122,12 @@ def test_unreadable_files_of_both_splits_are_listed_together(tmp_path: Path, spl
         (tmp_path / "pictures" / "a" / f"{row:04}.png").write_bytes(f"no picture {row}".encode())
     images = ImageSelection.of_folder(str(tmp_path / "pictures"), None, 50.0, 0)
     plan = plan_table(images, split, IMAGE_FORMAT, tmp_path)
-    line = one_line(plan, tmp_path / "table", both_splits=True)
+    line = one_line(plan, tmp_path / "table")
     assert line.startswith("folder_pictures: 8 unreadable files: ")
     assert all(f"{Path('a') / f'{row:04}.png'} (" in line for row in range(8))
-    assert 0 < len(re.findall(r"\.png \(", one_line(plan, tmp_path / "table"))) < 8
+    alone = one_line(replace(plan, other_split=None), tmp_path / "table")
+    assert alone.startswith(f"folder_pictures {split}: ")
+    assert 0 < len(re.findall(r"\.png \(", alone)) < 8
 
 
 @pytest.mark.parametrize(
@@ -141,6 +141,6 @@ def test_unreadable_files_of_another_folder_have_its_name(tmp_path: Path, split:
     picture_folder(tmp_path / "first", 4, unreadable=(1,))
     picture_folder(tmp_path / "later", 4, unreadable=(1, 2))
     images = ImageSelection.of_folder(str(tmp_path / "first"), str(tmp_path / "later"), 10.0, 0)
-    line = one_line(plan_table(images, split, IMAGE_FORMAT, tmp_path), tmp_path / "table", both_splits=True)
+    line = one_line(plan_table(images, split, IMAGE_FORMAT, tmp_path), tmp_path / "table")
     assert "3 unreadable files: " in line
     assert re.findall(r"(\S+) \(not", line) == listed

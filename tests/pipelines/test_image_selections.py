@@ -1,7 +1,9 @@
-"""Any images alone or in pairs: classes of one set against each other, and a user's own folders."""
+"""Commands on any images: classes of one set against each other, and a user's own folders."""
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ SMALL = {**TINY, "train": {**TINY["train"], "batch_size": 16}}
 
 
 def write_images(folder: Path, n: int, brightness: int, seed: int = 0) -> None:
-    """Noise of 12x10 RGB around a brightness, as PNG."""
+    """Write noise of 12x10 RGB around a brightness, as PNG."""
     folder.mkdir(parents=True)
     random = np.random.default_rng(seed)
     for i in range(n):
@@ -38,7 +40,7 @@ def refused(project: Path, pipeline: str, **parameters: Any) -> str:
     return raised.value.message
 
 
-def test_classes_of_one_set_are_told_from_the_others(tmp_path: Path) -> None:
+def test_classes_of_one_set_are_outliers_of_others(tmp_path: Path) -> None:
     project = copy_project(tmp_path)
     inside: dict[str, Any] = {"dataset": "digits", "ingest": {"classes": "0-4"}}
     run(project, "train", **inside, **SMALL)
@@ -49,9 +51,9 @@ def test_classes_of_one_set_are_told_from_the_others(tmp_path: Path) -> None:
     assert len(table) == 297
     (train,) = versions(project, "03_primary/digits_class_0-4/*/train/*/train")
     assert set(ImageTable(train).labels.tolist()) == {0, 1, 2, 3, 4}
-    run(project, "ingest", dataset="digits")  # the whole set's table is another one
-    (whole,) = versions(project, "03_primary/digits/*/train/*/train")
-    assert len(ImageTable(whole)) == 1500
+    run(project, "ingest", dataset="digits")  # the complete set has another table
+    (complete,) = versions(project, "03_primary/digits/*/train/*/train")
+    assert len(ImageTable(complete)) == 1500
     assert len(ImageTable(train)) < 1500
 
 
@@ -72,6 +74,27 @@ def inspected(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     ingest = {"path": str(folder), "classes": 1, "eval_percentage": 20.0, "size": 8}
     run(project, "train", dataset="folder", ingest=ingest, **SMALL)
     return project, folder
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A project with a model of a flat folder called `set`, and that folder."""
+    folder = tmp_path_factory.mktemp("flat") / "set"
+    write_images(folder, 40, 20)
+    project = copy_project(tmp_path_factory.mktemp("project"))
+    run(project, "train", dataset="folder", ingest={"path": str(folder), "size": 8}, **SMALL)
+    return project, folder
+
+
+@contextmanager
+def absent(folder: Path) -> Iterator[None]:
+    """Move a folder away for the block."""
+    elsewhere = folder.with_name("elsewhere")
+    folder.rename(elsewhere)
+    try:
+        yield
+    finally:
+        elsewhere.rename(folder)
 
 
 def key_of(project: Path) -> str:
@@ -117,7 +140,7 @@ def test_all_images_of_another_folder_are_outliers(inspected: tuple[Path, Path],
     assert sorted(table.loc[table["is_out"], "file"]) == [f"{i:03}.png" for i in range(9)]
 
 
-def test_a_share_that_contradicts_the_stored_model_is_refused(inspected: tuple[Path, Path]) -> None:
+def test_percentage_contradicting_the_model_is_refused(inspected: tuple[Path, Path]) -> None:
     project, folder = inspected
     typed = {"path": str(folder), "classes": 1, "eval_percentage": 50.0}
     line = refused(project, "ood", dataset="folder", out_dataset="digits", ingest=typed)
@@ -125,7 +148,7 @@ def test_a_share_that_contradicts_the_stored_model_is_refused(inspected: tuple[P
     assert "ingest.eval_percentage=20.0" in line
 
 
-def test_unreadable_files_end_the_run_or_are_left_out(tmp_path: Path) -> None:
+def test_unreadable_files_stop_or_are_skipped(tmp_path: Path) -> None:
     project, folder = copy_project(tmp_path / "project"), tmp_path / "images"
     write_images(folder, 20, 50)
     (folder / "003.png").write_bytes(b"")
@@ -146,7 +169,7 @@ def test_unreadable_files_end_the_run_or_are_left_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("parameters", "told"),
+    ("parameters", "message"),
     [
         ({"dataset": "folder", "ingest": {"path": "nowhere"}}, "nowhere: no such folder"),
         ({"dataset": "folder", "ingest": {"path": "conf"}}, "conf: no image in it"),
@@ -157,11 +180,9 @@ def test_unreadable_files_end_the_run_or_are_left_out(tmp_path: Path) -> None:
         ({"dataset": "celeba"}, "01_raw/celeba: img_align_celeba.zip, list_attr_celeba.txt"),
     ],
 )
-def test_images_that_cannot_be_had_end_a_run_before_it_starts(
-    tmp_path: Path, parameters: dict[str, Any], told: str
-) -> None:
+def test_unavailable_images_stop_before_the_run(tmp_path: Path, parameters: dict[str, Any], message: str) -> None:
     project = copy_project(tmp_path)
-    assert told in refused(project, "train", **parameters)
+    assert message in refused(project, "train", **parameters)
     assert not (project / "mlflow.db").exists()
 
 
@@ -185,10 +206,10 @@ def test_folder_may_move_with_its_images(inspected: tuple[Path, Path], tmp_path:
     assert len(scores(project, f"{key_of(project)}/vs_digits")) == 15 + 297
 
 
-def test_trained_images_are_never_tested(tmp_path: Path) -> None:
-    project, folder = copy_project(tmp_path / "project"), tmp_path / "set"
-    write_images(folder, 40, 20)
-    run(project, "train", dataset="folder", ingest={"path": str(folder), "size": 8}, **SMALL)
+def test_trained_images_are_never_tested(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    original, folder = trained
+    project = tmp_path / "project"
+    shutil.copytree(original, project)
     (train,) = versions(project, "03_primary/folder_set/*/train/*/train")
     trained_on = ImageTable(train).names or []
     others = tmp_path / "others"
@@ -197,9 +218,9 @@ def test_trained_images_are_never_tested(tmp_path: Path) -> None:
         shutil.copy(folder / name, others / f"renamed_{k}.png")
     (model,) = versions(project, "06_models/folder_set/glow_model.safetensors/*/*")
     typed = {"name": "set", "eval_path": str(others)}
-    shutil.rmtree(folder)
     shutil.rmtree(project / "data/03_primary")
-    run(project, "ood", dataset="folder", out_dataset="digits", ingest=typed, stored_model=str(model))
+    with absent(folder):
+        run(project, "ood", dataset="folder", out_dataset="digits", ingest=typed, stored_model=str(model))
     table = scores(project, "folder_set/vs_digits")
     assert sorted(table.loc[~table["is_out"], "file"]) == [f"{i:03}.png" for i in range(7)]
     metrics = json.loads(versions(project, "08_reporting/folder_set/vs_digits/ood_metrics.json/*/*")[-1].read_text())
@@ -210,10 +231,8 @@ def test_trained_images_are_never_tested(tmp_path: Path) -> None:
     assert [names[row] for row in inside["index"]] == inside["file"].tolist()
 
 
-def test_unreadable_files_are_rows_without_a_score(tmp_path: Path) -> None:
-    project, folder = copy_project(tmp_path / "project"), tmp_path / "set"
-    write_images(folder, 20, 20)
-    run(project, "train", dataset="folder", ingest={"path": str(folder), "size": 8}, **SMALL)
+def test_unreadable_files_are_rows_without_a_score(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    project, folder = trained
     write_images(tmp_path / "out", 6, 90)
     (tmp_path / "out" / "empty.png").touch()
     typed: dict[str, Any] = {"dataset": "folder", "out_dataset": "folder", "ood": {"out_path": str(tmp_path / "out")}}
@@ -228,15 +247,13 @@ def test_unreadable_files_are_rows_without_a_score(tmp_path: Path) -> None:
     assert metrics["n_out"] == 6
 
 
-def test_sampling_needs_no_folder(tmp_path: Path) -> None:
-    project, folder = copy_project(tmp_path / "project"), tmp_path / "set"
-    write_images(folder, 20, 20)
-    run(project, "train", dataset="folder", ingest={"path": str(folder), "size": 8}, **SMALL)
-    shutil.rmtree(folder)
-    run(project, "sample", dataset="folder", ingest={"name": "set"})
-    run(project, "sample", dataset="folder", ingest={"path": str(folder)})
+def test_sampling_needs_no_folder(trained: tuple[Path, Path]) -> None:
+    project, folder = trained
+    with absent(folder):
+        run(project, "sample", dataset="folder", ingest={"name": "set"})
+        run(project, "sample", dataset="folder", ingest={"path": str(folder)})
+        line = refused(project, "sample", dataset="folder", ingest={"name": "set"}, sample={"mode": "interpolate"})
     assert len(versions(project, "07_model_output/folder_set/samples_normal.png/*/*")) == 2
-    line = refused(project, "sample", dataset="folder", ingest={"name": "set"}, sample={"mode": "interpolate"})
     assert line.startswith(f"ingest.path={folder}: no such folder")
 
 
@@ -258,7 +275,7 @@ def test_class_typed_two_ways_is_the_same_class(inspected: tuple[Path, Path]) ->
 
 
 def test_copies_of_training_images_are_no_test_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Of two formats, so that their files differ."""
+    """Copies are of two formats, so that their files differ."""
     project, folder = copy_project(tmp_path / "project"), tmp_path / "images"
     write_images(folder, 40, 50)
     for path in list(folder.glob("*.png")):
@@ -299,15 +316,13 @@ def test_outlier_classes_are_named_as_they_are_scored(tmp_path: Path, caplog: py
     assert "its images are among those of dataset=folder_pets_class_cats" in line
 
 
-def test_images_that_are_inside_are_no_outliers(tmp_path: Path) -> None:
-    project, folder, out = copy_project(tmp_path / "project"), tmp_path / "set", tmp_path / "out"
-    write_images(folder, 40, 20)
-    run(project, "train", dataset="folder", ingest={"path": str(folder), "size": 8}, **SMALL)
+def test_images_that_are_inside_are_no_outliers(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    (project, folder), out = trained, tmp_path / "mixed"
     shutil.copytree(folder, out)
     write_images(out / "more", 5, 100, seed=8)
     typed: dict[str, Any] = {"dataset": "folder", "out_dataset": "folder", "ingest": {"path": str(folder)}}
     run(project, "ood", **typed, ood={"out_path": str(out)})
     metrics = json.loads(
-        versions(project, "08_reporting/folder_set/vs_folder_out/ood_metrics.json/*/*")[-1].read_text()
+        versions(project, "08_reporting/folder_set/vs_folder_mixed/ood_metrics.json/*/*")[-1].read_text()
     )
     assert (metrics["n_out"], metrics["out_copies_of_train"] + metrics["out_copies_of_in"]) == (5, 40)

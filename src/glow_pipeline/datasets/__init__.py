@@ -1,4 +1,4 @@
-"""Kedro datasets for what no library has one for."""
+"""Kedro datasets of types that no library supports."""
 
 from glow_pipeline.datasets.folder import FolderDataset
 from glow_pipeline.datasets.glow_model import GlowModelDataset

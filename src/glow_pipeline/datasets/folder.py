@@ -9,7 +9,7 @@ from glow_pipeline.datasets.places import local_path
 
 
 class FolderDataset(AbstractDataset[NoReturn, Path]):
-    """Loads the path of a folder, absolute whatever the working directory is.
+    """The absolute path of a folder, whatever the working directory is.
 
     Args:
         filepath: of the folder.

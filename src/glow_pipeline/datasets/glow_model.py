@@ -32,7 +32,7 @@ class GlowModelDataset(OwnVersionDataset[TrainedGlow, TrainedGlow]):
 
     @property
     def filepath(self) -> Path:
-        """The folder of all versions."""
+        """Folder of all versions."""
         return Path(self._filepath)
 
     def choose(self, model: str) -> None:
@@ -48,7 +48,7 @@ class GlowModelDataset(OwnVersionDataset[TrainedGlow, TrainedGlow]):
 
     @property
     def why_this_one(self) -> str:
-        """Say why `load` reads this model of all that there may be."""
+        """Reason why `load` reads this one of several models."""
         if self._saved_version is not None:
             return "just trained"
         newest = next(iter(self._get_versions()), None)
@@ -56,11 +56,11 @@ class GlowModelDataset(OwnVersionDataset[TrainedGlow, TrainedGlow]):
 
     @property
     def load_path(self) -> Path:
-        """The file that `load` would read."""
+        """File that `load` would read."""
         return self._file or Path(self._get_load_path())
 
     def record(self) -> ModelRecord:
-        """The model's record, without its weights."""
+        """Return the model's record without reading its weights."""
         return read_record(self.load_path)
 
     def load(self) -> TrainedGlow:

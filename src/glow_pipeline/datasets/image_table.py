@@ -4,6 +4,7 @@ import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -22,17 +23,17 @@ log = logging.getLogger(__name__)
 
 
 class ImageTableDataset(OwnVersionDataset[TableWriter, ImageTable]):
-    """Saves a plan, loads a table.
+    """A versioned table: a `TableWriter` is saved, an `ImageTable` is loaded.
 
     The folder is `<parent of filepath>/<image format>/<name of filepath>/<version>/`, so that tables of two
-    sizes never share a newest version. Which format that is comes from `identify`, at the start of a run.
-    A plan of the same origin as a version that is there is not carried out again: its files get a second name.
+    sizes never share a newest version. `identify` sets the format at the start of a run.
+    Where a version of the same origin exists, the new one links its files, and nothing is decoded.
 
     Attributes:
-        lists_both_splits: whether unreadable files of training and test images are listed together.
+        lists_both_splits: whether an error lists the unreadable files of training and of test images together.
 
     Args:
-        filepath: where the tables of one source and split lie.
+        filepath: of the tables of one source and split.
         version: set by `versioned: true`.
         metadata: for plugins.
     """
@@ -51,7 +52,7 @@ class ImageTableDataset(OwnVersionDataset[TableWriter, ImageTable]):
         super().__init__(self._base, version)
 
     def identify(self, image_format: ImageFormat) -> None:
-        """Say which images of the source are meant."""
+        """Set the image format, which is part of the path."""
         self._filepath = self._base.parent / image_format.key / self._base.name
         self._identified = True
         self._clear_version_cache()
@@ -65,20 +66,20 @@ class ImageTableDataset(OwnVersionDataset[TableWriter, ImageTable]):
         tables = Path(self._filepath)
         tables.mkdir(parents=True, exist_ok=True)
         with self._alone_in(tables):
-            for left_behind in tables.glob(f"*/.*.{tables.name}"):  # by a process that was killed
-                shutil.rmtree(left_behind)
+            for leftover in tables.glob(f"*/.*.{tables.name}"):  # of a process that was killed
+                shutil.rmtree(leftover)
             existing = self._equal_to(data.origin)
             path = Path(self._get_save_path())
             with written_whole(path) as folder:
-                if existing is None:
-                    data.write(folder, self.lists_both_splits)
-                else:
+                if existing is not None:
                     data.link(existing, folder)
+                else:
+                    (data if self.lists_both_splits else replace(data, other_split=None)).write(folder)
         ImageTable(path).record.report(log)
 
     @contextmanager
     def _alone_in(self, tables: Path) -> Iterator[None]:
-        """Two runs that want the same table do not both decode it: the second waits and links."""
+        """Lock the folder: of two runs that need the same table the second waits and links instead of decoding."""
         lock = FileLock(tables / ".lock")
         try:
             lock.acquire(timeout=1)
@@ -91,13 +92,13 @@ class ImageTableDataset(OwnVersionDataset[TableWriter, ImageTable]):
             lock.release()
 
     def _equal_to(self, origin: TableOrigin) -> ImageTable | None:
-        """A version that was made from the same files in the same way."""
+        """Return a version that was made from the same files in the same way; None if there is none."""
         for version in self._get_versions():
             try:
                 table = ImageTable(Path(version))
                 if table.record.makes_the_same(origin):
                     return table
-            except (FileNotFoundError, ValidationError):  # tampered with, or from before records looked like this
+            except (FileNotFoundError, ValidationError):  # edited, or of another record format
                 log.info("%s: its record cannot be used; the table is passed over", version)
         return None
 

@@ -1,4 +1,4 @@
-"""Kedro dataset of a picture, still or moving."""
+"""Kedro dataset of a picture or an animation."""
 
 import base64
 
@@ -13,10 +13,10 @@ GIF_MILLISECONDS = 80
 
 
 class PictureDataset(StoredFileDataset[Figure | Movie, Image.Image]):
-    """A PNG, and beside it a GIF of the same name when the picture moves; kedro viz shows the PNG.
+    """A PNG, and of an animation also a GIF of the same name; kedro viz shows the PNG.
 
-    kedro-datasets' MatplotlibDataset writes in place, so a kill leaves half a picture as the newest version,
-    and its ImageDataset cannot write frames.
+    kedro-datasets' MatplotlibDataset writes in place, so that a killed process leaves an incomplete picture as the
+    newest version, and its ImageDataset cannot write frames.
     """
 
     def save(self, data: Figure | Movie) -> None:
@@ -34,6 +34,6 @@ class PictureDataset(StoredFileDataset[Figure | Movie, Image.Image]):
             return image.copy()
 
     def preview(self) -> ImagePreview:
-        """The PNG in base64, for kedro viz."""
+        """Return the PNG in base64, for kedro viz."""
         with self._reading(self._get_load_path()) as png:
             return ImagePreview(base64.b64encode(png.read_bytes()).decode())

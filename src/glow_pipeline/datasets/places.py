@@ -1,4 +1,4 @@
-"""The place of a catalog entry's files: on a local disk, or at an address of fsspec."""
+"""Places of a catalog entry's files: a path on a local disk, or an address of fsspec."""
 
 import re
 
@@ -14,7 +14,7 @@ def protocol_and_path(filepath: str) -> tuple[str, str]:
     """Return fsspec's name of the storage (`file`, `s3`), and the path there.
 
     Raises:
-        GlowPipelineError: it would be understood as a local folder or as another path than was typed.
+        GlowPipelineError: fsspec would take it for a local folder or for another path than the typed one.
     """
     if ADDRESS_WITHOUT_SLASHES.match(filepath):
         raise GlowPipelineError(f"filepath={filepath}: not an address; write it with //, as in s3://bucket/folder/name")
@@ -27,7 +27,7 @@ def local_path(filepath: str) -> str:
     """Return the path of a file or folder that has to be on a local disk.
 
     Raises:
-        GlowPipelineError: it is at an address.
+        GlowPipelineError: it is an address of remote storage.
     """
     protocol, path = protocol_and_path(filepath)
     if protocol != LOCAL:

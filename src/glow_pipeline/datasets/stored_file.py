@@ -1,4 +1,4 @@
-"""Common base of the datasets of files at any place."""
+"""Base class of datasets of files, local or remote."""
 
 import tempfile
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ _Loaded = TypeVar("_Loaded")
 
 
 class StoredFileDataset(OwnVersionDataset[_Saved, _Loaded]):
-    """A file on a local disk or at an address of fsspec, which a reader sees complete or not at all.
+    """A file on a local disk or at an address of fsspec; readers see it complete or not at all.
 
     A local file is written beside its place and renamed. A remote one is written to a temporary local file and
     uploaded: object stores show an object when its upload is complete.
@@ -57,10 +57,10 @@ class StoredFileDataset(OwnVersionDataset[_Saved, _Loaded]):
 
     @contextmanager
     def _writing(self, path: PurePosixPath) -> Iterator[Path]:
-        """Yield a local path; what the block makes there becomes `path`.
+        """Yield a local path; the file that the block writes there becomes `path`.
 
         Raises:
-            GlowPipelineError: there is no room, or the storage does not take it.
+            GlowPipelineError: there is no room, or the storage refuses the file.
         """
         if self._protocol == LOCAL:
             with written_whole(Path(path)) as temporary:
@@ -80,7 +80,7 @@ class StoredFileDataset(OwnVersionDataset[_Saved, _Loaded]):
 
     @contextmanager
     def _reading(self, path: PurePosixPath) -> Iterator[Path]:
-        """Yield a local path from which `path` can be read within the block."""
+        """Yield a local path at which `path` can be read within the block."""
         if self._protocol == LOCAL:
             yield Path(path)
             return

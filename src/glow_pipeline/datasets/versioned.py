@@ -1,4 +1,4 @@
-"""Versions of artifacts: a run reads back what it has made itself."""
+"""Versions of artifacts: a run loads the versions that it has saved itself."""
 
 from pathlib import PurePosixPath
 from typing import TypeVar
@@ -12,8 +12,8 @@ _DO = TypeVar("_DO")
 class OwnVersionDataset(AbstractVersionedDataset[_DI, _DO]):
     """A versioned dataset that loads the version that it has saved, if it has saved one.
 
-    Kedro by itself loads the version with the newest label, whoever made it: of two trainings at once, or after a
-    clock that was wrong, a run would measure another run's model.
+    Kedro by itself loads the version with the newest label, whichever run saved it: with two trainings at once, or
+    after a wrong clock, a run would measure another run's model.
     """
 
     _saved_version: str | None = None

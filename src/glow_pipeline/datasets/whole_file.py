@@ -1,4 +1,4 @@
-"""Another dataset's file, written whole or not at all."""
+"""Kedro dataset that writes another dataset's file completely or not at all."""
 
 from pathlib import Path
 from typing import Any
@@ -9,9 +9,9 @@ from glow_pipeline.datasets.stored_file import StoredFileDataset
 
 
 class WholeFileDataset(StoredFileDataset[Any, Any]):
-    """Lets any single-file Kedro dataset write to a temporary local path, and then moves or uploads its file.
+    """Another single-file dataset, which writes to a temporary local path; its file is then moved or uploaded.
 
-    kedro-datasets write in place: after a kill half a file would be the newest version.
+    kedro-datasets write in place: a killed process would leave an incomplete file as the newest version.
 
     Args:
         filepath, version, credentials, fs_args, metadata: as of `StoredFileDataset`.

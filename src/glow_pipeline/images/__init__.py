@@ -1,1 +1,1 @@
-"""Where images come from and how they are held."""
+"""Images: their sources, decoding and preparation, tables and batches."""

@@ -1,4 +1,4 @@
-"""What is done to training images, and to no others."""
+"""Augmentation, of training images only."""
 
 import torch
 from torch import Tensor
@@ -12,8 +12,8 @@ def mirror_half(images: Tensor, generator: torch.Generator, batch_size: int | No
     Args:
         images: (B, C, H, W), on the generator's device.
         generator: draws for each image of the batch.
-        batch_size: images of the batch, if these are not all.
-        rows: which of its rows these are.
+        batch_size: of the complete batch, if `images` is a shard of it.
+        rows: of the shard in the batch.
     """
     chosen = torch.rand(batch_size or len(images), generator=generator, device=images.device)[rows] < 0.5
     return torch.where(chosen[:, None, None, None], images.flip(-1), images)

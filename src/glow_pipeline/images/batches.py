@@ -1,4 +1,4 @@
-"""Batches from a table to the device."""
+"""Batches of a table's images, on the device."""
 
 import os
 import signal
@@ -17,11 +17,11 @@ from glow_pipeline.images.table import ImageTable
 from glow_pipeline.shard import Shard
 
 UPLOAD = 4096  # images copied to the device at once
-GRACE = 10.0  # seconds that a reading process lives on
+GRACE = 10.0  # seconds that a reading process runs on after a signal
 
 
 class Batch(NamedTuple):
-    """Some images of a table, on the device."""
+    """Images of a table, on the device."""
 
     images: Tensor  # uint8 (B, C, H, W) below 2**n_bits
     labels: Tensor  # int64 (B,)
@@ -31,10 +31,10 @@ class Batches:
     """The images of a table in batches, in the table's order or shuffled.
 
     Args:
-        num_workers: processes that read ahead; 0 reads in this one, which a memory map rarely needs more than.
-        drop_last: leave an incomplete last batch out, so that every step weighs its images alike.
-        on_device: bring the whole table to the device once, and gather the batches there.
-        share: of a shuffled batch, these rows alone, for one of several processes.
+        num_workers: processes that read ahead; 0 reads in this one, which is enough for most memory maps.
+        drop_last: leave out an incomplete last batch, so that every step has the same number of images.
+        on_device: copy the complete table to the device once, and gather the batches there.
+        share: the rows of a shuffled batch that this process works on; None for all.
     """
 
     def __init__(
@@ -56,18 +56,18 @@ class Batches:
         self.n_images = len(table) // batch_size * batch_size if drop_last else len(table)
 
     def __len__(self) -> int:
-        """Number of batches."""
+        """Return the number of batches."""
         return -(-self.n_images // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
         return self._batches(self._in_batches(np.arange(self.n_images)))
 
     def shuffled(self, generator: torch.Generator, first: int = 0) -> Iterator[Batch]:
-        """The same in a random order, so that another order leaves other images out of the batches.
+        """Return the batches in a random order; with `drop_last` each order leaves out other images.
 
         Args:
             generator: draws the order.
-            first: leave out so many batches before it; they are not read.
+            first: batch to start with; those before it are not read.
         """
         order = torch.randperm(len(self.table), generator=generator).numpy()[: self.n_images]
         return self._batches([rows[self.share.rows(len(rows))] for rows in self._in_batches(order)[first:]])
@@ -83,7 +83,7 @@ class Batches:
         return (Batch(images.to(self.device), labels.to(self.device)) for images, labels in self._read(sampler))
 
     def _gathered(self, sampler: list[NDArray[np.int64]]) -> Iterator[Batch]:
-        # The order goes to the device once: a copy for each batch would wait for the device.
+        # The order is copied to the device once: a copy for each batch would wait for the device.
         order = torch.from_numpy(np.concatenate(sampler)).to(self.device) if sampler else torch.empty(0)
         for rows in order.split([len(rows) for rows in sampler]):
             yield Batch(self._table_on_device.images[rows], self._table_on_device.labels[rows])
@@ -99,10 +99,10 @@ class Batches:
         return Batch(images, self.table.labels.to(self.device))
 
     def _read(self, sampler: list[NDArray[np.int64]]) -> Iterator[Batch]:
-        # The sampler yields whole batches of indices, and the table gathers each at once:
-        # item by item is many times slower.
+        # The sampler yields the indices of complete batches, and the table gathers each at once:
+        # one image at a time is many times slower.
         loader: DataLoader[tuple[Tensor, Tensor]] = DataLoader(
-            self.table,  # type: ignore[arg-type]  # it has __getitem__ and __len__, all that is asked of it
+            self.table,  # type: ignore[arg-type]  # it has __getitem__ and __len__, which is all that DataLoader uses
             batch_size=None,
             sampler=sampler,
             num_workers=self.num_workers,
@@ -114,16 +114,16 @@ class Batches:
 
 
 def _outlast_signals(_worker: int) -> None:
-    """Let a reading process live on a little after SIGTERM or Ctrl-C, which come to all processes at once.
+    """Keep a reading process alive for GRACE seconds after SIGTERM or Ctrl-C, which all processes receive.
 
-    The training may wait for a batch to finish its step, and torch makes an error in it of a reader that is killed.
+    The training may need a batch to finish its step, and torch raises an error in it when a reader is killed.
     """
     if not hasattr(signal, "setitimer"):  # Windows, which has no such signals either
         return
 
     def leave_soon(_signum: int, _frame: FrameType | None) -> None:
         left, _ = signal.setitimer(signal.ITIMER_REAL, GRACE)
-        if left > 0:  # the second one
+        if left > 0:  # the second signal
             os._exit(0)
 
     signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
@@ -132,7 +132,7 @@ def _outlast_signals(_worker: int) -> None:
 
 
 def _copied_ahead(pinned: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
-    """Batches in pinned memory -> on the GPU, copied beside its computations, always one ahead of what is asked for."""
+    """Copy batches from pinned memory to the GPU, during its computations and one batch ahead of the requested one."""
     copying = torch.cuda.Stream(device)
     ahead: tuple[Batch, torch.cuda.Event] | None = None
     for host in pinned:
@@ -147,7 +147,7 @@ def _copied_ahead(pinned: Iterator[Batch], device: torch.device) -> Iterator[Bat
 
 
 def _received(batch: Batch, arrived: torch.cuda.Event) -> Batch:
-    """The batch for the present stream, which waits for the copy; its memory is not given away while that uses it."""
+    """Return the batch to the present stream, which waits for the copy and keeps the memory while it uses it."""
     present = torch.cuda.current_stream()
     present.wait_event(arrived)
     for tensor in batch:

@@ -1,4 +1,4 @@
-"""Classes as a user chooses them: by number, by range, or, of a folder, by name."""
+"""Choice of classes: by number, by range, or, of a folder, by name."""
 
 import re
 import unicodedata
@@ -16,7 +16,7 @@ KEY_LENGTH = 40  # characters
 KEY_BYTES = 80
 
 Choice = tuple[int | str, ...]
-"""Numbers, ranges (`0-4`) and names, as they were typed."""
+"""Numbers, ranges (`0-4`) and names, as typed."""
 
 
 def natural(name: str) -> tuple[list[tuple[int, str]], str]:
@@ -26,7 +26,7 @@ def natural(name: str) -> tuple[list[tuple[int, str]], str]:
 
 
 def numbers(choice: Iterable[int | str]) -> tuple[int, ...] | None:
-    """Return the chosen numbers in order, each once; None where a part is neither a number nor a range."""
+    """Return the chosen numbers in order, each once; None if a part is neither a number nor a range."""
     found: set[int] = set()
     for part in choice:
         run = _range(part)
@@ -39,11 +39,11 @@ def numbers(choice: Iterable[int | str]) -> tuple[int, ...] | None:
 def choose(choice: Choice, class_names: Sequence[str]) -> list[int]:
     """Return the positions of the chosen classes among those of a folder, in order.
 
-    A part of the choice is the class of that name. Otherwise a number, or each of a range, is the class that is named
-    by that number; if no class is named by a number it is the class at that position.
+    A part of the choice is the class of that name. Otherwise a number, or each of a range, is the class whose name is
+    that number; if no class is named by a number it is the class at that position.
 
     Raises:
-        GlowPipelineError: a part is no class.
+        GlowPipelineError: a part is not a class.
     """
     if not any(class_names):
         raise GlowPipelineError("it has no classes, since images are directly in it; move each into its class's folder")
@@ -67,10 +67,10 @@ def choose(choice: Choice, class_names: Sequence[str]) -> list[int]:
 
 
 def position(number: int, class_names: Sequence[str]) -> int:
-    """Return the position of the class that a number means, as `choose` does; the number where classes have no names.
+    """Return the position of the class that `choose` finds by a number; the number itself where classes have no names.
 
     Raises:
-        GlowPipelineError: it means none.
+        GlowPipelineError: there is no such class.
     """
     return choose((number,), class_names)[0] if any(class_names) else number
 
@@ -83,7 +83,7 @@ def wanted(labels: NDArray[np.int64], choice: Choice | None, class_names: Sequen
         class_names: of a folder; empty where classes have numbers only.
 
     Raises:
-        GlowPipelineError: a part of the choice is no class of the folder.
+        GlowPipelineError: a part of the choice is not a class of the folder.
     """
     if choice is None:
         return np.ones(len(labels), dtype=np.bool_)
@@ -97,7 +97,7 @@ def shortened(names: Sequence[str], at_most: int = NAMED_AT_MOST) -> str:
 
 
 def key_of(choice: Choice) -> str:
-    """Return a part of a folder's name by which choices differ: `0-2_7`, `cats__dogs`."""
+    """Return a folder name that no other choice has: `0-2_7`, `cats__dogs`."""
     chosen = numbers(choice)
     if chosen is not None:
         text = _ranges(chosen)
@@ -111,8 +111,8 @@ def key_of(choice: Choice) -> str:
 def sanitised(name: str) -> str:
     """Return the name as a part of a file's name: letters and digits of any script, `-` and `_`; short, never empty.
 
-    One form for names that look the same (Unicode's NFC). A hash stands for a name without letters and digits, and ends
-    one that was cut.
+    Names that look the same get one form (Unicode's NFC). A hash replaces a name without letters and digits, and is
+    appended to a shortened one.
     """
     normal = unicodedata.normalize("NFC", name)
     kept = "".join(c if c.isalnum() or c in "-_" or unicodedata.category(c)[0] == "M" else " " for c in normal)
@@ -127,12 +127,12 @@ def sanitised(name: str) -> str:
 
 
 def short_hash(text: str) -> str:
-    """Return eight hex digits that stand for a text."""
+    """Return eight hex digits of a text's SHA-256."""
     return sha256(text.encode(errors="surrogateescape")).hexdigest()[:8]
 
 
 def _range(part: int | str) -> range | None:
-    """Parse `3` and `0-4` as ranges of numbers; of five digits at most, since ranges are written out."""
+    """Parse `3` and `0-4` as ranges of numbers of five digits at most, since ranges are expanded."""
     match = re.fullmatch(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", str(part))
     if match is None:
         return None

@@ -1,22 +1,22 @@
-"""Equality of images by their pixels, whatever their files are called, and noise that depends on the pixels alone.
+"""Hashes of images' pixels, to find equal images, and noise that depends on the pixels alone.
 
-Two images of one shape are the same when all their pixels are. A hash of 64 bits stands for the pixels: it is computed
-on the device that holds the images, and takes eight bytes an image to keep.
+Two images of one shape are equal when all their pixels are. A hash of 64 bits represents the pixels: it is computed
+on the device that holds the images, and takes eight bytes an image.
 """
 
 import torch
 from torch import Tensor
 
 GOLDEN = 0x9E3779B97F4A7C15  # 2**64 divided by the golden ratio
-# Worked on at once; each takes eight bytes, several times over. On a CPU they stay in its cache.
+# Values hashed at once; each takes eight bytes, several times over. On a CPU they fit into its cache.
 CHUNK_VALUES = {"cpu": 2**17, "cuda": 2**24}
 
 
 def content_hash(images: Tensor) -> Tensor:
     """Hash the pixels of each image: equal for equal images, on any device and in any batch.
 
-    A multilinear hash with fixed coefficients (Thorup 2015, arXiv:1504.06804), finalised by `mix`. Images
-    that were not made to collide have equal hashes with a probability of about 2**-56 a pair.
+    A multilinear hash with fixed coefficients (Thorup 2015, arXiv:1504.06804), finalised by `mix`. Two different
+    images that were not made to collide have equal hashes with a probability of about 2**-56.
 
     Args:
         images: uint8 (B, C, H, W).
@@ -34,8 +34,8 @@ def content_hash(images: Tensor) -> Tensor:
 def content_noise(images: Tensor, key: int) -> Tensor:
     """Draw uniform noise that depends on an image's pixels and the key alone.
 
-    The same on any device, in any batch and any order: a counter-based generator (Salmon et al. 2011,
-    doi:10.1145/2063384.2063405) of one stream an image, SplitMix64 from the image's hash on.
+    Equal on any device, in any batch and any order: a counter-based generator (Salmon et al. 2011,
+    doi:10.1145/2063384.2063405) with one stream an image, SplitMix64 seeded by the image's hash.
 
     Args:
         images: uint8 (B, C, H, W).
@@ -55,7 +55,7 @@ def content_noise(images: Tensor, key: int) -> Tensor:
 
 
 def mix(numbers: Tensor) -> Tensor:
-    """Scatter int64 numbers over all 64 bits, each on its own: n becomes the n-th output of SplitMix64 from seed 0.
+    """Scatter int64 numbers over all 64 bits: each number n becomes the n-th output of SplitMix64 with seed 0.
 
     Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators" (doi:10.1145/2660193.2660195).
     """
@@ -70,7 +70,7 @@ def _rows_at_once(values: Tensor) -> int:
 
 
 def _shifted(numbers: Tensor, bits: int) -> Tensor:
-    """Shift right as if the numbers had no sign."""
+    """Shift right without the sign."""
     return (numbers >> bits) & ((1 << (64 - bits)) - 1)
 
 

@@ -1,4 +1,4 @@
-"""From the bytes of an image file to pixels."""
+"""Decoding of image files to 8-bit pixels."""
 
 import io
 import logging
@@ -22,17 +22,17 @@ from glow_pipeline.images.rendering import render
 
 __all__ = ["FORMATS", "MAX_BYTES", "MAX_PIXELS", "UnreadableImageError", "decode", "decode_pixels", "opened"]
 
-# Pillow's own bound against decompression bombs, at which it only warns: 89 million pixels.
+# Pillow's own limit against decompression bombs, at which it only warns: 89 million pixels.
 MAX_PIXELS = Image.MAX_IMAGE_PIXELS or 89_478_485
 MAX_BYTES = 2**29
-# Whatever a file is called, Pillow would try its many other kinds too, and hand PostScript to Ghostscript. A JPEG of
-# several pictures (MPO, of some cameras and telephones) is found by the JPEG plugin. AVIF and JPEG 2000 are read where
-# Pillow was built with them, as its wheels are.
+# Without this list Pillow would try all its kinds, whatever a file's name is, and pass PostScript to Ghostscript. A
+# JPEG of several pictures (MPO, of some cameras and telephones) is found by the JPEG plugin. AVIF and JPEG 2000 are
+# read where Pillow was built with them, as its wheels are.
 FORMATS = (
     *("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP"),
     *(("AVIF",) if find_spec("PIL.AvifImagePlugin") else ()),  # since Pillow 11.3
 )
-# What Pillow and its decoders were seen to raise on damaged files; tests/images/test_damaged_images.py damages some.
+# Exceptions that Pillow and its decoders raised on damaged files; tests/images/test_damaged_images.py damages some.
 DAMAGED = (
     OSError,
     SyntaxError,
@@ -46,7 +46,7 @@ DAMAGED = (
     Image.DecompressionBombError,
     Image.DecompressionBombWarning,
 )
-# It logs what it finds in damaged files, without saying in which; the exception says that too.
+# Pillow logs damage without the file's name; the exception has both.
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 
@@ -58,19 +58,19 @@ def decode(
     max_pixels: int = MAX_PIXELS,
     findings: Findings | None = None,
 ) -> Tensor:
-    """An image file -> uint8 (C, h, w), with C = 1 for grey images and 3 for all others.
+    """Decode an image file to uint8 (C, h, w), with C = 1 for grey images and 3 for all others.
 
-    As a viewer shows it: turned as its EXIF says, a palette or CMYK as RGB, what is transparent on the background, of
-    an animation or of pages the first. Of images deeper than 8 bits `grey_range` becomes 0 to 255.
+    The image is as a viewer shows it: turned by its EXIF, a palette or CMYK as RGB, transparent pixels on the
+    background, the first frame or page. Of images deeper than 8 bits `grey_range` becomes 0 to 255.
 
     Args:
-        grey_range: of images deeper than 8 bits: the values that become 0 and 255.
+        grey_range: the values that become 0 and 255, of images deeper than 8 bits.
         background: the colour under transparent pixels.
         max_pixels: larger images are not decoded.
-        findings: takes what else was found in the file.
+        findings: to which those in this file are added.
 
     Raises:
-        UnreadableImageError: damaged, empty, enormous, or deeper than 8 bits while there is no range.
+        UnreadableImageError: damaged, empty, too large, or deeper than 8 bits while there is no range.
     """
     pixels, further_pages = decode_pixels(encoded, max_pixels)
     findings = Findings() if findings is None else findings
@@ -85,7 +85,7 @@ def decode_pixels(encoded: bytes, max_pixels: int = MAX_PIXELS) -> tuple[Pixels,
     """Return an image file's first picture as it is stored, and the number of pictures after it.
 
     Raises:
-        UnreadableImageError: damaged, empty or enormous.
+        UnreadableImageError: damaged, empty or too large.
     """
     if not encoded:
         raise UnreadableImageError("empty file")
@@ -98,10 +98,10 @@ def decode_pixels(encoded: bytes, max_pixels: int = MAX_PIXELS) -> tuple[Pixels,
 
 @contextmanager
 def opened(file: BinaryIO, max_pixels: int = MAX_PIXELS) -> Iterator[ImageFile]:
-    """Open an image, of which only the header is read, for a block in which it may be decoded.
+    """Open an image for a block in which it may be decoded; only its header is read before.
 
     Raises:
-        UnreadableImageError: not an image, or, within the block too, damaged or enormous.
+        UnreadableImageError: not an image, damaged or too large, also within the block.
     """
     before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, max_pixels
     try:
@@ -121,9 +121,9 @@ def opened(file: BinaryIO, max_pixels: int = MAX_PIXELS) -> Iterator[ImageFile]:
 
 
 def _further_pages(image: ImageFile) -> int:
-    """Return the number of pictures after the first; 0 where what comes after that is damaged.
+    """Return the number of pictures after the first; 0 where the rest of the file is damaged.
 
-    To be asked after the first picture was read: Pillow looks for the others, and may not come back from a damaged one.
+    Call it after the first picture was read: Pillow seeks the others, and cannot go back from a damaged one.
     """
     try:
         return int(getattr(image, "n_frames", 1)) - 1

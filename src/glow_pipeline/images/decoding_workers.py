@@ -1,7 +1,6 @@
-"""Many images decoded and prepared, in as many processes as there are cores.
+"""Decoding and preparation of many images, in as many processes as there are cores.
 
-Decoding is the long part of an ingest. Each process also brings its images to the wanted size and colour, so
-that only small arrays travel back.
+Decoding takes most of an ingest. Each process also prepares its images, so that only small arrays are sent back.
 """
 
 from collections.abc import Iterator
@@ -21,21 +20,21 @@ from glow_pipeline.images.preparation import prepare
 from glow_pipeline.images.sources.source import Reader
 from glow_pipeline.threads import usable_cores
 
-# What a process works on at a time: enough to make the trip worth it, little enough for small shared memory.
+# Work of a process at a time: enough to outweigh the transfer, little enough for small shared memory.
 CHUNK_IMAGES = 64
 CHUNK_BYTES = 2**21
-# Below this the start of a process costs more than it brings.
+# For fewer images the start of a process costs more than it saves.
 WORTH_A_PROCESS = 256
 Result = TypeVar("Result")
 
 
 class Prepared(NamedTuple):
-    """Some images, as a table wants them, and those that could not be read."""
+    """Images in the format of a table, and the files that could not be read."""
 
-    rows: NDArray[np.int64]  # (n,) positions in the split, without the unreadable ones
+    rows: NDArray[np.int64]  # (n,) positions in the split, without unreadable images
     images: Tensor  # uint8 (n, C, H, W)
     unreadable: dict[str, str]  # name -> reason
-    findings: Findings | None = None  # of images that were decoded
+    findings: Findings | None = None  # in files that were decoded
 
 
 class _Decoder(Dataset[Prepared]):
@@ -72,7 +71,7 @@ def decode_and_prepare(
     num_workers: int | None,
     max_pixels: int = MAX_PIXELS,
 ) -> Iterator[Prepared]:
-    """Decode these rows in order, in several processes, and bring them to the format.
+    """Decode these rows in order, in several processes, and prepare them for the format.
 
     Args:
         num_workers: processes; 0 decodes in this one, None takes one for each core.
@@ -88,10 +87,10 @@ def decode_and_prepare(
 def in_processes(
     work: Dataset[Result], rows: NDArray[np.int64], at_once: int, num_workers: int | None
 ) -> Iterator[Result]:
-    """Do work on rows, in several processes; the results come in order.
+    """Process rows in several processes and yield the results in order.
 
     Args:
-        work: its items are the results, by chunks of rows; it is handed to other processes, so it must pickle.
+        work: its items are the results, indexed by chunks of rows; it is sent to other processes, so it must pickle.
         at_once: rows in a chunk.
         num_workers: as in `decode_and_prepare`.
 
@@ -105,7 +104,7 @@ def in_processes(
         batch_size=None,
         sampler=[rows[i : i + at_once] for i in range(0, len(rows), at_once)],
         num_workers=num_workers if len(rows) >= WORTH_A_PROCESS else 0,
-        collate_fn=_as_it_is,  # there is no list of items to collate
+        collate_fn=_unchanged,  # there is no list of items to collate
     )
     try:
         yield from loader
@@ -118,5 +117,5 @@ def in_processes(
         ) from problem
 
 
-def _as_it_is(result: Result) -> Result:
+def _unchanged(result: Result) -> Result:
     return result

@@ -1,4 +1,4 @@
-"""Findings in image files that a user has to know, and that the images do not show."""
+"""Findings in image files that a user has to know, and that cannot be seen in the images."""
 
 from collections.abc import Iterator
 
@@ -11,16 +11,16 @@ USED_AT_LEAST = 0.25  # of the range
 
 
 class Findings(BaseModel):
-    """Counts over image files that were decoded.
+    """Counts over decoded image files.
 
     Attributes:
         transparent: images with a pixel that is not opaque.
         paged: files with further pages or frames after the first.
-        further_pages: all of those.
+        further_pages: number of those.
         deep: images of more than 8 bits.
-        deep_values: their pixels times channels.
-        clipped: those of these values that are outside the range.
-        lowest, highest: of these values; None without deep images.
+        deep_values: their values: pixels times channels.
+        clipped: values of theirs that are outside the range.
+        lowest, highest: of their values; None without deep images.
     """
 
     transparent: int = 0
@@ -40,7 +40,7 @@ class Findings(BaseModel):
         self.highest = max((value for value in (self.highest, other.highest) if value is not None), default=None)
 
     def notes(self, image_format: ImageFormat) -> Iterator[str]:
-        """Say how images were reinterpreted."""
+        """Yield lines on how images were reinterpreted."""
         if self.transparent:
             background = f"shown on {image_format.background} (ingest.background)"
             yield f"{_images(self.transparent)} with transparent pixels, {background}"
@@ -49,7 +49,7 @@ class Findings(BaseModel):
             yield f"{count} further pages or frames, {self.further_pages:,} in all, which are not used"
 
     def warnings(self, image_format: ImageFormat) -> Iterator[str]:
-        """Warn of probable errors: grey values that the range cuts off, or a range that is nearly unused."""
+        """Yield warnings of probable errors: clipped grey values, or a range that is mostly unused."""
         if image_format.range is None or self.lowest is None or self.highest is None:
             return
         low, high = image_format.range

@@ -1,4 +1,4 @@
-"""What the images of a table, or of a model, look like."""
+"""The format of the images of a table, or of a model."""
 
 from typing import Literal
 
@@ -10,12 +10,12 @@ GreyRange = tuple[float, float]
 
 
 class ImageFormat(BaseModel):
-    """Shape, grey levels and way of fitting, by which images from any source become comparable.
+    """Shape, grey levels and way of fitting, which make images of all sources comparable.
 
-    A model keeps the format of the images it was trained on, and whatever it is shown later is prepared by it.
+    A model keeps the format of its training images, and all later images are prepared in it.
 
     Attributes:
-        range: the values of images deeper than 8 bits that become 0 and 255; None: no such image was seen.
+        range: the values that become 0 and 255, of images deeper than 8 bits; None: there were none.
         background: the colour under transparent pixels.
     """
 
@@ -36,17 +36,17 @@ class ImageFormat(BaseModel):
 
     @property
     def key(self) -> str:
-        """Return a folder name that no other format has: `1x32x32_8bit_resize`, `1x32x32_8bit_resize_range0-4095`."""
+        """Folder name that no other format has: `1x32x32_8bit_resize`, `1x32x32_8bit_resize_range0-4095`."""
         deep = "" if self.range is None else f"_range{shown_range(self.range)}"
         background = "" if self.background == "white" else f"_on_{self.background}"
         return f"{self.channels}x{self.height}x{self.width}_{self.n_bits}bit_{self.fit}{deep}{background}"
 
 
 def shown_range(grey_range: GreyRange) -> str:
-    """Return a range as it is typed: `0-4095`, `-1024-3071`."""
+    """Return a range as typed: `0-4095`, `-1024-3071`."""
     return "-".join(shown_number(end) for end in grey_range)
 
 
 def shown_number(number: float) -> str:
-    """Return a number as briefly as it can be typed: `4095`, `0.5`."""
+    """Return a number in its shortest form: `4095`, `0.5`."""
     return str(int(number)) if number == int(number) else repr(number)

@@ -1,7 +1,7 @@
-"""The range of grey values of images deeper than 8 bits, where the user gives none.
+"""The range of grey values of images deeper than 8 bits, where the user sets none.
 
-One range holds for a model's training images and for whatever it is shown later: otherwise the same object would be
-darker in one set than in another. So it is decided once, before anything is decoded.
+One range holds for a model's training images and for all later images: otherwise the same object would be darker in
+one set than in another. It is decided once, before images are decoded.
 """
 
 import logging
@@ -24,8 +24,8 @@ from glow_pipeline.images.sources.archives import FilesOnDisk
 from glow_pipeline.images.sources.registry import source_of
 from glow_pipeline.images.sources.source import EncodedSplit, Split
 
-SAMPLE = 500  # files whose pixels are looked at
-HEAD = 32  # bytes by which a file is known that cannot be deep
+SAMPLE = 500  # files whose pixels are read
+HEAD = 32  # first bytes, by which most files of 8 bits are recognised
 AT_ONCE = 16
 
 log = logging.getLogger(__name__)
@@ -35,10 +35,10 @@ class DeepValues(NamedTuple):
     """Statistics of the pixels of some deep images.
 
     Attributes:
-        lowest, highest: of all.
-        images: their number.
-        floating: how many of them have floating-point pixels.
-        bits: the most that an image has by its file's own account; 0 where one does not say so.
+        lowest, highest: of all values.
+        images: number of images.
+        floating: number of images with floating-point pixels.
+        bits: the most that a file states; 0 if one of them states none.
     """
 
     lowest: float
@@ -49,10 +49,10 @@ class DeepValues(NamedTuple):
 
     @property
     def range(self) -> GreyRange:
-        """Return the range that such values were most likely made for.
+        """Most likely range of such values.
 
-        Whole numbers without a sign: 0 to the smallest 2**k - 1 that holds them, k at least 8, and at least what the
-        files state. Fractions within 0 to 1: that. Others: from the lowest to the highest.
+        Whole numbers without a sign: 0 to the smallest 2**k - 1 that is not exceeded, k at least 8 and at least the
+        stated bits. Fractions within 0 to 1: 0 to 1. Others: from the lowest to the highest.
         """
         if not self.floating and self.lowest >= 0:
             return 0, 2 ** max(8, self.bits, int(self.highest).bit_length()) - 1
@@ -64,7 +64,7 @@ class DeepValues(NamedTuple):
 def decide_range(
     image_selection: ImageSelection, split: Split, max_pixels: int = MAX_PIXELS, num_workers: int | None = 0
 ) -> GreyRange | None:
-    """Decide the range for a folder by its files, and say so in a line; None without images deeper than 8 bits.
+    """Decide the range for a folder by its files, and log it in a line; return None without images deeper than 8 bits.
 
     Args:
         image_selection, split: the images; of the chosen classes.
@@ -74,7 +74,7 @@ def decide_range(
         GlowPipelineError: whole and floating-point numbers are mixed, for which there is no common range.
     """
     folder = image_selection.path if split == "train" else image_selection.eval_path or image_selection.path
-    if folder is None:  # published sets are of 8 bits
+    if folder is None:  # published sets have 8 bits
         return None
     found = source_of(image_selection).open([folder], split)
     if not isinstance(found, EncodedSplit) or not isinstance(found.reader, FilesOnDisk):
@@ -95,7 +95,7 @@ def decide_range(
         )
     count = "1 image has" if len(deep) == 1 else f"{len(deep):,} images have"
     low, high = (shown_number(end) for end in values.range)
-    # A warning, since it is a guess; whoever sets ingest.range gets none.
+    # A warning, since it is a guess; with ingest.range there is none.
     log.warning(
         "%s: %s more than 8 bits; of the grey values (%g to %g in %s of them) %s to %s become 0 to 255; "
         "ingest.range=low-high sets another range",
@@ -105,7 +105,7 @@ def decide_range(
 
 
 def _deep_files(reader: FilesOnDisk, rows: NDArray[np.int64], max_pixels: int, name: str) -> NDArray[np.int64]:
-    """Return the rows of the images of more than 8 bits, by their headers."""
+    """Return the rows of images of more than 8 bits, by their headers."""
     found = []
     for row in tqdm(rows, desc=f"look at {name}", unit="file", delay=2, leave=False):
         try:
@@ -122,7 +122,7 @@ def _deep_files(reader: FilesOnDisk, rows: NDArray[np.int64], max_pixels: int, n
 
 
 def _cannot_be_deep(head: bytes) -> bool:
-    """Recognise the most frequent kinds by their first bytes; Pillow takes ten times as long."""
+    """Return whether the first bytes exclude more than 8 bits, for frequent kinds; ten times as fast as Pillow."""
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
         return head[24:25] != b"\x10"
     return head.startswith((b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF"))

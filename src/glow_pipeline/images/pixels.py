@@ -1,4 +1,4 @@
-"""The pixels of an opened image file as they are stored, those with more than 8 bits and with transparency too."""
+"""The pixels of an opened image file as they are stored, also with more than 8 bits and with transparency."""
 
 import sys
 from collections.abc import Callable
@@ -11,8 +11,8 @@ from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, PLANAR_CONFIGURATION, TiffImageFile
 
 GREY_MODES = frozenset({"1", "L", "LA", "La"})
-# Pillow keeps only the high bytes of colours of 16 bits. Read a second time as if their bytes were swapped, it keeps
-# the low ones. (16-bit inks, CMYK;16, are left at 8 bits: print has no narrower range.)
+# Pillow keeps only the high bytes of colours of 16 bits. Read a second time with swapped bytes it keeps the low ones.
+# (16-bit inks, CMYK;16, are left at 8 bits: print has no narrower range.)
 LOW_BYTES = {
     ";16B": ";16L",
     ";16L": ";16B",
@@ -20,25 +20,25 @@ LOW_BYTES = {
 }
 DEEP_COLOURS = ("RGB;16", "RGBX;16", "RGBA;16", "RGBa;16")
 DEEP_GREY_AND_ALPHA = "LA;16B"
-# Kinds in which programs leave an alpha channel that they do not use at 0; viewers then take no notice of it.
+# Kinds in which programs leave an unused alpha channel at 0; viewers ignore it then.
 UNUSED_ALPHA = ("BMP", "TIFF")
 
 
 class UnreadableImageError(Exception):
-    """An image that cannot be used; the message says why in a few words."""
+    """An image cannot be used; the message is the reason in a few words."""
 
 
 class Pixels(NamedTuple):
-    """An image as its file has it, upright."""
+    """An image as stored in its file, upright."""
 
-    values: NDArray[Any]  # (h, w, 1 or 3): uint8, or of a deep image any other number
+    values: NDArray[Any]  # (h, w, 1 or 3): uint8, or another type of a deep image
     alpha: NDArray[Any] | None = None  # (h, w, 1), uint8 or uint16: 0 is transparent, the type's maximum opaque
-    bits: int | None = None  # of a deep image, where its values cannot fill their type
-    inverted: bool = False  # whether the lowest value of a deep image is white
+    bits: int | None = None  # of a deep image whose values cannot fill their type
+    inverted: bool = False  # the lowest value of a deep image is white
 
     @property
     def deep(self) -> bool:
-        """Return whether its values have more than 8 bits."""
+        """True if its values have more than 8 bits."""
         return self.values.dtype != np.uint8
 
 
@@ -56,7 +56,7 @@ def read_pixels(image: ImageFile, again: Callable[[], ImageFile]) -> Pixels:
         again: opens the same file once more.
 
     Raises:
-        UnreadableImageError: of a kind that cannot be read with all its bits, or has values that are no numbers.
+        UnreadableImageError: it cannot be read with all its bits, or has values that are not numbers.
     """
     rawmode, transparent = _rawmode(image), image.info.get("transparency")
     if isinstance(image, TiffImageFile) and image.tag_v2.get(PLANAR_CONFIGURATION) == 2 and _bits(image) > 8:
@@ -64,7 +64,7 @@ def read_pixels(image: ImageFile, again: Callable[[], ImageFile]) -> Pixels:
     if image.format == "PPM" and image.mode == "RGB" and _highest(image) > 255:
         raise UnreadableImageError("16-bit colours in PPM, of which Pillow keeps 8; convert it to PNG or TIFF")
     if rawmode == DEEP_GREY_AND_ALPHA:
-        # Four bytes a pixel, which Pillow would make two of.
+        # Four bytes a pixel, of which Pillow would keep two.
         pixels = _wide(_upright(image, "RGBA"))
         return Pixels(pixels[:, :, :1], _unless_opaque(pixels[:, :, 1:]))
     if rawmode.startswith(DEEP_COLOURS):
@@ -83,7 +83,7 @@ def read_pixels(image: ImageFile, again: Callable[[], ImageFile]) -> Pixels:
 
 
 def _rawmode(image: ImageFile) -> str:
-    """Return how the pixels are stored, as Pillow's raw mode."""
+    """Return Pillow's raw mode of the stored pixels."""
     arguments = image.tile[0].args if image.tile else ""
     return str(arguments[0] if isinstance(arguments, tuple) and arguments else arguments)
 
@@ -93,13 +93,13 @@ def _bits(image: TiffImageFile) -> int:
 
 
 def _highest(image: ImageFile) -> int:
-    """Return the highest value that a PPM or PGM states, where Pillow rescales from it; 0 elsewhere."""
+    """Return the highest value that a PPM or PGM states, from which Pillow rescales; 0 for other kinds."""
     arguments = image.tile[0].args if image.tile and image.tile[0].codec_name.startswith("ppm") else ()
     return int(arguments[1]) if isinstance(arguments, tuple) and len(arguments) == 2 else 0
 
 
 def _upright(image: ImageFile, rawmode: str | None = None) -> Image.Image:
-    """Read the image, as if it were stored in another way if a `rawmode` is given, and turn it as its EXIF says."""
+    """Read the image, in the raw mode if one is given instead of its own, and turn it by its EXIF."""
     if rawmode is not None:
         image.tile = [
             tile._replace(args=(rawmode, *tile.args[1:]) if isinstance(tile.args, tuple) else rawmode)
@@ -110,7 +110,7 @@ def _upright(image: ImageFile, rawmode: str | None = None) -> Image.Image:
 
 
 def _array(image: Image.Image, mode: str) -> NDArray[np.uint8]:
-    """Return (h, w, channels); `convert` would copy an image that is of that mode already."""
+    """Return (h, w, channels) in the mode; `convert` would copy an image that has it already."""
     array = np.array(image if image.mode == mode else image.convert(mode))
     return array if array.ndim == 3 else array[:, :, None]
 
@@ -155,7 +155,7 @@ def _deep_grey(image: ImageFile) -> Pixels:
 
 
 def _as_stored(transparent: object, rawmode: str) -> object:
-    """Return the transparent grey level of a PNG; Pillow brings pixels of 2 and 4 bits to 8, but not this level."""
+    """Return the transparent grey level of a PNG; Pillow scales pixels of 2 and 4 bits to 8, but not this level."""
     scale = {"L;2": 85, "L;4": 17}.get(rawmode, 1)
     return transparent * scale if isinstance(transparent, int) else transparent
 

@@ -1,7 +1,7 @@
-"""The one path by which images of any source come to a given size, colour and number of grey levels.
+"""Preparation of images of any source: size, colour and number of grey levels.
 
-In-distribution and out-of-distribution images go through the same lines: a difference between two
-paths would by itself tell the sets apart.
+In-distribution and out-of-distribution images take the same path: a difference between two paths would by itself
+distinguish the sets.
 """
 
 import torch
@@ -15,13 +15,13 @@ from glow_pipeline.images.format import ImageFormat
 
 
 def prepare(images: Tensor, image_format: ImageFormat) -> Tensor:
-    """8-bit images of one size -> images as `image_format` says.
+    """Bring 8-bit images of one size to a format.
 
     Colour first (grey to RGB by repetition, RGB to grey by luma), then size, then grey levels.
 
     Args:
         images: uint8 (N, 1 or 3, h, w).
-        image_format: what they shall be.
+        image_format: of the result.
 
     Returns:
         uint8 (N, C, H, W) with values below 2**n_bits.
@@ -37,18 +37,18 @@ def prepare(images: Tensor, image_format: ImageFormat) -> Tensor:
 
 
 def _luma(images: Tensor) -> Tensor:
-    """(N, 3, h, w) -> (N, 1, h, w) by the weights of ITU-R BT.601."""
+    """Weigh the colours (N, 3, h, w) by ITU-R BT.601 to (N, 1, h, w)."""
     red, green, blue = images.float().unbind(dim=1)
     return (0.299 * red + 0.587 * green + 0.114 * blue).round().to(torch.uint8)[:, None]
 
 
 def _resize(images: Tensor, height: int, width: int) -> Tensor:
-    """Bilinear with antialiasing, to exactly this size."""
+    """Resize to exactly this size, bilinear with antialiasing."""
     return F.interpolate(images, (height, width), mode="bilinear", antialias=True)
 
 
 def _pad(images: Tensor, height: int, width: int) -> Tensor:
-    """Black around the centred image; one that is too large is first shrunk, keeping its shape, until it fits."""
+    """Centre the image on black; shrink one that is too large first, with its aspect ratio, until it fits."""
     h, w = images.shape[2:]
     shrink = min(1.0, height / h, width / w)
     if shrink < 1:

@@ -1,4 +1,4 @@
-"""Conversion of pixels as they are stored to pixels as they are shown: 8 bits, nothing transparent."""
+"""Conversion of stored pixels to shown pixels: 8 bits, nothing transparent."""
 
 from typing import Any
 
@@ -10,19 +10,19 @@ from glow_pipeline.images.format import Background, GreyRange
 from glow_pipeline.images.pixels import Pixels, UnreadableImageError
 
 LEVELS = {"black": 0, "white": 255}
-BLOCK_VALUES = 2**22  # brought to 8 bits at once; each takes eight bytes on the way
+BLOCK_VALUES = 2**22  # converted to 8 bits at once; each takes eight bytes meanwhile
 
 
 def render(
     pixels: Pixels, grey_range: GreyRange | None, background: Background, findings: Findings
 ) -> NDArray[np.uint8]:
-    """Bring an image to 8 bits, and put it on the background where it is transparent.
+    """Convert an image to 8 bits, and put transparent pixels on the background.
 
     A deep image's value v becomes (v - low) / (high - low) * 255, rounded and clipped; a pixel of opacity a becomes
     a * pixel + (1 - a) * background, rounded.
 
     Args:
-        findings: takes what is found on the way.
+        findings: to which those in this image are added.
 
     Returns:
         uint8 (h, w, 1 or 3).

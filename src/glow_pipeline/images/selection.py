@@ -1,4 +1,4 @@
-"""A selection of images: a source, perhaps some of its classes, and for a folder its path and name."""
+"""A selection of images: a source, some of its classes or all, and of a folder its path and name."""
 
 import os
 from collections.abc import Iterable
@@ -11,16 +11,15 @@ from glow_pipeline.images.classes import Choice, key_of, numbers, sanitised
 
 
 class ImageSelection(BaseModel):
-    """The images that `dataset` or `out_dataset` stands for.
+    """The images of `dataset` or `out_dataset`.
 
     Attributes:
         source: a name in the registry.
-        classes: only images of these; None for all. Numbers, or of a folder what was typed (`classes.choose` says
-            which they are).
-        path, eval_path: of the source `folder`: absolute folders of training and of test images.
-        eval_percentage, seed: of a folder without `eval_path`: share of its images that is for testing, and the seed by
-            which it is drawn.
-        name: of a folder: what it is called wherever it is; None: as its path ends.
+        classes: only images of these; None for all. Numbers, or of a folder as typed (`classes.choose` finds them).
+        path, eval_path: of a folder: absolute folders of training and of test images.
+        eval_percentage, seed: of a folder without `eval_path`: percentage of its images for testing, and the seed by
+            which they are drawn.
+        name: of a folder, wherever it is; None: the last part of its path.
         class_names: of a folder that a stored model was trained on: its classes by number; None: those found in it.
     """
 
@@ -37,10 +36,10 @@ class ImageSelection(BaseModel):
 
     @classmethod
     def of(cls, source: str, classes: Iterable[int | str] | None = None) -> Self:
-        """Select images of a source that has a place of its own.
+        """Select images of a source other than `folder`.
 
         Raises:
-            ValueError: a class is no number.
+            ValueError: a class is not a number.
         """
         chosen = None if classes is None else numbers(classes)
         if classes is not None and chosen is None:
@@ -70,15 +69,15 @@ class ImageSelection(BaseModel):
 
     @property
     def is_folder(self) -> bool:
-        """Return whether these are a user's own images. Of a stored model's, `path` may be unknown."""
+        """True for a user's own images. `path` may be unknown for those of a stored model."""
         return self.source == "folder"
 
     @property
     def key(self) -> str:
-        """Return a folder name for these images: `octmnist`, `pneumoniamnist_class_0`, `folder_xrays_class_normal`.
+        """Folder name of these images: `octmnist`, `pneumoniamnist_class_0`, `folder_xrays_class_normal`.
 
-        That of a folder follows from its name alone, so that it does not change when the folder moves; two folders of
-        one name share it.
+        The key of a folder depends on its name alone, so that it stays when the folder moves; two folders of one
+        name share it.
         """
         parts = [self.source]
         if self.is_folder:
@@ -88,9 +87,9 @@ class ImageSelection(BaseModel):
         return "_".join(parts)
 
     def distinct_from(self, other: Self) -> Self:
-        """Return the set under another name if it would have the key of another set.
+        """Return the selection under another name if it would have the key of another one.
 
-        On file systems that ignore case, too, their artifacts are stored apart.
+        Keys are compared without case, so that artifacts are stored apart on all file systems.
         """
         if self.path is None or not other.is_folder or self._folders == other._folders:
             return self
@@ -101,8 +100,8 @@ class ImageSelection(BaseModel):
         return next(one for one in named if one.key.casefold() != other.key.casefold())
 
     def overlaps(self, other: "ImageSelection") -> bool:
-        """Return whether an image may be in both; classes of folders should be named (`folder.with_class_names`)."""
-        # `octmnist_64` shows what `octmnist` shows.
+        """Return whether an image may be in both; classes of folders have to be names (`folder.with_class_names`)."""
+        # `octmnist_64` has the images of `octmnist`, larger.
         if self.source.partition("_")[0] != other.source.partition("_")[0]:
             return False
         if not self._places & other._places:
@@ -110,7 +109,7 @@ class ImageSelection(BaseModel):
         return self.classes is None or other.classes is None or bool(set(self.classes) & set(other.classes))
 
     def _holds(self, other: "ImageSelection") -> bool:
-        """Return whether images of the other are in a folder within one of this set's, and of its classes."""
+        """Return whether images of the other are in a folder within one of these, and of the chosen classes."""
         pairs = [(outer, inner) for outer in self._places for inner in other._places if outer and inner]
         below = [inner.relative_to(outer).parts[0] for outer, inner in pairs if inner.is_relative_to(outer)]
         return bool(below) and (self.classes is None or not set(below).isdisjoint(map(str, self.classes)))
@@ -121,7 +120,7 @@ class ImageSelection(BaseModel):
 
     @property
     def _places(self) -> set[Path | None]:
-        """Return the places of the images for training and for testing; None is the source's own place."""
+        """The folders of the images for training and for testing; None for a source other than `folder`."""
         if not self.is_folder:
             return {None}
         # pathlib's resolve raises for a loop of links.
@@ -136,5 +135,5 @@ def _in_order(classes: Choice) -> Choice:
 
 
 def _absolute(path: str) -> Path:
-    # pathlib's expanduser raises for a user who is not there, and its absolute leaves `a/../b` as it is.
+    # pathlib's expanduser raises for an unknown user, and its absolute keeps `a/../b`.
     return Path(os.path.abspath(os.path.expanduser(path)))  # noqa: PTH100, PTH111

@@ -1,4 +1,4 @@
-"""Images drawn by their content: the same ones, whatever their names and whichever others there are."""
+"""Drawing of images by their content, independently of their names and of other images."""
 
 import hashlib
 
@@ -12,8 +12,8 @@ from glow_pipeline.images.content import mix
 def drawn_by_content(hashes: NDArray[np.int64], percentage: float, seed: int, purpose: str) -> NDArray[np.bool_]:
     """Draw about a percentage of images, each by its content, the seed and the purpose alone.
 
-    Equal images are drawn together. If that draws none, the image with the smallest value is drawn, and if it draws
-    all, the one with the largest is not; so both parts have images unless all images are equal.
+    Equal images are drawn together. If none is drawn, the image with the smallest value is; if all are, the one with
+    the largest value is not. So both parts have images unless all images are equal.
 
     Args:
         hashes: of each image's content, uniform over all 64 bits (N,).

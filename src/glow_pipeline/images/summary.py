@@ -1,9 +1,9 @@
-"""The content of a table in a line for a person."""
+"""The content of a table, in one line."""
 
 import numpy as np
 
 from glow_pipeline.images.classes import NAMED_AT_MOST, shortened
-from glow_pipeline.images.image_files import reported
+from glow_pipeline.images.sources.image_files import reported
 from glow_pipeline.images.table import ImageTable
 
 FILES_AT_MOST = 3

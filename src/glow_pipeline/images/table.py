@@ -26,38 +26,54 @@ FORMER_NAMES = {"image_set": "image_selection", "spec": "image_format"}  # of fi
 
 
 class TableOrigin(BaseModel):
-    """What a table is made from and how; two tables of equal origin hold the same bytes."""
+    """Origin of a table: its source files and how they are prepared. Tables of equal origin hold the same bytes.
+
+    Attributes:
+        source_files: file name -> SHA-256.
+        made_with: whatever else the pixels depend on, such as versions of libraries.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     image_selection: ImageSelection
     split: Split
     image_format: ImageFormat
-    source_files: dict[str, str]  # file name -> sha256
+    source_files: dict[str, str]
     on_unreadable: OnUnreadable
-    made_with: dict[str, str]  # whatever else the pixels depend on
+    made_with: dict[str, str]
 
     @model_validator(mode="before")
     @classmethod
-    def _with_present_names(cls, record: Any) -> Any:
-        return (
-            {FORMER_NAMES.get(key, key): value for key, value in record.items()} if isinstance(record, dict) else record
-        )
+    def _rename_former_fields(cls, record: Any) -> Any:
+        """Accept records written before November 2026."""
+        if not isinstance(record, dict):
+            return record
+        return {FORMER_NAMES.get(key, key): value for key, value in record.items()}
 
     @property
     def name(self) -> str:
-        """Of the images: `mnist`, `pneumoniamnist_class_0`, ..."""
+        """Name of the images: `mnist`, `pneumoniamnist_class_0`, ..."""
         return self.image_selection.key
+
+    @property
+    def title(self) -> str:
+        """Name of the images and their split: `mnist train`."""
+        return f"{self.name} {self.split}"
+
+    @property
+    def origin_fields(self) -> dict[str, Any]:
+        """The fields of the origin alone, by name."""
+        return {name: getattr(self, name) for name in TableOrigin.model_fields}
 
     def makes_the_same(self, other: "TableOrigin") -> bool:
         """Return whether tables of both hold the same bytes; a folder's path and name do not matter."""
-        return self._anywhere == other._anywhere
+        return self._independent_of_place == other._independent_of_place
 
     @property
-    def _anywhere(self) -> dict[str, object]:
-        fields: dict[str, object] = {name: getattr(self, name) for name in TableOrigin.model_fields}
+    def _independent_of_place(self) -> dict[str, Any]:
+        fields = self.origin_fields
         if self.image_selection.is_folder:
-            # That a folder has one for testing follows from its `eval_percentage`.
+            # Whether there is a separate folder for testing follows from `eval_percentage`.
             fields["image_selection"] = self.image_selection.model_copy(
                 update={"path": None, "eval_path": None, "name": None, "class_names": None}
             )
@@ -66,34 +82,43 @@ class TableOrigin(BaseModel):
 
 
 class TableRecord(TableOrigin):
-    """What a table holds."""
+    """Content of a table, and its origin.
+
+    Attributes:
+        num_classes: of the source, also where the table has images of some classes only.
+        own_validation: number of images at the end that the source itself sets apart for validation.
+        class_names: of a folder, by number; "" for images directly in it.
+        unreadable: files that were left out -> reason.
+        passed_over: other files of the folder, by suffix or kind -> how many.
+        findings: in the files that were decoded.
+    """
 
     count: int
-    num_classes: int  # of the source, whichever of them are here
-    own_validation: int = 0  # images at the end that the source itself sets apart for validation
-    class_names: list[str] = []  # of a folder, by number; "" for images directly in it
-    unreadable: dict[str, str] = {}  # files that were left out -> why
-    passed_over: dict[str, int] = {}  # other files of the folder, by suffix or kind -> how many
-    findings: Findings = Findings()  # in the files that were decoded
+    num_classes: int
+    own_validation: int = 0
+    class_names: list[str] = []
+    unreadable: dict[str, str] = {}
+    passed_over: dict[str, int] = {}
+    findings: Findings = Findings()
 
     def report(self, log: logging.Logger) -> None:
-        """Log how its images were reinterpreted, and warn where that is probably an error."""
+        """Log how images were reinterpreted, and warn where that is probably an error."""
         for note in self.findings.notes(self.image_format):
-            log.info("%s %s: %s", self.name, self.split, note)
+            log.info("%s: %s", self.title, note)
         for warning in self.findings.warnings(self.image_format):
-            log.warning("%s %s: %s", self.name, self.split, warning)
+            log.warning("%s: %s", self.title, warning)
 
     @property
     def origin(self) -> TableOrigin:
-        return TableOrigin(**{name: getattr(self, name) for name in TableOrigin.model_fields})
+        return TableOrigin(**self.origin_fields)
 
 
 class ImageTable:
     """Images of a written table, or of some of its rows. Opening one reads no pixel.
 
     Args:
-        folder: where the table lies.
-        rows: which rows of it, and in what order; None for all.
+        folder: of the table.
+        rows: rows of the table, in any order; None for all.
     """
 
     def __init__(self, folder: Path, rows: NDArray[np.int64] | None = None) -> None:
@@ -109,22 +134,22 @@ class ImageTable:
         return f"ImageTable({r.name} {r.split}, {len(self)} images {r.image_format.key})"
 
     def subset(self, indices: NDArray[np.int64]) -> Self:
-        """The table of these images, in this order; nothing is copied."""
+        """Return a view of these images, in this order; nothing is copied."""
         return type(self)(self.folder, self.rows[indices])
 
     def __getitem__(self, indices: Any) -> tuple[Tensor, Tensor]:
-        """Images uint8 (n, C, H, W) below 2**n_bits and labels int64 (n,), for a slice or an array of indices."""
+        """Return images uint8 (n, C, H, W) below 2**n_bits and labels int64 (n,) of a slice or an array of indices."""
         rows = self.rows[indices]
         return torch.from_numpy(self._images[rows]), torch.from_numpy(self._labels[rows])
 
     @property
     def labels(self) -> Tensor:
-        """All labels, int64 (N,), without a look at the images."""
+        """All labels, int64 (N,); reads no image."""
         return torch.from_numpy(self._labels[self.rows])
 
     @property
     def content_hashes(self) -> NDArray[np.int64]:
-        """Hash of each image's pixels (N,), by `content.content_hash`; equal for exact copies."""
+        """Hashes of the images' pixels int64 (N,), by `content.content_hash`; equal for exact copies."""
         hashes: NDArray[np.int64] = np.load(self.folder / CONTENT, mmap_mode="r", allow_pickle=False)
         return hashes[self.rows]
 
@@ -134,7 +159,7 @@ class ImageTable:
 
     @property
     def names(self) -> list[str] | None:
-        """The images' files, where each has one of its own."""
+        """Names of the images' files; None where images have no files of their own."""
         if not (self.folder / NAMES).is_file():
             return None
         names = json.loads((self.folder / NAMES).read_text(encoding="utf-8"))
@@ -151,15 +176,16 @@ class ImageTable:
         return labels
 
     def __getstate__(self) -> dict[str, Any]:
-        """To another process goes where the table lies, not its pixels."""
+        """Pickle the path of the table, not its pixels."""
         return {"folder": self.folder, "record": self.record, "rows": self.rows}
 
 
 def split_validation(table: ImageTable, percentage: float, seed: int) -> tuple[ImageTable, ImageTable]:
-    """A training table -> images to fit and images to validate on; both keep the table's order.
+    """Split a training table into images to fit and images to validate on; both keep the table's order.
 
-    The source's own validation split where it has one. Of a folder about a share, drawn by the images' contents and the
-    seed, so that an image stays where it is when others come. Else a share drawn at random.
+    Validation images are the source's own validation split where it has one; of a folder about a percentage, drawn by
+    the images' contents and the seed, so that an image stays in its part when others are added; else a percentage
+    drawn at random.
 
     Raises:
         GlowPipelineError: there are not two (different) images.

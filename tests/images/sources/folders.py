@@ -1,16 +1,13 @@
-"""Folders of small pictures, and what is read of them."""
+"""Folders of small pictures, and the images that are read from them."""
 
 import hashlib
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pytest
 from PIL import Image
 
-from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.images.sources.folder import folder_source
 from glow_pipeline.images.sources.source import EncodedSplit, Split
@@ -23,7 +20,7 @@ def picture(level: int, kind: str = "PNG") -> bytes:
 
 
 def put(folder: Path, *names: str) -> Path:
-    """Pictures of one level each, by which they can be told apart."""
+    """Write pictures of one level each, which depends on their name."""
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(picture(int.from_bytes(hashlib.sha256(name.encode()).digest()[:1])))
@@ -41,7 +38,7 @@ def image_selection(
 
 
 def opened(images: ImageSelection, split: Split = "train") -> EncodedSplit:
-    """Find, checksum and open the files, as the pipeline does."""
+    """Find, checksum and open the files, like the pipeline."""
     source = folder_source(images)
     result = source.open([file.path for file in source.files(Path("raw"), split)], split)
     assert isinstance(result, EncodedSplit)
@@ -54,18 +51,11 @@ def names(split: EncodedSplit) -> list[str]:
 
 
 def all_of(folder: Path) -> dict[str, int]:
-    """Every image of a folder, by name, with its class."""
+    """Return the class of every image of a folder, by name."""
     split = opened(image_selection(folder, folder), "test")
     listed = names(split)
     assert len(set(listed)) == len(listed)
     return dict(zip(listed, split.labels.tolist(), strict=True))
-
-
-def one_line(action: Callable[[], Any]) -> str:
-    with pytest.raises(GlowPipelineError) as error:
-        action()
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 def checksum(folder: Path, split: Split = "train", eval_path: Path | None = None) -> str:

@@ -19,15 +19,15 @@ from glow_pipeline.images.decoding import UnreadableImageError
 from glow_pipeline.images.sources import archives
 from glow_pipeline.images.sources.archives import (
     FilesOnDisk,
-    Names,
     TarImages,
     TarMember,
     ZipImages,
-    printable,
     tar_members,
 )
+from glow_pipeline.images.sources.names import Names, printable
 from glow_pipeline.images.sources.source import Reader
-from tests.images.sources.archive_files import message_of, tar_of, zip_of
+from tests.images.sources.archive_files import tar_of, zip_of
+from tests.images.sources.contract import error_of
 
 # A file name is bytes on Linux, and any but these two.
 file_names = st.binary(max_size=40).map(lambda name: os.fsdecode(name.replace(b"\0", b"").replace(b"/", b"")))
@@ -41,7 +41,7 @@ def noise(size: int, seed: int = 0) -> bytes:
 
 
 @given(st.lists(file_names, max_size=30))
-def test_names_come_out_as_they_went_in(given_names: list[str]) -> None:
+def test_names_are_returned_unchanged(given_names: list[str]) -> None:
     names = Names(given_names)
     assert len(names) == len(given_names)
     assert [names[i] for i in range(len(names))] == given_names
@@ -51,7 +51,7 @@ def test_names_come_out_as_they_went_in(given_names: list[str]) -> None:
     assert len(names) == len(given_names)
 
 
-def test_names_that_are_not_there_are_not_made_up() -> None:
+def test_absent_index_of_names_is_an_error() -> None:
     assert len(Names()) == 0
     for names, index in ((Names(), 0), (Names(["a", ""]), 2)):
         with pytest.raises(IndexError):
@@ -59,7 +59,7 @@ def test_names_that_are_not_there_are_not_made_up() -> None:
 
 
 @given(st.binary(max_size=40))
-def test_any_name_can_be_printed_on_one_line_in_utf8(name: bytes) -> None:
+def test_any_name_is_printable_on_one_line(name: bytes) -> None:
     shown = printable(os.fsdecode(name))
     shown.encode("utf-8")
     assert len(f"<{shown}>".splitlines()) == 1
@@ -78,7 +78,7 @@ def test_any_name_can_be_printed_on_one_line_in_utf8(name: bytes) -> None:
         (b"", ""),
     ],
 )
-def test_names_are_printed_as_they_are_where_that_is_possible(name: bytes, shown: str) -> None:
+def test_printable_names_stay_unchanged(name: bytes, shown: str) -> None:
     assert printable(os.fsdecode(name)) == shown
 
 
@@ -107,7 +107,7 @@ def content_of(archive: bytes, member: TarMember) -> bytes:
 
 
 @pytest.mark.parametrize("tar_format", FORMATS)
-def test_the_files_of_a_tar_archive_are_found_where_they_lie(tmp_path: Path, tar_format: str) -> None:
+def test_tar_members_have_their_offset_and_size(tmp_path: Path, tar_format: str) -> None:
     packed = tar_of(FILES, tar_format=FORMATS[tar_format])
     members = list(tar_members(write(tmp_path / "some.tar", packed)))
     assert [member.name for member in members] == list(FILES)
@@ -115,7 +115,7 @@ def test_the_files_of_a_tar_archive_are_found_where_they_lie(tmp_path: Path, tar
 
 
 @pytest.mark.parametrize("tar_format", FORMATS)
-def test_the_files_of_a_tar_archive_in_a_tar_archive_are_found_too(tmp_path: Path, tar_format: str) -> None:
+def test_members_of_inner_tar_archives_are_found(tmp_path: Path, tar_format: str) -> None:
     inner = tar_of(FILES, tar_format=FORMATS[tar_format])
     other = tar_of({"last.jpg": noise(10, 8)})
     first, between = noise(99, 5), noise(7, 6)
@@ -132,7 +132,7 @@ def test_the_files_of_a_tar_archive_in_a_tar_archive_are_found_too(tmp_path: Pat
     ]
 
 
-def test_what_is_no_regular_file_is_passed_over(tmp_path: Path) -> None:
+def test_only_regular_tar_members_are_found(tmp_path: Path) -> None:
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
         for kind in (tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE):
@@ -153,7 +153,7 @@ SMALL = tar_of(
 
 
 def header_offsets(packed: bytes) -> list[int]:
-    """Of the headers that are not inside another member, by the sizes that they give in octal."""
+    """Return the offsets of the outer headers, by their octal sizes, and the offset of the end."""
     offsets, at = [], 0
     while any(packed[at : at + 512]):
         offsets.append(at)
@@ -166,18 +166,18 @@ def header_offsets(packed: bytes) -> list[int]:
 
 
 @given(st.integers(0, END - 1))
-def test_a_tar_archive_that_breaks_off_is_an_error(tmp_path_factory: pytest.TempPathFactory, length: int) -> None:
-    # Between two files nothing tells what is left from an archive without zeros at its end. The third header is that
-    # of the file whose long name the second one announces.
+def test_truncated_tar_archive_is_an_error(tmp_path_factory: pytest.TempPathFactory, length: int) -> None:
+    # Cut between two files it is a valid archive without zeros at its end. The third header is of the file whose long
+    # name the second one announces.
     assume(length not in (HEADERS[1], HEADERS[3], HEADERS[4]))
     path = write(tmp_path_factory.mktemp("cut") / "cut.tar", SMALL[:length])
-    assert message_of(lambda: list(tar_members(path))).startswith(f"{path}: not a whole tar archive (")
+    assert error_of(lambda: list(tar_members(path))).startswith(f"{path}: not a complete tar archive (")
 
 
-def test_the_zeros_at_the_end_of_a_tar_archive_may_be_missing(tmp_path: Path) -> None:
-    whole = list(tar_members(write(tmp_path / "whole.tar", SMALL)))
+def test_zeros_at_the_end_may_be_missing(tmp_path: Path) -> None:
+    expected = list(tar_members(write(tmp_path / "complete.tar", SMALL)))
     for more in (0, 100, 512, 600):
-        assert list(tar_members(write(tmp_path / "cut.tar", SMALL[: END + more]))) == whole
+        assert list(tar_members(write(tmp_path / "cut.tar", SMALL[: END + more]))) == expected
 
 
 # The outer ones and the one in the inner archive. A change of the checksum itself may leave the same number.
@@ -186,29 +186,29 @@ in_header = st.integers(0, 511).filter(lambda at: not 148 <= at < 156)
 
 
 @given(headers, in_header, st.integers(1, 255))
-def test_a_tar_archive_with_a_damaged_header_is_an_error(
+def test_damaged_tar_header_is_an_error(
     tmp_path_factory: pytest.TempPathFactory, header: int, at: int, change: int
 ) -> None:
     damaged = bytearray(SMALL)
     damaged[header + at] ^= change
     path = write(tmp_path_factory.mktemp("damaged") / "damaged.tar", bytes(damaged))
-    assert message_of(lambda: list(tar_members(path))).startswith(f"{path}: not a whole tar archive (")
+    assert error_of(lambda: list(tar_members(path))).startswith(f"{path}: not a complete tar archive (")
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"<html>log in first</html>", noise(5000), zip_of({"a.jpg": b"abc"}), tar_of(FILES, "w:gz")]
 )
-def test_what_is_no_tar_archive_is_an_error(tmp_path: Path, content: bytes) -> None:
+def test_file_of_another_kind_is_an_error(tmp_path: Path, content: bytes) -> None:
     path = write(tmp_path / "some.tar", content)
-    assert str(path) in message_of(lambda: list(tar_members(path)))
+    assert str(path) in error_of(lambda: list(tar_members(path)))
     outer = write(tmp_path / "outer.tar", tar_of({"inner.tar": content}))
-    assert str(outer) in message_of(lambda: list(tar_members(outer)))
+    assert str(outer) in error_of(lambda: list(tar_members(outer)))
 
 
-def test_memory_does_not_grow_with_the_number_of_members(tmp_path: Path) -> None:
+def test_memory_is_independent_of_member_count(tmp_path: Path) -> None:
     def peak(count: int) -> int:
         path = write(tmp_path / f"{count}.tar", tar_of({f"{i:09}.jpg": b"" for i in range(count)}))
-        list(tar_members(path))  # so that what is made once does not count
+        list(tar_members(path))  # so that one-time allocations do not count
         tracemalloc.start()
         assert sum(1 for _ in tar_members(path)) == count
         try:
@@ -222,7 +222,7 @@ def test_memory_does_not_grow_with_the_number_of_members(tmp_path: Path) -> None
 
 # Readers -------------------------------------------------------------------------------------
 
-# Some larger than what is read ahead, and all different.
+# Some larger than the read-ahead, and all different.
 IMAGES = {f"class_{i % 3}/{i:03} ü.jpg": noise(50 + i * 900, i) for i in range(30)}
 
 
@@ -265,13 +265,13 @@ def read_all(reader: Reader) -> dict[str, bytes]:
     return {reader.name(i): reader(i) for i in range(len(IMAGES))}
 
 
-def test_images_are_read_as_they_are_in_any_order(reader: Reader) -> None:
+def test_images_are_read_in_any_order(reader: Reader) -> None:
     assert read_all(reader) == IMAGES
     for i in (29, 0, 7, 7, 28, 1):
         assert reader(i) == list(IMAGES.values())[i]
 
 
-def test_a_reader_can_be_pickled_before_and_after_it_is_used(reader: Reader) -> None:
+def test_reader_pickles_before_and_after_use(reader: Reader) -> None:
     before = pickle.dumps(reader)
     reader(3)
     assert read_all(pickle.loads(before)) == IMAGES
@@ -292,10 +292,10 @@ class Rereads:
         return [int(i) for i in order if self.reader(int(i)) != expected[i]]
 
 
-def test_several_processes_that_inherit_an_open_file_do_not_disturb_each_other(reader: Reader) -> None:
+def test_forked_processes_read_independently(reader: Reader) -> None:
     reader(0)
     loader: DataLoader[list[int]] = DataLoader(
-        Rereads(reader),  # type: ignore[arg-type]  # it has __getitem__, all that is asked of it
+        Rereads(reader),  # type: ignore[arg-type]  # it has __getitem__, which is enough
         batch_size=None,
         sampler=range(4),
         num_workers=2,
@@ -307,7 +307,7 @@ def test_several_processes_that_inherit_an_open_file_do_not_disturb_each_other(r
     assert Rereads(reader)[9] == []
 
 
-def test_a_process_that_inherits_nothing_reads_the_same(tmp_path: Path) -> None:
+def test_spawned_process_reads_the_same(tmp_path: Path) -> None:
     readers = [make(tmp_path / kind, IMAGES) for kind, make in MAKE.items()]
     readers[1](0)
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
@@ -316,7 +316,7 @@ def test_a_process_that_inherits_nothing_reads_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", MAKE.values(), ids=MAKE)
-def test_an_image_may_be_as_large_as_allowed_but_not_larger(
+def test_file_above_the_size_limit_is_unreadable(
     make: MakeReader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(archives, "MAX_BYTES", 2000)
@@ -327,7 +327,7 @@ def test_an_image_may_be_as_large_as_allowed_but_not_larger(
 
 
 @pytest.mark.parametrize("make", MAKE.values(), ids=MAKE)
-def test_images_are_called_by_names_that_can_be_printed(make: MakeReader, tmp_path: Path) -> None:
+def test_image_names_are_printable(make: MakeReader, tmp_path: Path) -> None:
     images = make(tmp_path, {"two\nlines.jpg": b"abc"})
     assert images.name(0) == r"two\nlines.jpg"
     assert images(0) == b"abc"
@@ -342,14 +342,14 @@ def reason(reader: Reader, index: int = 0) -> str:
     return text
 
 
-def test_a_file_that_is_gone_or_is_a_folder_is_unreadable(tmp_path: Path) -> None:
+def test_absent_file_or_folder_is_unreadable(tmp_path: Path) -> None:
     (tmp_path / "folder.jpg").mkdir()
     images = FilesOnDisk(tmp_path, Names(["gone.jpg", "folder.jpg"]))
     assert reason(images, 0) == "No such file or directory"
     assert reason(images, 1) == "Is a directory"
 
 
-def test_a_member_that_a_tar_archive_has_no_longer_is_unreadable(tmp_path: Path) -> None:
+def test_vanished_tar_member_is_unreadable(tmp_path: Path) -> None:
     images = tar_images(tmp_path, {"a.jpg": noise(700), "b.jpg": noise(10), "c.jpg": noise(600)})
     os.truncate(tmp_path / "0.tar", 512 + 1024 + 512 + 300)
     assert images(0) == noise(700)
@@ -369,54 +369,52 @@ def zip_with(folder: Path, content: bytes, name: str = "a.jpg") -> ZipImages:
 
 
 # 30 bytes of header and 5 of name, then the content; at byte 6 of the header are the flags, at 8 the method,
-# and both lie two bytes further in the directory at the end.
+# and both are two bytes further in the directory at the end.
 STORED = zip_of({"a.jpg": noise(60)}, zipfile.ZIP_STORED)
 DEFLATED = zip_of({"a.jpg": b"abcabcabd" * 50}, zipfile.ZIP_DEFLATED)
 DIRECTORY = STORED.index(b"PK\x01\x02")
 
 
-def test_a_member_that_a_zip_archive_does_not_have_is_unreadable(tmp_path: Path) -> None:
+def test_absent_zip_member_is_unreadable(tmp_path: Path) -> None:
     assert reason(zip_with(tmp_path, STORED, "b.jpg")) == "not in the archive"
 
 
-def test_a_zip_member_with_another_checksum_is_unreadable(tmp_path: Path) -> None:
+def test_zip_member_with_wrong_checksum_is_unreadable(tmp_path: Path) -> None:
     changed = patched(STORED, 35 + 10, bytes([STORED[45] ^ 1]))
     assert "CRC" in reason(zip_with(tmp_path, changed))
 
 
-def test_a_zip_member_that_cannot_be_inflated_is_unreadable(tmp_path: Path) -> None:
+def test_damaged_zip_member_is_unreadable(tmp_path: Path) -> None:
     assert reason(zip_with(tmp_path, patched(DEFLATED, 35, b"\xff\xff\xff"))).startswith("damaged (")
 
 
-def test_an_encrypted_zip_member_is_unreadable(tmp_path: Path) -> None:
+def test_encrypted_zip_member_is_unreadable(tmp_path: Path) -> None:
     encrypted = patched(patched(STORED, 6, b"\x01\x00"), DIRECTORY + 8, b"\x01\x00")
     assert "encrypted" in reason(zip_with(tmp_path, encrypted))
 
 
-def test_a_zip_member_of_an_unknown_compression_is_unreadable(tmp_path: Path) -> None:
+def test_unknown_zip_compression_is_unreadable(tmp_path: Path) -> None:
     deflate64 = patched(patched(STORED, 8, b"\x09\x00"), DIRECTORY + 10, b"\x09\x00")
     assert reason(zip_with(tmp_path, deflate64)).startswith("damaged (")
 
 
 @pytest.mark.parametrize("content", [b"", noise(3000), STORED[:100]], ids=["empty", "noise", "half"])
-def test_images_of_a_file_that_is_no_zip_archive_are_unreadable(tmp_path: Path, content: bytes) -> None:
+def test_images_of_another_file_are_unreadable(tmp_path: Path, content: bytes) -> None:
     assert "zip" in reason(zip_with(tmp_path, content))
 
 
-@pytest.mark.parametrize("whole", [STORED, DEFLATED], ids=["stored", "deflated"])
+@pytest.mark.parametrize("archive", [STORED, DEFLATED], ids=["stored", "deflated"])
 @pytest.mark.parametrize("change", [1, 0x80, 0xFF])
-def test_whatever_byte_of_a_zip_archive_is_changed_no_wrong_image_comes_out(
-    tmp_path: Path, whole: bytes, change: int
-) -> None:
-    expected = zip_with(tmp_path, whole)(0)
-    told = 0
-    for at in range(len(whole)):
-        images = zip_with(tmp_path, patched(whole, at, bytes([whole[at] ^ change])))
+def test_changed_byte_never_yields_another_image(tmp_path: Path, archive: bytes, change: int) -> None:
+    expected = zip_with(tmp_path, archive)(0)
+    refused = 0
+    for at in range(len(archive)):
+        images = zip_with(tmp_path, patched(archive, at, bytes([archive[at] ^ change])))
         try:
             assert images(0) == expected
         except UnreadableImageError:
-            told += 1
-    assert told > len(whole) / 3
+            refused += 1
+    assert refused > len(archive) / 3
 
 
 # Names that lead out of the archive ----------------------------------------------------------
@@ -429,7 +427,7 @@ def everything_in(folder: Path) -> dict[str, bytes | None]:
 
 
 @pytest.mark.parametrize("make", [tar_images, zip_images])
-def test_names_that_lead_out_of_an_archive_write_nothing_and_read_only_the_archive(
+def test_names_leading_out_of_an_archive_are_harmless(
     make: MakeReader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = {name: noise(40, i) for i, name in enumerate(EVIL)}
@@ -442,7 +440,7 @@ def test_names_that_lead_out_of_an_archive_write_nothing_and_read_only_the_archi
     assert everything_in(tmp_path) == before
 
 
-def test_a_link_in_a_zip_archive_is_not_followed(tmp_path: Path) -> None:
+def test_links_in_zip_archives_are_not_followed(tmp_path: Path) -> None:
     secret = write(tmp_path / "secret", b"not for you")
     link = zipfile.ZipInfo("link.png")
     link.create_system, link.external_attr = 3, 0o120777 << 16  # a symbolic link, as zip --symlinks has it
@@ -452,6 +450,6 @@ def test_a_link_in_a_zip_archive_is_not_followed(tmp_path: Path) -> None:
     assert zip_with(tmp_path, file.getvalue(), "link.png")(0) == str(secret).encode()
 
 
-def test_names_come_without_a_leading_dot(tmp_path: Path) -> None:
+def test_member_names_have_no_leading_dot(tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_bytes(tar_of({"./c.tar": tar_of({"./b.jpg": b"in"}), "./d/e.jpg": b"out"}))
     assert [member.name for member in tar_members(tmp_path / "a.tar")] == ["c.tar/b.jpg", "d/e.jpg"]

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from glow_pipeline.images.decoding import FORMATS, UnreadableImageError, decode
-from glow_pipeline.images.image_files import suffixes
 from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.images.sources.folder import check_folder, folder_source
-from tests.images.sources.folders import all_of, checksum, image_selection, names, one_line, opened, picture, put
+from glow_pipeline.images.sources.image_files import suffixes
+from tests.images.sources.contract import error_of
+from tests.images.sources.folders import all_of, checksum, image_selection, names, opened, picture, put
 
 KINDS = {
     **dict.fromkeys((".pbm", ".pgm", ".ppm"), "PPM"),
@@ -28,15 +29,15 @@ KINDS = {
 }
 
 
-# What is an image, and of which class -----------------------------------------------------------
+# Images and their classes -----------------------------------------------------------------------
 
 
-def test_images_in_a_flat_folder_are_one_class_in_the_order_of_their_names(tmp_path: Path) -> None:
+def test_flat_folder_is_one_class_by_name(tmp_path: Path) -> None:
     put(tmp_path, "b.png", "a.png", "C.png", "10.png", "9.png")
     assert list(all_of(tmp_path).items()) == [(name, 0) for name in ("10.png", "9.png", "C.png", "a.png", "b.png")]
 
 
-def test_folders_are_classes_in_the_order_of_their_names(tmp_path: Path) -> None:
+def test_folders_are_classes_by_name(tmp_path: Path) -> None:
     put(tmp_path, "dogs/1.png", "cats/2.png", "cats/1.png", "Ants/1.png")
     expected = [("Ants/1.png", 0), ("cats/1.png", 1), ("cats/2.png", 1), ("dogs/1.png", 2)]
     assert list(all_of(tmp_path).items()) == expected
@@ -89,7 +90,7 @@ def test_a_folder_may_be_called_like_an_image(tmp_path: Path) -> None:
     assert all_of(tmp_path) == {"cats.png/1.png": 0, "dogs/2.png/1.png": 1}
 
 
-def test_the_reader_gives_the_file_of_the_name_and_travels_to_other_processes(tmp_path: Path) -> None:
+def test_reader_returns_its_files_and_pickles(tmp_path: Path) -> None:
     put(tmp_path, *(f"{letter}/{index}.png" for letter in "ab" for index in range(4)))
     split = opened(image_selection(tmp_path, percentage=40))
     reader = pickle.loads(pickle.dumps(split.reader))
@@ -111,7 +112,7 @@ def test_links_are_followed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("target", ["cats", "cats/deep", "."])
 @pytest.mark.parametrize("link", ["cats/loop", "cats/deep/loop", "loop"])
-def test_link_loops_end_and_give_no_image_twice_to_a_class(tmp_path: Path, link: str, target: str) -> None:
+def test_link_loops_end_without_repeated_images(tmp_path: Path, link: str, target: str) -> None:
     folder = put(tmp_path / "images", "cats/1.png", "cats/deep/2.png", "dogs/3.png")
     (folder / link).symlink_to(folder / target)
     found = all_of(folder)
@@ -122,27 +123,27 @@ def test_link_loops_end_and_give_no_image_twice_to_a_class(tmp_path: Path, link:
         assert found == {"cats/1.png": 0, "cats/deep/2.png": 0, "dogs/3.png": 1}
 
 
-def test_a_link_from_a_flat_folder_to_itself_gives_no_image_twice(tmp_path: Path) -> None:
+def test_link_to_its_own_folder_repeats_no_image(tmp_path: Path) -> None:
     """Else one of the two could be for training and the other for testing."""
     folder = put(tmp_path / "images", "a.png", "b.png")
     (folder / "again").symlink_to(folder)
     assert all_of(folder) == {"a.png": 0, "b.png": 0}
 
 
-def test_a_link_to_nothing_is_an_unreadable_image(tmp_path: Path) -> None:
+def test_broken_link_is_an_unreadable_image(tmp_path: Path) -> None:
     put(tmp_path, "cats/1.png")
     for name in ("cats/gone.png", "cats/itself.png"):
         (tmp_path / name).symlink_to(tmp_path / name if "itself" in name else tmp_path / "nowhere.png")
     split = opened(image_selection(tmp_path, tmp_path), "test")
     assert names(split) == ["cats/1.png", "cats/gone.png", "cats/itself.png"]
     for index in (1, 2):
-        with pytest.raises(UnreadableImageError) as told:
+        with pytest.raises(UnreadableImageError) as raised:
             split.reader(index)
-        assert str(told.value)
-        assert str(told.value).isprintable()
+        assert str(raised.value)
+        assert str(raised.value).isprintable()
 
 
-def test_a_link_to_nothing_at_the_top_is_not_passed_over_either(tmp_path: Path) -> None:
+def test_broken_link_at_the_top_is_an_image(tmp_path: Path) -> None:
     put(tmp_path, "1.png")
     (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
     assert all_of(tmp_path) == {"1.png": 0, "gone.png": 0}
@@ -197,7 +198,7 @@ def test_names_need_not_be_utf_8(tmp_path: Path) -> None:
 # Nothing there ----------------------------------------------------------------------------------
 
 
-def test_a_folder_that_is_absent_or_empty_is_told_in_one_line(tmp_path: Path) -> None:
+def test_absent_or_empty_folder_is_refused(tmp_path: Path) -> None:
     absent, empty = tmp_path / "absent", tmp_path / "empty"
     empty.mkdir()
     (empty / "notes.txt").write_text("no picture")
@@ -208,23 +209,21 @@ def test_a_folder_that_is_absent_or_empty_is_told_in_one_line(tmp_path: Path) ->
         (file, "no such folder"),
         (empty, "no image in it (there are 1 .txt, 1 hidden)"),
     ):
-        told = one_line(lambda path=path: folder_source(image_selection(path)).files(tmp_path, "train"))  # type: ignore[misc]
-        assert told.startswith(f"{path}: {problem}")
-        told = one_line(lambda path=path: check_folder(path, "ood.out_path"))  # type: ignore[misc]
-        assert told.startswith(f"ood.out_path={path}: {problem}")
-    assert all(kind in told for kind in FORMATS)
-    assert "ingest.path" in one_line(lambda: folder_source(ImageSelection(source="folder")).files(tmp_path, "train"))
+        message = error_of(lambda path=path: folder_source(image_selection(path)).files(tmp_path, "train"))  # type: ignore[misc]
+        assert message.startswith(f"{path}: {problem}")
+        message = error_of(lambda path=path: check_folder(path, "ood.out_path"))  # type: ignore[misc]
+        assert message.startswith(f"ood.out_path={path}: {problem}")
+    assert all(kind in message for kind in FORMATS)
+    assert "ingest.path" in error_of(lambda: folder_source(ImageSelection(source="folder")).files(tmp_path, "train"))
 
 
 @pytest.mark.parametrize("name", ["a.png", "cats/1.png", "cats/deep/1.PNG"])
-def test_a_folder_with_one_image_somewhere_in_it_passes_the_early_check(tmp_path: Path, name: str) -> None:
+def test_one_image_anywhere_passes_the_check(tmp_path: Path, name: str) -> None:
     check_folder(put(tmp_path, name), "ingest.path")
 
 
 @pytest.mark.parametrize("closed", ["", "cats", "dogs/deep"])
-def test_a_folder_that_cannot_be_looked_into_is_told_and_not_left_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed: str
-) -> None:
+def test_unreadable_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed: str) -> None:
     """The classes after it would have other numbers. Root may look into every folder, hence the patch."""
     put(tmp_path, "cats/1.png", "dogs/1.png", "dogs/deep/1.png")
     scandir = os.scandir
@@ -235,12 +234,12 @@ def test_a_folder_that_cannot_be_looked_into_is_told_and_not_left_out(
         return scandir(path)
 
     monkeypatch.setattr("os.scandir", refuse)
-    told = one_line(lambda: folder_source(image_selection(tmp_path)).files(tmp_path, "train"))
-    assert told.startswith(f"{tmp_path / closed}: Permission denied")
+    message = error_of(lambda: folder_source(image_selection(tmp_path)).files(tmp_path, "train"))
+    assert message.startswith(f"{tmp_path / closed}: Permission denied")
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
-def test_an_image_that_may_not_be_read_is_an_unreadable_image(tmp_path: Path) -> None:
+def test_image_without_permission_is_unreadable(tmp_path: Path) -> None:
     put(tmp_path, "1.png", "2.png")
     before = checksum(tmp_path)
     (tmp_path / "2.png").chmod(0)
@@ -249,9 +248,9 @@ def test_an_image_that_may_not_be_read_is_an_unreadable_image(tmp_path: Path) ->
         opened(image_selection(tmp_path, tmp_path), "test").reader(1)
 
 
-def test_a_folder_whose_name_no_record_can_hold_is_told_before_it_is_read(tmp_path: Path) -> None:
-    told = one_line(lambda: check_folder(tmp_path / "caf\udce9", "ingest.path"))
-    assert told == rf"ingest.path={tmp_path}/caf\xe9: its name is not UTF-8; rename it"
+def test_folder_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    message = error_of(lambda: check_folder(tmp_path / "caf\udce9", "ingest.path"))
+    assert message == rf"ingest.path={tmp_path}/caf\xe9: its name is not UTF-8; rename it"
 
 
 # The checksum -----------------------------------------------------------------------------------
@@ -300,7 +299,7 @@ def test_the_checksum_changes_with_names_and_contents(tmp_path: Path, change: Ca
     assert checksum(tmp_path) != before
 
 
-def test_the_checksum_stays_with_what_does_not_matter(tmp_path: Path) -> None:
+def test_checksum_ignores_irrelevant_changes(tmp_path: Path) -> None:
     put(tmp_path / "a", "cats/1.png", "cats/2.png", "dogs/3.png")
     before = checksum(tmp_path / "a")
     os.utime(tmp_path / "a" / "cats" / "1.png", (0, 0))
@@ -310,17 +309,17 @@ def test_the_checksum_stays_with_what_does_not_matter(tmp_path: Path) -> None:
     assert checksum(tmp_path / "b") == before
 
 
-def test_the_checksum_covers_more_files_than_are_read_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checksum_covers_all_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(tmp_path, *(f"{index}.png" for index in range(10)))
     in_one = checksum(tmp_path)
-    monkeypatch.setattr("glow_pipeline.images.file_digests.FILES_A_TASK", 2)
-    monkeypatch.setattr("glow_pipeline.images.file_digests.TASKS", 2)
+    monkeypatch.setattr("glow_pipeline.images.sources.file_digests.FILES_A_TASK", 2)
+    monkeypatch.setattr("glow_pipeline.images.sources.file_digests.TASKS", 2)
     assert checksum(tmp_path) == in_one
     (tmp_path / "9.png").write_bytes(b"")
     assert checksum(tmp_path) != in_one
 
 
-def test_an_image_that_cannot_be_read_has_a_part_in_the_checksum(tmp_path: Path) -> None:
+def test_checksum_covers_unreadable_files(tmp_path: Path) -> None:
     put(tmp_path, "1.png")
     (tmp_path / "2.png").symlink_to(tmp_path / "nowhere.png")
     before = checksum(tmp_path)

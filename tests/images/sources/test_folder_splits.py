@@ -9,7 +9,8 @@ import pytest
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.images.sources.folder import check_apart, with_class_names
 from glow_pipeline.images.sources.source import Split
-from tests.images.sources.folders import checksum, image_selection, names, one_line, opened, picture, put
+from tests.images.sources.contract import error_of
+from tests.images.sources.folders import checksum, image_selection, names, opened, picture, put
 
 # Training and test images -----------------------------------------------------------------------
 
@@ -30,7 +31,7 @@ def put_different(folder: Path, numbers: Iterable[int]) -> Path:
 
 @pytest.mark.parametrize("percentage", [0.1, 10.0, 25.0, 99.9])
 @pytest.mark.parametrize("count", [2, 3, 40, 1000])
-def test_splits_are_disjoint_and_near_their_share(tmp_path: Path, count: int, percentage: float) -> None:
+def test_splits_are_disjoint_and_near_the_percentage(tmp_path: Path, count: int, percentage: float) -> None:
     train, test = both(put_different(tmp_path, range(count)), percentage)
     assert train == sorted(train)
     assert test == sorted(test)
@@ -67,7 +68,7 @@ def test_exact_copies_are_in_one_split(tmp_path: Path) -> None:
         }
 
 
-def test_labels_stay_with_their_images_when_they_are_split(tmp_path: Path) -> None:
+def test_labels_stay_with_their_images(tmp_path: Path) -> None:
     for letter in "abc":
         put_different(tmp_path / letter, range(ord(letter) * 100, ord(letter) * 100 + 10))
     splits: tuple[Split, ...] = ("train", "test")
@@ -83,7 +84,7 @@ def test_the_split_is_drawn_by_the_seed(tmp_path: Path) -> None:
     assert drawn[0] == drawn[3]
 
 
-def test_the_split_is_the_same_whatever_classes_are_asked_for(tmp_path: Path) -> None:
+def test_split_is_independent_of_chosen_classes(tmp_path: Path) -> None:
     """An image that one model was trained on is no test image of another one's run."""
     for letter in "ab":
         put_different(tmp_path / letter, range(ord(letter) * 100, ord(letter) * 100 + 20))
@@ -101,7 +102,7 @@ def test_files_are_read_once_for_checksum_and_split(tmp_path: Path, monkeypatch:
         read.append(path)
         return "00" * 32
 
-    monkeypatch.setattr("glow_pipeline.images.file_digests.sha256", equal)
+    monkeypatch.setattr("glow_pipeline.images.sources.file_digests.sha256", equal)
     with pytest.raises(GlowPipelineError, match="20 copies of one image cannot be split"):
         opened(image_selection(tmp_path), "train")
     assert len(read) == 20
@@ -136,11 +137,11 @@ def test_test_images_inside_the_folder_are_not_trained(tmp_path: Path, link: boo
 def test_folder_without_images_to_train_on_is_refused(tmp_path: Path, eval_path: str) -> None:
     put(tmp_path / "data", "all/1.png", "all/2.png")
     (tmp_path / "link").symlink_to(tmp_path / "data")
-    line = one_line(lambda: check_apart(image_selection(tmp_path / "data", tmp_path / eval_path)))
+    line = error_of(lambda: check_apart(image_selection(tmp_path / "data", tmp_path / eval_path)))
     assert line.startswith(f"ingest.eval_path={tmp_path / eval_path}: ")
 
 
-def test_classes_of_test_images_have_the_numbers_of_the_training_images(tmp_path: Path) -> None:
+def test_test_classes_have_the_training_numbers(tmp_path: Path) -> None:
     train = put(tmp_path / "train", "cats/0.png", "dogs/1.png", "mice/2.png")
     test = put(tmp_path / "test", "ants/w.png", "mice/x.png", "dogs/y.png")
     images = image_selection(train, test)
@@ -167,7 +168,7 @@ def test_images_directly_in_a_folder_have_no_class(tmp_path: Path, flat: str) ->
     assert opened(images, "test").class_names == ["", "cats"] if flat == "train" else ["cats", ""]
 
 
-def test_every_class_of_a_folder_counts_whichever_are_drawn(tmp_path: Path) -> None:
+def test_every_class_of_a_folder_counts(tmp_path: Path) -> None:
     put_different(tmp_path / "a", range(20))
     put_different(tmp_path / "b", [99])
     splits: tuple[Split, ...] = ("train", "test")
@@ -182,7 +183,7 @@ def test_copies_of_one_image_cannot_be_split(tmp_path: Path, copies: int) -> Non
         (tmp_path / f"{number}.png").write_bytes(picture(7))
     splits: tuple[Split, ...] = ("train", "test")
     for split in splits:
-        line = one_line(lambda split=split: opened(image_selection(tmp_path), split))  # type: ignore[misc]
+        line = error_of(lambda split=split: opened(image_selection(tmp_path), split))  # type: ignore[misc]
         assert line.startswith(f"ingest.path={tmp_path}: {'1 image' if copies == 1 else '3 copies of one image'} ")
         assert "ingest.eval_path" in line
     assert len(names(opened(image_selection(tmp_path, tmp_path), "test"))) == copies
@@ -216,5 +217,5 @@ def test_number_understood_as_a_position_is_reported(tmp_path: Path, caplog: pyt
 
 def test_unknown_class_is_refused_with_the_nearest(tmp_path: Path) -> None:
     put(tmp_path, "cats/1.png", "dogs/1.png")
-    line = one_line(lambda: with_class_names(image_selection(tmp_path, classes=["cat"]), "ood.out_classes"))
+    line = error_of(lambda: with_class_names(image_selection(tmp_path, classes=["cat"]), "ood.out_classes"))
     assert line == "ood.out_classes=cat: no class is called cat; did you mean cats?"

@@ -17,7 +17,7 @@ def test_every_source_is_listed_with_its_numbers(tmp_path: Path) -> None:
     assert "128x128" in row(text, "imagenet")
 
 
-def test_what_is_on_disk_is_told(tmp_path: Path) -> None:
+def test_files_on_disk_are_listed(tmp_path: Path) -> None:
     (tmp_path / "medmnist").mkdir()
     for name in ("octmnist.npz", "bloodmnist_64.npz"):
         (tmp_path / "medmnist" / name).touch()

@@ -31,12 +31,12 @@ def published(*urls: str, manual: str = "") -> RemoteFile:
 
 
 def names_in(folder: Path) -> list[str]:
-    """All files and folders, but for locks, which stay for the next process."""
+    """Return all files and folders but locks, which stay for the next process."""
     return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
 
 
 def refusal(file: RemoteFile, folder: Path) -> str:
-    """The one line that says why the file cannot be had."""
+    """Return the error of a file that cannot be fetched."""
     with pytest.raises(GlowPipelineError) as raised:
         file.verified(folder)
     message = str(raised.value)
@@ -47,7 +47,7 @@ def refusal(file: RemoteFile, folder: Path) -> str:
 # The file is there ---------------------------------------------------------------------------
 
 
-def test_a_file_that_is_there_is_not_fetched(mirror: Mirror, tmp_path: Path) -> None:
+def test_present_file_is_not_fetched(mirror: Mirror, tmp_path: Path) -> None:
     path = tmp_path / NAME
     path.write_bytes(CONTENT)
     os.utime(path, ns=(1, 1))
@@ -57,13 +57,13 @@ def test_a_file_that_is_there_is_not_fetched(mirror: Mirror, tmp_path: Path) -> 
     assert mirror.requests == []
 
 
-def test_nothing_is_written_beside_a_file_that_is_there(tmp_path: Path) -> None:
+def test_nothing_is_written_beside_a_present_file(tmp_path: Path) -> None:
     (tmp_path / NAME).write_bytes(CONTENT)
     published().verified(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [NAME]
 
 
-def test_the_checksums_of_a_file_are_those_of_all_its_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checksums_cover_all_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "BLOCK", 70_001)
     (tmp_path / NAME).write_bytes(CONTENT)
     assert digests(tmp_path / NAME) == (MD5, SHA256)
@@ -72,9 +72,7 @@ def test_the_checksums_of_a_file_are_those_of_all_its_blocks(tmp_path: Path, mon
 # It is fetched -------------------------------------------------------------------------------
 
 
-def test_a_missing_file_is_fetched_from_the_first_mirror_that_has_it(
-    mirror: Mirror, no_network: str, tmp_path: Path
-) -> None:
+def test_missing_file_is_fetched_from_any_mirror(mirror: Mirror, no_network: str, tmp_path: Path) -> None:
     mirror.files = {f"{place}/{NAME}": content for place, content in (("2", LOGIN_PAGE), ("3", CONTENT), ("4", b""))}
     places = (no_network, *(f"{mirror.url}{place}/" for place in "1234"))
     folder = tmp_path / "not" / "yet"
@@ -86,7 +84,7 @@ def test_a_missing_file_is_fetched_from_the_first_mirror_that_has_it(
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_file_is_fetched_anew(mirror: Mirror, tmp_path: Path, damage: str) -> None:
+def test_damaged_file_is_fetched_again(mirror: Mirror, tmp_path: Path, damage: str) -> None:
     (tmp_path / NAME).write_bytes(DAMAGE[damage])
     mirror.files[NAME] = CONTENT
     assert published(f"{mirror.url}{NAME}").verified(tmp_path).sha256 == SHA256
@@ -95,12 +93,12 @@ def test_a_damaged_file_is_fetched_anew(mirror: Mirror, tmp_path: Path, damage: 
 
 
 def ranged(handler: BaseHTTPRequestHandler) -> None:
-    """Gives what was asked for, from the middle too, as most servers do."""
-    asked = handler.headers.get("Range")
-    if asked is None:
+    """Send the requested range, as most servers do."""
+    requested = handler.headers.get("Range")
+    if requested is None:
         send(handler, CONTENT)
         return
-    start = int(asked.removeprefix("bytes=").removesuffix("-"))
+    start = int(requested.removeprefix("bytes=").removesuffix("-"))
     if start >= len(CONTENT):
         handler.send_error(416)
         return
@@ -112,7 +110,7 @@ def ranged(handler: BaseHTTPRequestHandler) -> None:
 
 @pytest.mark.parametrize("answer", [ranged, CONTENT], ids=["ranges", "no ranges"])
 @pytest.mark.parametrize("left", [CONTENT[:150_000], CONTENT + b"more", b""], ids=["half", "too much", "nothing"])
-def test_a_download_goes_on_where_it_ended(mirror: Mirror, tmp_path: Path, left: bytes, answer: bytes | Answer) -> None:
+def test_download_resumes_where_it_ended(mirror: Mirror, tmp_path: Path, left: bytes, answer: bytes | Answer) -> None:
     (tmp_path / f".{NAME}.part").write_bytes(left)
     mirror.files[NAME] = answer
     published(f"{mirror.url}{NAME}").verified(tmp_path)
@@ -120,7 +118,7 @@ def test_a_download_goes_on_where_it_ended(mirror: Mirror, tmp_path: Path, left:
     assert names_in(tmp_path) == [NAME]
 
 
-def test_only_what_is_missing_travels(mirror: Mirror, tmp_path: Path) -> None:
+def test_only_missing_bytes_are_fetched(mirror: Mirror, tmp_path: Path) -> None:
     sent = []
 
     def counted(handler: BaseHTTPRequestHandler) -> None:
@@ -133,14 +131,14 @@ def test_only_what_is_missing_travels(mirror: Mirror, tmp_path: Path) -> None:
     assert (tmp_path / NAME).read_bytes() == CONTENT
 
 
-def test_a_beginning_of_something_else_is_not_believed_twice(mirror: Mirror, tmp_path: Path) -> None:
+def test_wrong_partial_download_is_replaced(mirror: Mirror, tmp_path: Path) -> None:
     (tmp_path / f".{NAME}.part").write_bytes(LOGIN_PAGE)
     mirror.files[NAME] = ranged
     assert "did not give it (what came has md5" in refusal(published(f"{mirror.url}{NAME}"), tmp_path)
     assert published(f"{mirror.url}{NAME}").verified(tmp_path).sha256 == SHA256
 
 
-def test_a_gzipped_file_is_stored_as_it_is(mirror: Mirror, tmp_path: Path) -> None:
+def test_gzipped_file_is_stored_unchanged(mirror: Mirror, tmp_path: Path) -> None:
     packed = gzip.compress(CONTENT)
 
     def encoded(handler: BaseHTTPRequestHandler) -> None:
@@ -158,7 +156,7 @@ def test_a_gzipped_file_is_stored_as_it_is(mirror: Mirror, tmp_path: Path) -> No
 # It cannot be had ----------------------------------------------------------------------------
 
 
-def test_without_a_network_it_is_said_what_belongs_where(no_network: str, tmp_path: Path) -> None:
+def test_error_without_network_names_file_and_place(no_network: str, tmp_path: Path) -> None:
     urls = (f"{no_network}1/{NAME}", f"{no_network}2/{NAME}")
     message = refusal(published(*urls), tmp_path)
     assert message.startswith(f"{tmp_path / NAME}: missing, and {urls[1]} did not give it (")
@@ -168,7 +166,7 @@ def test_without_a_network_it_is_said_what_belongs_where(no_network: str, tmp_pa
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_without_a_network_a_damaged_file_stays_as_it_is(no_network: str, tmp_path: Path, damage: str) -> None:
+def test_damaged_file_stays_without_a_network(no_network: str, tmp_path: Path, damage: str) -> None:
     path = tmp_path / NAME
     path.write_bytes(DAMAGE[damage])
     os.utime(path, ns=(1, 1))
@@ -194,9 +192,7 @@ def broken(handler: BaseHTTPRequestHandler) -> None:
 @pytest.mark.parametrize(
     "given", [LOGIN_PAGE, b"", DAMAGE["half"], truncated, broken], ids=["html", "empty", "half", "truncated", "error"]
 )
-def test_a_server_that_gives_something_else_is_not_believed(
-    mirror: Mirror, tmp_path: Path, given: bytes | Answer, before: bytes | None
-) -> None:
+def test_wrong_download_is_refused(mirror: Mirror, tmp_path: Path, given: bytes | Answer, before: bytes | None) -> None:
     path = tmp_path / NAME
     if before is not None:
         path.write_bytes(before)
@@ -209,9 +205,7 @@ def test_a_server_that_gives_something_else_is_not_believed(
     assert before is None or path.read_bytes() == before
 
 
-def test_a_server_that_never_answers_is_not_waited_for(
-    mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_download_without_an_answer_ends(mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "TIMEOUT", 0.2)
 
     def silence(handler: BaseHTTPRequestHandler) -> None:
@@ -225,9 +219,7 @@ def test_a_server_that_never_answers_is_not_waited_for(
     assert names_in(tmp_path) == []
 
 
-def test_a_server_that_falls_silent_is_not_waited_for(
-    mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_download_that_stalls_ends(mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "TIMEOUT", 0.2)
 
     def half_then_silence(handler: BaseHTTPRequestHandler) -> None:
@@ -239,7 +231,7 @@ def test_a_server_that_falls_silent_is_not_waited_for(
     assert names_in(tmp_path) == [f".{NAME}.part"]
 
 
-def test_a_full_disk_is_named(mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_is_reported(mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(response: HTTPResponse, amount: int) -> bytes:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -252,21 +244,19 @@ def test_a_full_disk_is_named(mirror: Mirror, tmp_path: Path, monkeypatch: pytes
     assert names_in(tmp_path) == [NAME]
 
 
-def test_a_file_that_no_program_may_fetch_is_asked_for(tmp_path: Path) -> None:
+def test_file_to_fetch_by_hand_is_named(tmp_path: Path) -> None:
     file = published(manual="https://example.org (free account)")
-    there = f"; put {NAME} there, from https://example.org (free account)"
-    assert refusal(file, tmp_path) == f"{tmp_path / NAME}: missing{there}"
+    advice = f"; put {NAME} there, from https://example.org (free account)"
+    assert refusal(file, tmp_path) == f"{tmp_path / NAME}: missing{advice}"
     (tmp_path / NAME).write_bytes(b"another")
     found = hashlib.md5(b"another").hexdigest()
     assert refusal(file, tmp_path) == (
-        f"{tmp_path / NAME}: md5 is {found}, published is {MD5}: damaged or another file{there}"
+        f"{tmp_path / NAME}: md5 is {found}, published is {MD5}: damaged or another file{advice}"
     )
     assert (tmp_path / NAME).read_bytes() == b"another"
 
 
-def test_a_folder_that_cannot_be_written_to_is_told(
-    mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_read_only_folder_is_reported(mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mirror.files[NAME] = CONTENT
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
     message = refusal(published(f"{mirror.url}{NAME}"), tmp_path)
@@ -283,9 +273,7 @@ def fresh() -> ForkServerContext:
     return fresh_processes()
 
 
-def test_two_processes_that_want_a_file_at_once_fetch_it_once(
-    mirror: Mirror, tmp_path: Path, fresh: ForkServerContext
-) -> None:
+def test_two_processes_fetch_a_file_once(mirror: Mirror, tmp_path: Path, fresh: ForkServerContext) -> None:
     def slowly(handler: BaseHTTPRequestHandler) -> None:
         mirror.closing.wait(1)  # the other process is as far by now
         send(handler, CONTENT)
@@ -300,9 +288,7 @@ def test_two_processes_that_want_a_file_at_once_fetch_it_once(
     assert names_in(tmp_path) == [NAME]
 
 
-def test_a_process_killed_while_it_fetches_leaves_nothing_that_looks_like_the_file(
-    mirror: Mirror, tmp_path: Path, fresh: ForkServerContext
-) -> None:
+def test_killed_download_leaves_no_file(mirror: Mirror, tmp_path: Path, fresh: ForkServerContext) -> None:
     half_sent = threading.Event()
 
     def half(handler: BaseHTTPRequestHandler) -> None:

@@ -1,128 +1,78 @@
-import io
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.io import savemat
+from torchvision import datasets
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.images.sources import svhn
 from glow_pipeline.images.sources.remote import RemoteFile
-from glow_pipeline.images.sources.source import ArraySplit, Split
+from glow_pipeline.images.sources.source import Split
 from glow_pipeline.images.sources.svhn import SVHN
+from tests.images.sources.contract import error_of, images_of
+from tests.images.sources.miniatures.svhn import matlab, miniature
 
-N = 7
-X = np.random.default_rng(0).integers(0, 256, (32, 32, 3, N), dtype=np.uint8)
-Y = np.array([[10], [1], [9], [10], [3], [2], [7]], dtype=np.uint8)
-
-
-def matlab(**variables: object) -> bytes:
-    """A MATLAB 5 file, compressed, as the published ones are."""
-    written = io.BytesIO()
-    savemat(written, variables, do_compression=True)
-    return written.getvalue()
-
-
-WHOLE = matlab(X=X, y=Y)
+COMPLETE = miniature().files["svhn/test_32x32.mat"]
+EXPECTED = miniature().expected["test"]
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     path = tmp_path / "test_32x32.mat"
-    path.write_bytes(WHOLE)
+    path.write_bytes(COMPLETE)
     return path
 
 
-def opened(path: Path) -> ArraySplit:
+def test_svhn_is_as_torchvision_reads_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.SVHN, "split_list", {"test": ["", path.name, None]})
+    expected = datasets.SVHN(path.parent, "test")
     split = SVHN.open([path], "test")
-    assert isinstance(split, ArraySplit)
-    return split
-
-
-def test_images_and_labels_are_read_as_they_are_on_disk(path: Path) -> None:
-    split = opened(path)
-    images = torch.cat(list(split.read()))
-    assert images.dtype == torch.uint8
-    assert images.shape == (N, 3, 32, 32)
-    for i in range(N):
-        for colour in range(3):
-            assert np.array_equal(images[i, colour].numpy(), X[:, :, colour, i])
-    assert split.labels.dtype == np.int64
-    assert split.labels.tolist() == [0, 1, 9, 0, 3, 2, 7]
-    assert split.own_validation == 0
-
-
-def test_images_and_labels_are_as_torchvision_has_them(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from torchvision.datasets import SVHN as TorchvisionSVHN  # noqa: N811  # the same set's name
-
-    monkeypatch.setattr(TorchvisionSVHN, "split_list", {"test": ["", path.name, None]})
-    expected = TorchvisionSVHN(path.parent, "test")
-    split = opened(path)
-    assert np.array_equal(torch.cat(list(split.read())).numpy(), expected.data)
+    assert np.array_equal(np.stack(images_of(split)).transpose(0, 3, 1, 2), expected.data)
     assert np.array_equal(split.labels, expected.labels)
 
 
-def test_a_set_larger_than_a_chunk_comes_in_pieces_and_order(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    together = torch.cat(list(opened(path).read()))
-    monkeypatch.setattr(svhn, "CHUNK", 3)
-    pieces = list(opened(path).read())
-    assert [len(piece) for piece in pieces] == [3, 3, 1]
-    assert torch.equal(torch.cat(pieces), together)
-
-
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_a_split_asks_for_the_file_that_torchvision_knows(
-    asked_for: list[tuple[Path, RemoteFile]], tmp_path: Path, split: Split
+def test_files_are_those_that_torchvision_knows(
+    requested: list[tuple[Path, RemoteFile]], tmp_path: Path, split: Split
 ) -> None:
-    from torchvision import datasets
-
     url, name, md5 = datasets.SVHN.split_list[split]
-    assert [file.path for file in SVHN.files(tmp_path, split)] == [tmp_path / "svhn" / name]
-    assert asked_for == [(tmp_path / "svhn", RemoteFile(name, md5, (url,)))]
+    SVHN.files(tmp_path, split)
+    assert requested == [(tmp_path / "svhn", RemoteFile(name, md5, (url,)))]
+
+
+PIXELS, LABELS = np.zeros((32, 32, 3, 2), dtype=np.uint8), np.array([[1], [2]], dtype=np.uint8)
 
 
 @pytest.mark.parametrize(
     "content",
-    [
-        b"",
-        b"<html>you have to log in first</html>",
-        WHOLE[:100],
-        WHOLE[: len(WHOLE) // 2],
-        WHOLE[:-20],
-        matlab(X=X),
-        matlab(y=Y),
-    ],
-    ids=["empty", "html", "half a header", "half", "nearly whole", "no labels", "no images"],
+    [COMPLETE[:100], COMPLETE[:-20], matlab(X=PIXELS), matlab(y=LABELS)],
+    ids=["half a header", "nearly complete", "no labels", "no images"],
 )
-def test_a_damaged_file_is_named(path: Path, content: bytes) -> None:
+def test_incomplete_file_is_refused(path: Path, content: bytes) -> None:
     path.write_bytes(content)
-    with pytest.raises(GlowPipelineError) as raised:
-        list(opened(path).read())
-    assert str(raised.value).startswith(f"{path}: not a whole SVHN file (")
-    assert str(raised.value).endswith("); fetch it again")
-    assert "\n" not in str(raised.value)
+    message = error_of(lambda: images_of(SVHN.open([path], "test")))
+    assert message.startswith(f"{path}: not a complete SVHN file (")
+    assert message.endswith("); fetch it again")
 
 
-@given(st.integers(0, len(WHOLE) - 1), st.integers(0, 7))
-def test_a_flipped_bit_is_no_cause_for_another_exception(
+@given(st.integers(0, len(COMPLETE) - 1), st.integers(0, 7))
+def test_flipped_bit_is_found_or_changes_nothing(
     tmp_path_factory: pytest.TempPathFactory, position: int, bit: int
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "flipped.mat"
-    flipped = bytearray(WHOLE)
+    flipped = bytearray(COMPLETE)
     flipped[position] ^= 1 << bit
     path.write_bytes(flipped)
     problem = ""
     try:
-        split = opened(path)
-        images = torch.cat(list(split.read()))
+        split = SVHN.open([path], "test")
+        images = images_of(split)
     except GlowPipelineError as raised:
         problem = str(raised)
     if problem:
         assert problem.startswith(f"{path}: ")
         assert "\n" not in problem
     else:  # the flip was where nothing is kept, as in the header's text
-        assert np.array_equal(images.numpy(), X.transpose(3, 2, 0, 1))
-        assert split.labels.tolist() == [0, 1, 9, 0, 3, 2, 7]
+        assert all(map(np.array_equal, images, EXPECTED.images))
+        assert split.labels.tolist() == list(EXPECTED.labels)

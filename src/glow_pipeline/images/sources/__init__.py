@@ -1,1 +1,1 @@
-"""The sources of images, one kind of files a module."""
+"""Sources of images: one file a source, the registry, and what they share."""

@@ -1,6 +1,6 @@
-"""Image files where they lie: in folders, or in tar and zip archives that are read in place.
+"""Readers of image files in folders, and in tar and zip archives that are read in place.
 
-Nothing is unpacked: a half-unpacked archive cannot be mistaken for a whole one, a member's name cannot lead out
+Nothing is unpacked: a partly unpacked archive cannot be taken for a complete one, a member's name cannot lead out
 of the folder, and a million small files need not be made.
 """
 
@@ -9,49 +9,20 @@ import tarfile
 import zipfile
 import zlib
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Generic, NamedTuple, TypeVar
 
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.images.decoding import MAX_BYTES, UnreadableImageError
+from glow_pipeline.images.sources.names import Names, printable
 
-# What zipfile was seen to raise on damaged archives; tests/images/sources/test_archives.py damages some.
+# Exceptions that zipfile raised on damaged archives; tests/images/sources/test_archives.py damages some.
 DAMAGED_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, RuntimeError, ValueError)
 
 
-class Names:
-    """Many names in little memory: one block of bytes, where a list of str would take some 100 bytes more for each.
-
-    Names that are no UTF-8 (they are bytes on Linux) go in and come out as Python has them, with surrogates.
-    """
-
-    def __init__(self, names: Sequence[str] = ()) -> None:
-        self._text = bytearray()
-        self._ends = array("q")
-        for name in names:
-            self.append(name)
-
-    def append(self, name: str) -> None:
-        self._text += os.fsencode(name)
-        self._ends.append(len(self._text))
-
-    def __len__(self) -> int:
-        return len(self._ends)
-
-    def __getitem__(self, index: int) -> str:
-        start = self._ends[index - 1] if index else 0
-        return os.fsdecode(bytes(self._text[start : self._ends[index]]))
-
-
-def printable(name: str) -> str:
-    """A file name on one line and in UTF-8, whatever bytes it has."""
-    text = os.fsencode(name).decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 class FilesOnDisk:
-    """Reads the files of a folder; see `source.Reader`."""
+    """A `source.Reader` of the files of a folder."""
 
     def __init__(self, folder: Path, names: Names) -> None:
         self._folder = str(folder)
@@ -65,7 +36,7 @@ class FilesOnDisk:
             raise UnreadableImageError(problem.strerror or str(problem)) from None
 
     def path(self, index: int) -> str:
-        """Return where the image's file is."""
+        """Return the path of the image's file."""
         return os.path.join(self._folder, self._names[index])  # noqa: PTH118  # many, and pathlib is slow
 
     def name(self, index: int) -> str:
@@ -76,7 +47,7 @@ Opened = TypeVar("Opened")
 
 
 class _PerProcess(Generic[Opened]):
-    """Files that each process opens for itself: two readers of one open file would move each other's position."""
+    """Open files of one process: forked processes that share an open file would move each other's position."""
 
     def __init__(self, open_file: Callable[[Path], Opened]) -> None:
         self._open_file = open_file
@@ -103,13 +74,13 @@ class TarMember(NamedTuple):
 
 
 def tar_members(path: Path) -> Iterator[TarMember]:
-    """The regular files of an uncompressed tar archive, and of the tar archives in it, in their order.
+    """Yield the regular files of an uncompressed tar archive, and of the tar archives in it, in their order.
 
     Names come without a leading `./`; those of members of an inner archive follow that archive's name:
     `n01440764.tar/n01440764_18.JPEG`.
 
     Raises:
-        GlowPipelineError: not a whole tar archive.
+        GlowPipelineError: not a complete tar archive.
     """
     try:
         with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
@@ -126,11 +97,13 @@ def tar_members(path: Path) -> Iterator[TarMember]:
                         inside = f"{name}/{image.name.removeprefix('./')}"
                         yield TarMember(inside, member.offset_data + image.offset_data, image.size)
     except (tarfile.TarError, EOFError) as damaged:
-        raise GlowPipelineError(f"{path}: not a whole tar archive ({damaged}); delete it and fetch it again") from None
+        raise GlowPipelineError(
+            f"{path}: not a complete tar archive ({damaged}); delete it and fetch it again"
+        ) from None
 
 
 def read_text(archive: Path, member: TarMember) -> str:
-    """The whole of a text file in an uncompressed tar archive; UnicodeDecodeError where it is none."""
+    """Return the text of a file in an uncompressed tar archive; raise UnicodeDecodeError where it is not UTF-8."""
     with archive.open("rb") as file:
         file.seek(member.offset)
         return file.read(member.size).decode()
@@ -141,7 +114,7 @@ def _regular(archive: tarfile.TarFile, file: IO[bytes]) -> Iterator[tarfile.TarI
         archive.members.clear()  # type: ignore[attr-defined]  # tarfile would keep them all, at more than a kilobyte each
         if member.isreg() and not member.issparse():
             yield member
-    # For tarfile a damaged header is the end, too. At the true one there are zeros, or nothing.
+    # tarfile takes a damaged header for the end, too. At the true end there are zeros, or nothing.
     file.seek(archive.offset)
     if any(file.read(tarfile.BLOCKSIZE)):
         raise tarfile.ReadError(f"damaged at byte {archive.offset:,}")
@@ -152,7 +125,7 @@ def _binary(path: Path) -> IO[bytes]:
 
 
 class TarImages:
-    """Reads members of uncompressed tar archives in place; see `source.Reader`."""
+    """A `source.Reader` of members of uncompressed tar archives, which are read in place."""
 
     def __init__(self) -> None:
         self._archives: list[Path] = []
@@ -181,7 +154,7 @@ class TarImages:
 
 
 class ZipImages:
-    """Reads members of a zip archive in place; see `source.Reader`."""
+    """A `source.Reader` of members of a zip archive, which are read in place."""
 
     def __init__(self, archive: Path, names: Names) -> None:
         self._archive = archive

@@ -14,7 +14,7 @@ from glow_pipeline.files import sha256
 from glow_pipeline.images.sources.source import ArraySplit, Source, SourceFile, Split
 
 # Consecutive digits tend to be of one writer, so a test split from the end shares fewer writers with the
-# training images than one drawn at random would. One image in six, as many as MNIST holds out.
+# training images than one drawn at random. One image in six, as many as MNIST holds out.
 DIGITS_TRAIN = 1500
 
 PATCH = 32
@@ -39,10 +39,10 @@ PHOTOGRAPHS = {
 
 
 def _package_folder(package: str) -> Path:
-    """Where a package lies, found without importing it: scikit-learn takes seconds."""
+    """Return the folder of a package without importing it: scikit-learn takes seconds."""
     spec = find_spec(package)
     if spec is None or spec.origin is None:
-        raise GlowPipelineError(f"{package}: not installed, but its images are asked for; run `make install`")
+        raise GlowPipelineError(f"{package}: not installed, but its images are requested; run `make install`")
     return Path(spec.origin).parent
 
 
@@ -69,12 +69,12 @@ def _open_photographs(files: Sequence[Path], split: Split) -> ArraySplit:
 
 
 def _verified(paths: list[Path]) -> list[SourceFile]:
-    """They came inside a wheel, which pip has checked."""
+    """Return files of a wheel, which pip has verified, with their checksums."""
     return [SourceFile(path, sha256(path)) for path in paths]
 
 
 def _patches(file: Path, split: Split) -> Tensor:
-    """Side by side 32x32 patches, (n, 3, 32, 32): the lowest quarter of the rows is test, the rest train.
+    """Cut a photograph into adjacent patches uint8 (n, 3, 32, 32): the lowest quarter of its rows is for testing.
 
     Patches without texture (a black or blurred background) are left out.
     """

@@ -1,6 +1,6 @@
 """CelebA (Liu et al. 2015, http://mmlab.ie.cuhk.edu.hk/projects/CelebA.html), aligned and cropped, read in place.
 
-Of the forty attributes of `list_attr_celeba.txt` one is the class: 1 where `Smiling` is 1, else 0.
+The class is one of the forty attributes of `list_attr_celeba.txt`: 1 where `Smiling` is 1, else 0.
 `list_eval_partition.txt` gives each image's split: 0 train, 1 validation, 2 test.
 """
 
@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.images.sources.archives import DAMAGED_ZIP, Names, ZipImages
+from glow_pipeline.images.sources.archives import DAMAGED_ZIP, ZipImages
+from glow_pipeline.images.sources.names import Names
 from glow_pipeline.images.sources.remote import Published, RemoteFile
 from glow_pipeline.images.sources.source import EncodedSplit, Source, Split
 
@@ -41,7 +42,7 @@ def _open(files: Sequence[Path], split: Split) -> EncodedSplit:
     try:
         zipfile.ZipFile(archive).close()
     except DAMAGED_ZIP as damaged:
-        raise GlowPipelineError(f"{archive}: not a whole zip archive ({damaged}); fetch it again") from None
+        raise GlowPipelineError(f"{archive}: not a complete zip archive ({damaged}); fetch it again") from None
     reader = ZipImages(archive, Names([f"img_align_celeba/{name}" for name in names]))
     return EncodedSplit(labels, reader, own_validation=len(by_part[1]) if split == "train" else 0)
 
@@ -58,6 +59,6 @@ CELEBA = Source(
     counts=(162_770, 19_867, 19_962),
     files=PUBLISHED.files,
     open=_open,
-    lies_at=PUBLISHED.lies_at,
+    paths=PUBLISHED.paths,
     manual=MANUAL,
 )

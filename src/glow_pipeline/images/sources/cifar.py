@@ -1,6 +1,6 @@
 """CIFAR-10 and CIFAR-100: the binary version of https://www.cs.toronto.edu/~kriz/cifar.html
 
-torchvision takes the Python version of the same images, which is pickles; here no pickle is loaded.
+torchvision reads the Python version of the same images, which is pickled; no pickle is loaded here.
 Each record is one label byte (CIFAR-100: the coarse and the fine label), then 3072 bytes: red, green, blue, by rows.
 """
 
@@ -52,7 +52,7 @@ CIFAR100_LAYOUT = _Layout(
 
 
 def _open(layout: _Layout, files: Sequence[Path], split: Split) -> ArraySplit:
-    # Copied by astype: a view would keep the pixels in memory.
+    # astype copies: a view would keep the pixels in memory.
     labels = [records[:, layout.label_bytes - 1].astype(np.int64) for records in _records(layout, files[0], split)]
     return ArraySplit(np.concatenate(labels), partial(_read, layout, files[0], split))
 
@@ -63,7 +63,7 @@ def _read(layout: _Layout, archive: Path, split: Split) -> Iterator[Tensor]:
 
 
 def _records(layout: _Layout, path: Path, split: Split) -> Iterator[NDArray[np.uint8]]:
-    """uint8 (some, labels + pixels), the members in their official order."""
+    """Yield records uint8 (some, labels + pixels), the members in their official order."""
     record = layout.label_bytes + PIXELS
     try:
         with tarfile.open(path, "r:gz") as archive:
@@ -74,7 +74,7 @@ def _records(layout: _Layout, path: Path, split: Split) -> Iterator[NDArray[np.u
                 while block := member.read(CHUNK * record):
                     yield np.frombuffer(block, np.uint8).reshape(-1, record)
     except (tarfile.TarError, gzip.BadGzipFile, KeyError, ValueError, EOFError, zlib.error) as damaged:
-        raise GlowPipelineError(f"{path}: not a whole CIFAR archive ({damaged}); fetch it again") from None
+        raise GlowPipelineError(f"{path}: not a complete CIFAR archive ({damaged}); fetch it again") from None
 
 
 def _source(name: str, title: str, layout: _Layout, num_classes: int) -> Source:
@@ -91,7 +91,7 @@ def _source(name: str, title: str, layout: _Layout, num_classes: int) -> Source:
         counts=(50_000, 0, 10_000),
         files=published.files,
         open=partial(_open, layout),
-        lies_at=published.lies_at,
+        paths=published.paths,
     )
 
 

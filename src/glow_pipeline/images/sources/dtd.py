@@ -1,7 +1,7 @@
 """Describable Textures (Cimpoi et al. 2014, https://www.robots.ox.ac.uk/~vgg/data/dtd/), release 1.0.1, partition 1.
 
 `labels/train1.txt`, `val1.txt` and `test1.txt` list `<class>/<file>` below `images/`; classes are sorted by name.
-The archive is gzipped, so that it cannot be read from the middle: it is unzipped once, to a .tar beside it.
+The archive is gzipped, which cannot be read from the middle, so it is unzipped once, to a .tar beside it.
 """
 
 import gzip
@@ -24,8 +24,6 @@ REMOTE = RemoteFile(
     "fff73e5086ae6bdbea199a49dfb8a4c1",
     ("https://www.robots.ox.ac.uk/~vgg/data/dtd/download/dtd-r1.0.1.tar.gz",),
 )
-
-
 PUBLISHED = Published("dtd", lambda _split: [REMOTE])
 
 
@@ -37,7 +35,7 @@ def _files(raw: Path, split: Split) -> list[SourceFile]:
             with gzip.open(archive.path) as packed, written_whole(unzipped) as temporary, temporary.open("wb") as file:
                 shutil.copyfileobj(packed, file, 2**20)
         except (EOFError, gzip.BadGzipFile, zlib.error) as damaged:
-            raise GlowPipelineError(f"{archive.path}: not a whole archive ({damaged}); fetch it again") from None
+            raise GlowPipelineError(f"{archive.path}: not a complete archive ({damaged}); fetch it again") from None
     return [archive, SourceFile(unzipped, sha256(unzipped))]
 
 
@@ -74,5 +72,5 @@ DTD = Source(
     counts=(1_880, 1_880, 1_880),
     files=_files,
     open=_open,
-    lies_at=PUBLISHED.lies_at,
+    paths=PUBLISHED.paths,
 )

@@ -1,10 +1,10 @@
 """A user's own images, in a folder: flat, or with a folder for each class, as torchvision's ImageFolder has them.
 
-Images directly in the folder make it flat: one class, without a name, and all images further down belong to it.
+A folder with images directly in it is flat: one class, without a name, to which all images below it belong.
 Otherwise the folders in it are the classes, each with all images below it, ordered by name, numbers as numbers. Links
 are followed. Classes in `ingest.eval_path` have the numbers that their names have in `ingest.path`.
 
-Without `ingest.eval_path` a file is for testing by its content and the seed alone.
+Without `ingest.eval_path` only a file's content and the seed decide whether it is for testing.
 """
 
 import hashlib
@@ -22,10 +22,11 @@ from numpy.typing import NDArray
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.images.classes import choose, natural, shortened
 from glow_pipeline.images.decoding import FORMATS
-from glow_pipeline.images.file_digests import file_digests
-from glow_pipeline.images.image_files import Identity, ImageFiles, identity, reported
 from glow_pipeline.images.selection import ImageSelection
-from glow_pipeline.images.sources.archives import FilesOnDisk, Names, printable
+from glow_pipeline.images.sources.archives import FilesOnDisk
+from glow_pipeline.images.sources.file_digests import file_digests
+from glow_pipeline.images.sources.image_files import Identity, ImageFiles, identity, reported
+from glow_pipeline.images.sources.names import Names, printable
 from glow_pipeline.images.sources.source import EncodedSplit, Source, SourceFile, Split
 from glow_pipeline.images.split_by_content import drawn_by_content
 
@@ -33,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 def folder_source(image_selection: ImageSelection) -> Source:
-    """The source that such a set of images is read from."""
+    """Return the source of a folder's images."""
     folder = _Folder(image_selection)
     return Source(
         name="folder",
@@ -64,35 +65,35 @@ class _Listing:
 
     @cached_property
     def digests(self) -> NDArray[np.uint8]:
-        """Return the SHA-256 of each file (n, 32); of its error where it cannot be read."""
+        """SHA-256 of each file, uint8 (n, 32); of its error where it cannot be read."""
         return file_digests(self.folder, self.names, reuse=self.splits)
 
 
 class _Folder:
-    """Reads a set of images from its folders; each file is checksummed once for the two steps that need it."""
+    """The files and the images of a folder; each file is checksummed once for the two steps that need it."""
 
     def __init__(self, image_selection: ImageSelection) -> None:
-        self._set = image_selection
+        self._selection = image_selection
         self._listings: dict[Split, _Listing] = {}
 
     def files(self, _raw: Path, split: Split) -> list[SourceFile]:
         """Return the folder, with one checksum of its images' names and contents, and of its classes' names."""
-        folder = _folder_of(self._set, split)
-        listing = _listed(self._set, split)
-        complete = hashlib.sha256(b"\0".join(map(os.fsencode, listing.class_names)))
+        folder = _folder_of(self._selection, split)
+        listing = _listed(self._selection, split)
+        checksum = hashlib.sha256(b"\0".join(map(os.fsencode, listing.class_names)))
         for index in range(len(listing.names)):
-            complete.update(listing.digests[index].tobytes() + os.fsencode(listing.names[index]) + b"\0")
+            checksum.update(listing.digests[index].tobytes() + os.fsencode(listing.names[index]) + b"\0")
         self._listings[split] = listing
-        return [SourceFile(folder, complete.hexdigest())]
+        return [SourceFile(folder, checksum.hexdigest())]
 
     def passed_over(self, split: Split) -> dict[str, int]:
         return self._listings[split].passed_over if split in self._listings else {}
 
     def open(self, files: Sequence[Path], split: Split) -> EncodedSplit:
-        listing = self._listings.pop(split, None) or _listed(self._set, split)
+        listing = self._listings.pop(split, None) or _listed(self._selection, split)
         names, labels = listing.names, listing.labels
-        if self._set.eval_percentage is not None:
-            rows = _drawn(listing, self._set, split)
+        if self._selection.eval_percentage is not None:
+            rows = _drawn(listing, self._selection, split)
             names, labels = Names([names[row] for row in rows]), labels[rows]
         return EncodedSplit(
             labels,
@@ -102,7 +103,7 @@ class _Folder:
 
 
 def check_folder(path: Path, parameter: str) -> None:
-    """Raise a GlowPipelineError when this is no folder with an image somewhere in it."""
+    """Raise a GlowPipelineError when this is not a folder with an image somewhere in it."""
     try:
         str(path).encode()
     except UnicodeEncodeError:  # records are JSON
@@ -115,7 +116,7 @@ def check_folder(path: Path, parameter: str) -> None:
 
 
 def check_apart(image_selection: ImageSelection) -> None:
-    """Raise a GlowPipelineError when each image for training would be one for testing."""
+    """Raise a GlowPipelineError when all images for training would be images for testing."""
     path, eval_path = image_selection.path, image_selection.eval_path
     if path is None or eval_path is None:
         return
@@ -133,10 +134,13 @@ def check_apart(image_selection: ImageSelection) -> None:
 
 
 def with_class_names(image_selection: ImageSelection, parameter: str) -> ImageSelection:
-    """Return a folder's set with its chosen classes named; other sets as they are.
+    """Return a folder's selection with its chosen classes by name; other selections as they are.
+
+    Args:
+        parameter: that chose the classes, for the error.
 
     Raises:
-        GlowPipelineError: a chosen class does not exist; `parameter` is what chose it.
+        GlowPipelineError: a chosen class does not exist.
     """
     if not image_selection.is_folder or image_selection.classes is None:
         return image_selection
@@ -152,10 +156,10 @@ def with_class_names(image_selection: ImageSelection, parameter: str) -> ImageSe
 
 
 def n_classes(image_selection: ImageSelection) -> int:
-    """Return how many classes the folder of training images has, without a look at its images; 1 of a flat one.
+    """Return the number of classes in the folder of training images, by its folders; 1 if it is flat.
 
     Raises:
-        GlowPipelineError: there is no such folder, or it cannot be looked into.
+        GlowPipelineError: there is no such folder, or it cannot be listed.
     """
     return max(1, len(_class_names(image_selection, "train")))
 
@@ -170,7 +174,7 @@ def _folder_of(image_selection: ImageSelection, split: Split) -> Path:
 
 
 def _outside(image_selection: ImageSelection, split: Split) -> frozenset[Identity]:
-    """Return the folders whose images are not of this split: test folders, which may be inside `ingest.path`."""
+    """Return the folders that this split leaves out: for training the test folders, which may be in `ingest.path`."""
     test = image_selection.eval_path
     if split == "test" or test is None or not test.is_dir():
         return frozenset()
@@ -178,7 +182,7 @@ def _outside(image_selection: ImageSelection, split: Split) -> frozenset[Identit
 
 
 def _classes_in(folder: Path, outside: frozenset[Identity]) -> list[str]:
-    """Return the folders in it that have images, in order; [""] where images are directly in it: it is flat."""
+    """Return the folders in it that have images, in order; [""] if it is flat."""
     images = ImageFiles(outside)
     directly, folders = images.directly_in(folder)
     if next(directly, None) is not None:
@@ -188,7 +192,7 @@ def _classes_in(folder: Path, outside: frozenset[Identity]) -> list[str]:
 
 
 def _class_names(image_selection: ImageSelection, split: Split) -> list[str]:
-    """Return the name of each class by number; classes that only the test folder has come after those for training."""
+    """Return the classes' names by number; classes that only the test folder has come last."""
     own = _classes_in(_folder_of(image_selection, split), _outside(image_selection, split))
     if image_selection.class_names is not None:
         trained = list(image_selection.class_names)
@@ -200,10 +204,10 @@ def _class_names(image_selection: ImageSelection, split: Split) -> list[str]:
 
 
 def _listed(image_selection: ImageSelection, split: Split) -> _Listing:
-    """List all images of a split's folder, by name relative to it, with their classes and checksums.
+    """List all images of a split's folder, by name relative to it, with their classes.
 
     Raises:
-        GlowPipelineError: there is none, or a folder cannot be looked into.
+        GlowPipelineError: there is none, or a folder cannot be listed.
     """
     folder, outside = _folder_of(image_selection, split), _outside(image_selection, split)
     class_names = _class_names(image_selection, split)

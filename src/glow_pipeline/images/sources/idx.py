@@ -1,6 +1,6 @@
 """MNIST and Fashion-MNIST: IDX files, gzipped, as http://yann.lecun.com/exdb/mnist describes them.
 
-The archives themselves are read, as a stream, after their md5 was checked.
+The gzipped files are read as a stream, after their md5 was compared.
 """
 
 import gzip
@@ -39,7 +39,7 @@ def _remote(md5s: dict[str, str], *mirrors: str) -> list[RemoteFile]:
 
 
 def _needed(remote: list[RemoteFile], split: Split) -> list[RemoteFile]:
-    """The images and the labels of a split."""
+    """Return the images and the labels of a split."""
     prefix = "train" if split == "train" else "t10k"
     return [file for file in remote if file.name.startswith(prefix)]
 
@@ -63,16 +63,16 @@ def _read(path: Path) -> Iterator[Tensor]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[gzip.GzipFile]:
-    """The unzipped file, for a block that reads it.
+    """Open the unzipped file for a block that reads it.
 
     Raises:
-        GlowPipelineError: what the block reads is not there, or is damaged.
+        GlowPipelineError: the file is incomplete or damaged.
     """
     try:
         with gzip.open(path) as stream:
             yield stream
     except (EOFError, IndexError, ValueError, gzip.BadGzipFile, zlib.error) as damaged:
-        raise GlowPipelineError(f"{path}: not a whole IDX file ({damaged}); fetch it again") from None
+        raise GlowPipelineError(f"{path}: not a complete IDX file ({damaged}); fetch it again") from None
 
 
 def _shape(stream: gzip.GzipFile) -> tuple[int, ...]:
@@ -95,7 +95,7 @@ def _source(name: str, title: str, folder: str, remote: list[RemoteFile], licenc
         counts=(60_000, 0, 10_000),
         files=published.files,
         open=_open,
-        lies_at=published.lies_at,
+        paths=published.paths,
         mirrors=mirrors,
     )
 

@@ -1,8 +1,8 @@
 """ImageNet 2012 (ILSVRC, https://image-net.org): the official archives, read in place.
 
 The training archive holds one archive a class, `n01440764.tar`. The validation images, which are for testing, get
-their classes from the development kit: the ground truth names them by ILSVRC2012_ID, and `meta.mat` says which
-WordNet id that is. Classes are WordNet ids, sorted, as in torchvision.
+their classes from the development kit: the ground truth gives an ILSVRC2012_ID for each, and `meta.mat` the WordNet
+id of each of these. Classes are WordNet ids, sorted, as in torchvision.
 """
 
 import io
@@ -51,7 +51,7 @@ def _open(files: Sequence[Path], split: Split) -> EncodedSplit:
 
 
 def _read_devkit(path: Path) -> tuple[dict[int, str], list[int]]:
-    """WordNet id of each of the classes, by ILSVRC2012_ID; and the ILSVRC2012_ID of each validation image."""
+    """Return the WordNet id of each class by ILSVRC2012_ID, and the ILSVRC2012_ID of each validation image."""
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 
@@ -76,7 +76,7 @@ def _read_devkit(path: Path) -> tuple[dict[int, str], list[int]]:
         zlib.error,
         MatReadError,
     ) as damaged:
-        raise GlowPipelineError(f"{path}: not a whole development kit ({damaged}); fetch it again") from None
+        raise GlowPipelineError(f"{path}: not a complete development kit ({damaged}); fetch it again") from None
     return wnid_of, ground_truth
 
 
@@ -92,6 +92,6 @@ IMAGENET = Source(
     counts=(1_281_167, 0, 50_000),
     files=PUBLISHED.files,
     open=_open,
-    lies_at=PUBLISHED.lies_at,
+    paths=PUBLISHED.paths,
     manual=MANUAL,
 )

@@ -1,4 +1,4 @@
-"""The list of sources: what each holds, and what of it is on disk. `make sources` prints it."""
+"""The list of sources with their facts and their files on disk. `make sources` prints it."""
 
 import sys
 from pathlib import Path
@@ -12,7 +12,7 @@ COLUMNS = ("dataset", "what", "train", "val", "test", "size", "prepared", "class
 
 
 def facts(source: Source) -> tuple[str, ...]:
-    """All columns but the last; what differs from image to image, or is the user's own, is a dash."""
+    """Return all columns but the last, with a dash where images differ or are the user's own."""
     numbers = [f"{count:,}" if count else "-" for count in source.counts]
     size = "any" if source.size is None else f"{source.channels}x{source.size[0]}x{source.size[1]}"
     prepared = f"{source.channels}x{source.default_size[0]}x{source.default_size[1]}"
@@ -21,7 +21,7 @@ def facts(source: Source) -> tuple[str, ...]:
 
 
 def on_disk(source: Source, raw: Path) -> str:
-    """What is there: `yes`, `no`, how to get it, or which files are missing; checksums are looked at later."""
+    """Return `yes`, `no` and how to get the files, or which files are missing; checksums are not compared."""
     found, absent = source.on_disk(raw)
     if not absent:
         return "your folder" if source is FOLDER else "yes" if found else "in the wheel"
@@ -31,7 +31,7 @@ def on_disk(source: Source, raw: Path) -> str:
 
 
 def listing(raw: Path) -> str:
-    """All sources as a table of text; MedMNIST's larger sizes only where they are on disk."""
+    """Return all sources as a table of text; MedMNIST's larger sizes only where they are on disk."""
     larger = tuple(f"_{size}" for size in SIZES[1:])
     rows: list[tuple[str, ...]] = [COLUMNS]
     for source in SOURCES.values():
@@ -45,7 +45,7 @@ def listing(raw: Path) -> str:
             *lines,
             "",
             f"MedMNIST's sets (those in {raw / MEDMNIST_FOLDER}) also come larger: {', '.join(larger)} after the name.",
-            f"Files lie in {raw}. By hand: {', '.join(s.name for s in SOURCES.values() if s.manual)};"
+            f"Files are stored in {raw}. By hand: {', '.join(s.name for s in SOURCES.values() if s.manual)};"
             " docs/datasets.md says what goes where.",
         ]
     )

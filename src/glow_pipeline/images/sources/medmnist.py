@@ -1,11 +1,11 @@
 """The twelve 2D sets of MedMNIST v2 and v3 (https://medmnist.com, Yang et al. 2023), at 28, 64, 128 and 224 pixels.
 
-One .npz file a set and size holds `train_images`, `train_labels`, `val_images`, ..., `test_labels`. They are read as
-a stream, because TissueMNIST at 224 pixels is 12 GB and the medmnist package loads an array whole. The package
+Each set and size is one .npz file of `train_images`, `train_labels`, `val_images`, ..., `test_labels`. They are read
+as a stream, because TissueMNIST at 224 pixels is 12 GB and the medmnist package loads all of an array. The package
 knows the addresses and checksums.
 
-A .npz that was put there by hand is used if it is whole, whatever its md5: there are several versions about, and
-the checksum of each array is in the file. Which it was is in the table's record.
+A .npz that was put there by hand is used if it is complete, whatever its md5: there are several versions, and
+each array has its checksum in the file. The table's record has the SHA-256 of the one that was used.
 """
 
 import lzma
@@ -29,7 +29,7 @@ from glow_pipeline.images.sources.source import ArraySplit, Source, SourceFile, 
 CHUNK_BYTES = 2**23
 FOLDER = "medmnist"
 SIZES = (28, 64, 128, 224)
-# What zipfile and NumPy were seen to raise on damaged files; tests/images/sources/test_medmnist.py damages some.
+# Exceptions that zipfile and NumPy raised on damaged files; tests/images/sources/test_medmnist.py damages some.
 DAMAGED = (
     OSError,
     ValueError,
@@ -88,7 +88,10 @@ def _labels(path: Path, name: str) -> NDArray[np.int64]:
 
 
 def _single_label(labels: NDArray[np.generic]) -> NDArray[np.int64]:
-    """(n, 1) -> (n,). Of several findings (ChestMNIST: n, 14): 0 for none, else 1 + the first that is present."""
+    """Return one class an image (n,) of labels (n, 1), or of several findings (ChestMNIST: n, 14).
+
+    The class of several findings is 0 for none, else 1 + the first one that is present.
+    """
     found = labels.astype(np.int64).reshape(len(labels), -1)
     if found.shape[1] == 1:
         return found[:, 0]
@@ -96,7 +99,7 @@ def _single_label(labels: NDArray[np.generic]) -> NDArray[np.int64]:
 
 
 def _read(path: Path, names: Sequence[str]) -> Iterator[Tensor]:
-    """uint8 (some, 1 or 3, h, w)"""
+    """Yield images uint8 (some, 1 or 3, h, w)."""
     for name in names:
         with _opened(path, name) as stream:
             yield from _images(stream)
@@ -104,10 +107,10 @@ def _read(path: Path, names: Sequence[str]) -> Iterator[Tensor]:
 
 @contextmanager
 def _opened(path: Path, name: str) -> Iterator[IO[bytes]]:
-    """The .npy file of an array, for a block that reads it.
+    """Open the .npy file of an array for a block that reads it.
 
     Raises:
-        GlowPipelineError: it is not there, or what the block reads is damaged or something else.
+        GlowPipelineError: the array is absent, damaged, or of another kind.
     """
     try:
         with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as stream:
@@ -115,7 +118,7 @@ def _opened(path: Path, name: str) -> Iterator[IO[bytes]]:
     except DAMAGED as damaged:
         reason = " ".join(str(damaged).split())
         raise GlowPipelineError(
-            f"{path}: {name} cannot be read ({reason}); remove the file, and it is fetched anew"
+            f"{path}: {name} cannot be read ({reason}); remove the file, and it is fetched again"
         ) from None
 
 
@@ -133,7 +136,7 @@ def _images(stream: IO[bytes]) -> Iterator[Tensor]:
         block = np.frombuffer(stream.read(n * pixels), np.uint8).reshape(n, *image)
         rows = torch.from_numpy(block.copy())
         yield rows.permute(0, 3, 1, 2) if rows.ndim == 4 else rows[:, None]
-    stream.read()  # to the end, where the checksum is compared
+    stream.read()  # to the end, where zipfile compares the checksum
 
 
 def _source(name: str, title: str, channels: int, num_classes: int, counts: tuple[int, int, int], size: int) -> Source:
@@ -151,7 +154,7 @@ def _source(name: str, title: str, channels: int, num_classes: int, counts: tupl
         counts=counts,
         files=partial(_files, name, flag),
         open=_open,
-        lies_at=lambda raw, _split: [raw / FOLDER / f"{flag}.npz"],
+        paths=lambda raw, _split: [raw / FOLDER / f"{flag}.npz"],
     )
 
 

@@ -43,17 +43,17 @@ def _open(files: Sequence[Path], split: Split) -> EncodedSplit:
 
 
 def _category(member: TarMember) -> str:
-    """`data_256/a/airfield/00000001.jpg` -> `/a/airfield`"""
+    """Return `/a/airfield` of `data_256/a/airfield/00000001.jpg`."""
     return f"/{member.name.partition('/')[2].rpartition('/')[0]}"
 
 
 def _numbers(lists: Path, name: str) -> dict[str, int]:
-    """The lines `<what> <number>` of one of the lists."""
+    """Return the lines `<name> <number>` of one of the lists as a dict."""
     for member in tar_members(lists):
         if member.name.rpartition("/")[2] == name:
             try:
                 lines = read_text(lists, member).splitlines()
-                return {what: int(number) for what, number in (line.split() for line in lines if line.strip())}
+                return {key: int(number) for key, number in (line.split() for line in lines if line.strip())}
             except ValueError as damaged:
                 raise GlowPipelineError(f"{lists}: {name} is damaged ({damaged}); fetch it again") from None
     raise GlowPipelineError(f"{lists}: {name} is not in it; fetch it again")
@@ -71,5 +71,5 @@ PLACES365 = Source(
     counts=(1_803_460, 0, 36_500),
     files=PUBLISHED.files,
     open=_open,
-    lies_at=PUBLISHED.lies_at,
+    paths=PUBLISHED.paths,
 )

@@ -1,4 +1,4 @@
-"""Every source by the name that a user types after `dataset=`."""
+"""All sources by the name that a user types after `dataset=`. Adding one: docs/extending.md."""
 
 from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.images.sources.bundled import DIGITS, TEXTURES
@@ -38,5 +38,5 @@ SOURCES: dict[str, Source] = {
 
 
 def source_of(image_selection: ImageSelection) -> Source:
-    """Where these images come from."""
+    """Return the source of these images."""
     return folder_source(image_selection) if image_selection.source == FOLDER.name else SOURCES[image_selection.source]

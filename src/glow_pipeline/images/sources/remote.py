@@ -1,4 +1,4 @@
-"""Files that somebody publishes: where they lie, whether they are what was published, and how they get here."""
+"""Published files: their addresses and checksums, and how they are verified and fetched."""
 
 import errno
 import hashlib
@@ -18,7 +18,7 @@ from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.images.sources.source import SourceFile, Split
 
 BLOCK = 2**20
-TIMEOUT = 30.0  # seconds without an answer, not for the whole file
+TIMEOUT = 30.0  # seconds without an answer, not for all of the file
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class RemoteFile:
     """A published file.
 
     Attributes:
-        name: as it is called on disk.
-        md5: as its publisher gives it.
+        name: of the file on disk.
+        md5: as published.
         urls: addresses, tried in turn; none for a file that has to be fetched by hand.
         manual: how to fetch it by hand: where, and after which agreement.
     """
@@ -38,15 +38,14 @@ class RemoteFile:
     manual: str = ""
 
     def verified(self, folder: Path) -> SourceFile:
-        """The file in this folder, with the published md5; fetched if it is absent or something else.
+        """Return the file of this folder with the published md5; fetch it if it is absent or another file.
 
-        What is fetched gets its name only when it is whole and right, so that a process which dies or a line which
-        drops leaves nothing that looks like the file; the next call goes on where it ended. A second process waits
-        for the first one's download.
-        Where the right file lies nothing is written: the folder may be read-only.
+        A download gets the file's name only when it is complete and its md5 is right, so that an interrupted one
+        leaves nothing that looks like the file; the next call resumes it. A second process waits for the first one's
+        download. Where the right file exists nothing is written: the folder may be read-only.
 
         Raises:
-            GlowPipelineError: it is not there and cannot be fetched; one line that says what belongs where.
+            GlowPipelineError: it is absent and cannot be fetched; the line says which file belongs where.
         """
         path = folder / self.name
         if path.is_file():
@@ -60,20 +59,20 @@ class RemoteFile:
                 f"{self.manual or ' or '.join(self.urls)}"
             )
         with FileLock(folder / f".{self.name}.lock"):
-            # Looked at again, because another process may have fetched it meanwhile.
+            # Checked again, because another process may have fetched it meanwhile.
             md5, sha256 = digests(path) if path.is_file() else ("", "")
             if md5 != self.md5:
                 sha256 = self._fetch(path, md5)
             return SourceFile(path, sha256)
 
     def _fetch(self, path: Path, found: str) -> str:
-        """Fetch the file, where one with the md5 `found`, or none, is now; return its sha256."""
+        """Fetch the file in place of one with the md5 `found`, or of none; return its sha256."""
         part = path.with_name(f".{self.name}.part")
         problem = ""
         for url in self.urls:
             try:
                 _download(url, part)
-            except (OSError, HTTPException) as error:  # no network, no answer, a line that drops
+            except (OSError, HTTPException) as error:  # no network, no answer, a dropped connection
                 if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                     part.unlink(missing_ok=True)
                     raise GlowPipelineError(
@@ -101,21 +100,21 @@ class Published:
     needed: Callable[[Split], Sequence[RemoteFile]]
 
     def files(self, raw: Path, split: Split) -> list[SourceFile]:
-        """As `Source.files`."""
+        """Return the verified files, as `Source.files`."""
         return [file.verified(raw / self.folder) for file in self.needed(split)]
 
-    def lies_at(self, raw: Path, split: Split) -> list[Path]:
-        """As `Source.lies_at`."""
+    def paths(self, raw: Path, split: Split) -> list[Path]:
+        """Return the paths of these files, as `Source.paths`."""
         return [raw / self.folder / file.name for file in self.needed(split)]
 
 
 def _download(url: str, part: Path) -> None:
-    """Fetch what `part` lacks; what came before a line dropped stays in it.
+    """Fetch what `part` lacks; on an error it keeps the bytes received so far.
 
     The bytes are taken as they are stored: requests, and so pooch, would unpack a .gz that a server calls encoded.
 
     Raises:
-        OSError, HTTPException: not all of it came.
+        OSError, HTTPException: the download is not complete.
     """
     start = part.stat().st_size if part.is_file() else 0
     headers = {"User-Agent": "glow_pipeline", "Accept-Encoding": "identity"}
@@ -125,7 +124,7 @@ def _download(url: str, part: Path) -> None:
         response = urlopen(Request(url, headers=headers), timeout=TIMEOUT)
     except HTTPError as error:
         if start and error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            part.unlink()  # more than there is: of another file
+            part.unlink()  # longer than the file: of another one
             _download(url, part)
             return
         raise
@@ -145,14 +144,14 @@ def _download(url: str, part: Path) -> None:
 
 
 def _cause(error: BaseException) -> str:
-    """What an error, or the one inside it, says, on one line."""
+    """Return the message of an error, or of the one inside it, on one line."""
     reason = getattr(error, "reason", None)
     text = str(reason if isinstance(reason, BaseException) else error)
     return " ".join(text.split())[:120]
 
 
 def digests(path: Path) -> tuple[str, str]:
-    """Hex md5 and sha256 of a file, in one pass."""
+    """Return the hex md5 and sha256 of a file, in one pass."""
     md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
     with (
         path.open("rb") as file,

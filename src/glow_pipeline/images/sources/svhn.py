@@ -1,6 +1,6 @@
 """Street View House Numbers, cropped digits: MATLAB files of http://ufldl.stanford.edu/housenumbers/
 
-`X` is uint8 (32, 32, 3, n), `y` is (n, 1) with the digit 0 as 10, which becomes 0 here, as in torchvision.
+`X` is uint8 (32, 32, 3, n), `y` is (n, 1) with 10 for the digit 0, which becomes 0 here, as in torchvision.
 """
 
 import zlib
@@ -31,7 +31,7 @@ def _open(files: Sequence[Path], _split: Split) -> ArraySplit:
 
 
 def _read(path: Path) -> Iterator[Tensor]:
-    # SciPy reads a variable whole: 225 MB for the training images.
+    # SciPy reads all of a variable: 225 MB for the training images.
     images = _load(path, "X")
     for start in range(0, images.shape[3], CHUNK):
         chunk = images[:, :, :, start : start + CHUNK].transpose(3, 2, 0, 1)
@@ -45,7 +45,7 @@ def _load(path: Path, name: str) -> Any:
     try:
         return loadmat(path, variable_names=[name])[name]
     except (MatReadError, KeyError, IndexError, ValueError, TypeError, OSError, zlib.error) as damaged:
-        raise GlowPipelineError(f"{path}: not a whole SVHN file ({damaged}); fetch it again") from None
+        raise GlowPipelineError(f"{path}: not a complete SVHN file ({damaged}); fetch it again") from None
 
 
 SVHN = Source(
@@ -60,6 +60,6 @@ SVHN = Source(
     counts=(73_257, 0, 26_032),
     files=PUBLISHED.files,
     open=_open,
-    lies_at=PUBLISHED.lies_at,
+    paths=PUBLISHED.paths,
     mirrors=False,
 )

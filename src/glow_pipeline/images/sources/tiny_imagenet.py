@@ -1,6 +1,6 @@
 """Tiny ImageNet: the zip of Stanford's CS231n course, read in place.
 
-Training images lie in `train/<wnid>/images/`; the 10,000 of `val/images/`, whose classes are in
+Training images are in `train/<wnid>/images/`; the 10,000 of `val/images/`, whose classes are in
 `val/val_annotations.txt`, are for testing, since those of `test/` have no labels. Classes are the lines of
 `wnids.txt`, sorted.
 """
@@ -12,7 +12,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.images.sources.archives import DAMAGED_ZIP, Names, ZipImages
+from glow_pipeline.images.sources.archives import DAMAGED_ZIP, ZipImages
+from glow_pipeline.images.sources.names import Names
 from glow_pipeline.images.sources.remote import Published, RemoteFile
 from glow_pipeline.images.sources.source import EncodedSplit, Source, Split
 
@@ -39,7 +40,7 @@ def _open(files: Sequence[Path], split: Split) -> EncodedSplit:
                 images = {f"{ROOT}/val/images/{line.split()[0]}": line.split()[1] for line in lines if line.strip()}
             labels = [label_of[wnid] for wnid in images.values()]
     except (*DAMAGED_ZIP, KeyError, IndexError) as damaged:
-        raise GlowPipelineError(f"{path}: not a whole Tiny ImageNet archive ({damaged}); fetch it again") from None
+        raise GlowPipelineError(f"{path}: not a complete Tiny ImageNet archive ({damaged}); fetch it again") from None
     return EncodedSplit(np.array(labels, dtype=np.int64), ZipImages(path, Names(list(images))))
 
 
@@ -55,5 +56,5 @@ TINYIMAGENET = Source(
     counts=(100_000, 0, 10_000),
     files=PUBLISHED.files,
     open=_open,
-    lies_at=PUBLISHED.lies_at,
+    paths=PUBLISHED.paths,
 )

@@ -1,4 +1,4 @@
-"""From a source's files to image tables."""
+"""Nodes that plan image tables from a source's files."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from glow_pipeline.parameters import IngestParameters
 def ingest_train(
     image_selection: ImageSelection, image_format: ImageFormat, raw_folder: Path, ingest: IngestParameters
 ) -> TableWriter:
-    """The training images of `dataset`, as `image_format` says; decoded when the catalog saves them."""
+    """Plan the table of training images of `dataset`; they are decoded when the catalog saves it."""
     return plan_table(
         image_selection, "train", image_format, raw_folder, ingest.on_unreadable, ingest.num_workers, ingest.max_pixels
     )
@@ -20,7 +20,7 @@ def ingest_train(
 def ingest_test(
     image_selection: ImageSelection, image_format: ImageFormat, raw_folder: Path, ingest: IngestParameters
 ) -> TableWriter:
-    """The test images, the in-distribution ones or the out-of-distribution ones, by the same path."""
+    """Plan a table of test images; in-distribution and out-of-distribution images take the same path."""
     return plan_table(
         image_selection, "test", image_format, raw_folder, ingest.on_unreadable, ingest.num_workers, ingest.max_pixels
     )

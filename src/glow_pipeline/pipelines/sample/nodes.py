@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from glow_pipeline.device import use_device
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.images.classes import position
+from glow_pipeline.images.examples import draw_examples
 from glow_pipeline.images.format import ImageFormat
 from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.images.table_writer import plan_table
@@ -38,8 +39,12 @@ def draw_endpoints(
     check_same_images(glow_model.record, plan.origin, chosen=checked.stored_model is not None)
     check_known(plan.origin, glow_model.trained_on)
     num_classes = glow_model.flow.num_classes if glow_model.flow.y_condition else None
-    images, labels = plan.draw(
-        max(2, sample.n // 2 * 2), generator(seed, "pairs"), seen=glow_model.trained_on, num_classes=num_classes
+    images, labels = draw_examples(
+        plan.images(),
+        max(2, sample.n // 2 * 2),
+        generator(seed, "pairs"),
+        seen=glow_model.trained_on,
+        num_classes=num_classes,
     )
     if len(images) < 2:
         of_classes = "" if num_classes is None else f" of the model's classes 0 to {num_classes - 1}"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from glow_pipeline.images.image_files import ImageFiles, reported, suffixes
+from glow_pipeline.images.sources.image_files import ImageFiles, reported, suffixes
 
 
 def put(folder: Path, name: str, kind: str | None = "PNG") -> None:
@@ -25,7 +25,7 @@ def found(folder: Path) -> tuple[list[str], dict[str, int]]:
 
 
 @pytest.mark.parametrize("name", ["a.jfif", "b.JPE", "c", "d.jpg_original", "e.dat", "f.mpo"])
-def test_jpegs_are_images_whatever_their_suffix(tmp_path: Path, name: str) -> None:
+def test_jpegs_are_images_under_any_suffix(tmp_path: Path, name: str) -> None:
     put(tmp_path, name, "JPEG")
     assert found(tmp_path) == ([name], {})
 
@@ -37,7 +37,7 @@ def test_kinds_are_known_by_their_first_bytes(tmp_path: Path, kind: str) -> None
 
 
 def test_camera_raws_and_texts_are_no_images(tmp_path: Path) -> None:
-    """Of a camera raw file, which begins as TIFF does, the thumbnail would be taken."""
+    """A camera raw file begins like TIFF, and Pillow would read its thumbnail."""
     put(tmp_path, "photo.nef", "TIFF")
     (tmp_path / "table").write_text("BMI,height")
     (tmp_path / "plan").write_text("P1 is first")
@@ -45,7 +45,7 @@ def test_camera_raws_and_texts_are_no_images(tmp_path: Path) -> None:
     assert found(tmp_path) == ([], {".heic": 1, ".nef": 1, "other": 2})
 
 
-def test_what_is_passed_over_is_counted_by_suffix(tmp_path: Path) -> None:
+def test_other_files_are_counted_by_suffix(tmp_path: Path) -> None:
     put(tmp_path, "a/1.png")
     for name in ("1.dcm", "a/2.DCM", "a/notes.txt", "a/Thumbs.db", ".hidden/1.png", "a/._1.png", "x.very_long_suffix"):
         put(tmp_path, name, None)

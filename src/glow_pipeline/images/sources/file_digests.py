@@ -1,4 +1,4 @@
-"""SHA-256 of many files of a folder, which are read once where two splits need them."""
+"""SHA-256 of a folder's files; a file that two splits need is read once."""
 
 import hashlib
 import os
@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from glow_pipeline.files import sha256
-from glow_pipeline.images.sources.archives import Names
+from glow_pipeline.images.sources.names import Names
 from glow_pipeline.threads import usable_cores
 
 FILES_A_TASK = 16
 TASKS = 256  # handed to the threads at a time
 DIGEST = 32  # bytes
-# A file that was changed so shortly before it was read may change again without another time of change.
+# A file that changed so shortly before it was read may change again with the same time stamp.
 RECENT = 2.0  # seconds
 
-# Of the last folder only: stamps (n,) and digests (n, 32), for the other of its two splits.
+# Stamps (n,) and digests (n, 32) of the last folder, for its other split.
 _last: dict[Path, tuple[NDArray[np.int64], NDArray[np.uint8]]] = {}
 
 
@@ -29,8 +29,8 @@ def file_digests(folder: Path, names: Names, *, reuse: bool = False) -> NDArray[
 
     Args:
         names: of the files, relative to the folder.
-        reuse: take the digests of the last call for files that were not changed since (by size, times and inode), and
-            keep these for the next; 40 bytes a file.
+        reuse: take the digests of the last call for files that have not changed since (by size, times and inode),
+            and keep these for the next call; 40 bytes a file.
 
     Returns:
         uint8 (n, 32).
@@ -65,7 +65,7 @@ def file_digests(folder: Path, names: Names, *, reuse: bool = False) -> NDArray[
         tqdm(total=len(names), desc=f"check {folder.name}", unit="file", delay=2) as bar,
     ):
         starts = range(0, len(names), FILES_A_TASK)
-        # A pool takes all its tasks at once, and there may be millions of files.
+        # A pool takes all tasks of a map at once, and there may be millions of files.
         for first in range(0, len(starts), TASKS):
             for n_files in threads.map(fill_from, starts[first : first + TASKS]):
                 bar.update(n_files)
@@ -75,7 +75,7 @@ def file_digests(folder: Path, names: Names, *, reuse: bool = False) -> NDArray[
 
 
 def _stamp(path: Path, name: str) -> int:
-    """Return a number that differs when the file is another one or was changed; 0 where that cannot be known."""
+    """Return a number that differs when the file changes or is replaced; 0 where that cannot be known."""
     try:
         status = os.stat(path)  # noqa: PTH116
     except OSError:

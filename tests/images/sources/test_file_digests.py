@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from glow_pipeline.files import sha256
-from glow_pipeline.images import file_digests as module
-from glow_pipeline.images.file_digests import file_digests
-from glow_pipeline.images.sources.archives import Names
+from glow_pipeline.images.sources import file_digests as module
+from glow_pipeline.images.sources.file_digests import file_digests
+from glow_pipeline.images.sources.names import Names
 
 NAMES = [f"{k}.png" for k in range(5)]
 

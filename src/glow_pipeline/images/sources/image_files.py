@@ -1,4 +1,4 @@
-"""The files below a folder that are images, and counts of those that are passed over."""
+"""Image files below a folder, and counts of the files that are passed over."""
 
 import os
 from collections import Counter
@@ -11,9 +11,9 @@ from PIL import Image
 
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.images.decoding import FORMATS
-from glow_pipeline.images.sources.archives import printable
+from glow_pipeline.images.sources.names import printable
 
-# What network storage, macOS and Windows put beside a user's files: thumbnails, deleted files, snapshots.
+# Folders of network storage, macOS and Windows beside a user's files: thumbnails, deleted files, snapshots.
 SYSTEM_FOLDERS = frozenset(
     {
         "#recycle",
@@ -28,8 +28,8 @@ SYSTEM_FOLDERS = frozenset(
         "system volume information",
     }
 )
-# Kinds whose first bytes no other kind of file has. Camera raw files begin as TIFF does, and hold a thumbnail; text may
-# begin as BMP and PPM do, HEIC as AVIF.
+# Kinds with first bytes of their own. Camera raw files begin like TIFF, and hold a thumbnail; text may begin like BMP
+# and PPM, HEIC like AVIF.
 KNOWN_BY_CONTENT = ("GIF", "JPEG", "JPEG2000", "PNG", "WEBP")
 FIRST_BYTES = 32
 LONGEST_SUFFIX = 12
@@ -40,20 +40,20 @@ Identity = tuple[int, int]
 
 @cache
 def suffixes() -> tuple[str, ...]:
-    """Return the suffixes, in lower case, of files that are taken for images whatever they contain."""
+    """Return the suffixes, in lower case, of files that count as images whatever they contain."""
     return tuple(sorted(suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS))
 
 
 class ImageFiles:
-    """Finds the images in folders, and counts what else is there.
+    """Lists the images in folders, and counts all other files.
 
-    Files are images by their suffix, whatever they contain, or by their first bytes. Links are followed.
+    Files count as images by their suffix, whatever they contain, or by their first bytes. Links are followed.
 
     Args:
         outside: folders, by identity, that are not entered.
 
     Attributes:
-        passed_over: number of files and folders that were passed over, by suffix or kind.
+        passed_over: numbers of files and folders that are not images, by suffix or kind.
     """
 
     def __init__(self, outside: frozenset[Identity] = frozenset()) -> None:
@@ -64,7 +64,7 @@ class ImageFiles:
         """Return the names of the images in a folder, in order, and of the folders in it.
 
         Raises:
-            GlowPipelineError: the folder cannot be looked into.
+            GlowPipelineError: the folder cannot be listed.
         """
         files, folders = [], []
         try:
@@ -126,7 +126,7 @@ def identity(folder: str | Path) -> Identity:
     """Return device and inode: the same for all links to a folder.
 
     Raises:
-        GlowPipelineError: the folder cannot be looked at.
+        GlowPipelineError: the folder cannot be read.
     """
     try:
         status = os.stat(folder)  # noqa: PTH116
@@ -157,7 +157,7 @@ def _begins_as_an_image(path: str) -> bool:
 
 
 def _refuse(problem: OSError) -> NoReturn:
-    """Refuse an unreadable folder: leaving it out silently would renumber the classes after it."""
+    """Refuse an unreadable folder; leaving it out silently would renumber the classes after it."""
     raise GlowPipelineError(
         f"{printable(str(problem.filename))}: {problem.strerror}; make it readable, or move it elsewhere"
     ) from None

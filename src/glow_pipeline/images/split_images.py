@@ -1,0 +1,111 @@
+"""The images of a source's split that a table takes: of the chosen classes, read and prepared in chunks."""
+
+from collections.abc import Iterator
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.images.classes import wanted
+from glow_pipeline.images.decoding import MAX_PIXELS
+from glow_pipeline.images.decoding_workers import Prepared, decode_and_prepare
+from glow_pipeline.images.preparation import prepare
+from glow_pipeline.images.sources.source import ArraySplit, EncodedSplit
+from glow_pipeline.images.table import TableOrigin
+
+PREPARED_BYTES = 2**24  # of images prepared at once, however large they become
+
+
+class SplitImages:
+    """An opened split, by the rows that a table takes of it.
+
+    Args:
+        split: as the source opened it.
+        origin: says which classes are chosen and how images are prepared.
+        num_workers: decoding processes for encoded images; None: one for each core.
+        max_pixels: larger images are unreadable.
+    """
+
+    def __init__(
+        self,
+        split: ArraySplit | EncodedSplit,
+        origin: TableOrigin,
+        num_workers: int | None = 0,
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
+        self.split = split
+        self.origin = origin
+        self._num_workers = num_workers
+        self._max_pixels = max_pixels
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Labels of all images of the split (N,)."""
+        return self.split.labels
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the classes by number; empty where the source has none."""
+        return list(self.split.class_names or ()) if isinstance(self.split, EncodedSplit) else []
+
+    @cached_property
+    def rows(self) -> NDArray[np.int64]:
+        """Rows of the chosen classes (n,), in order.
+
+        Raises:
+            GlowPipelineError: the split is empty, a chosen class does not exist, or no image is of the chosen classes.
+        """
+        title, choice, names = self.origin.title, self.origin.image_selection.classes, self.class_names
+        if not len(self.labels):
+            raise GlowPipelineError(f"{title}: there is no image in its files; fetch them again")
+        try:
+            rows = np.flatnonzero(wanted(self.labels, choice, names))
+        except GlowPipelineError as error:
+            raise GlowPipelineError(f"{title}: {error}") from None
+        if not len(rows):
+            classes = ", ".join(names[k] if names else str(k) for k in np.unique(self.labels)[:30])
+            raise GlowPipelineError(
+                f"{title}: no image is of class {', '.join(map(str, choice or ()))}; its images are of {classes}"
+            )
+        return rows
+
+    def names(self, rows: NDArray[np.int64]) -> list[str] | None:
+        """Return the file names of these rows; None where images are not files."""
+        return [self.split.reader.name(int(row)) for row in rows] if isinstance(self.split, EncodedSplit) else None
+
+    def prepared(self, rows: NDArray[np.int64]) -> Iterator[Prepared]:
+        """Read and prepare these rows, which are in order, chunk by chunk.
+
+        Raises:
+            GlowPipelineError: the source has not as many images as labels, or a decoding process died.
+        """
+        if isinstance(self.split, EncodedSplit):
+            yield from decode_and_prepare(
+                self.split.reader, rows, self.origin.image_format, self._num_workers, self._max_pixels
+            )
+        else:
+            yield from self._from_arrays(self.split, rows)
+
+    def _from_arrays(self, split: ArraySplit, rows: NDArray[np.int64]) -> Iterator[Prepared]:
+        image_format = self.origin.image_format
+        start, at_once = 0, max(1, PREPARED_BYTES // int(np.prod(image_format.shape)))
+        for images in split.read():
+            stop = start + len(images)
+            here = rows[np.searchsorted(rows, start) : np.searchsorted(rows, stop)]
+            for first in range(0, len(here), at_once):
+                part = here[first : first + at_once]
+                yield Prepared(part, prepare(images[part - start], image_format), {})
+            start = stop
+        if start != len(split.labels):
+            raise GlowPipelineError(
+                f"{self.origin.title}: {len(split.labels)} labels but {start} images; fetch its files again"
+            )
+
+    def with_progress(self, verb: str) -> Iterator[Prepared]:
+        """Prepare all chosen rows under a progress bar."""
+        with tqdm(total=len(self.rows), desc=f"{verb} {self.origin.title}", unit="img", delay=2) as bar:
+            for chunk in self.prepared(self.rows):
+                yield chunk
+                bar.update(len(chunk.rows) + len(chunk.unreadable))
