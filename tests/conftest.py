@@ -1,13 +1,18 @@
-"""Small sources, tables and flows that many tests need."""
+"""Small sources, tables, flows and projects that many tests need; which tests are quick."""
 
 import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FunctionType, ModuleType
 from typing import Protocol
 
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from hypothesis import settings
 from torch import Tensor
 
@@ -20,6 +25,7 @@ from glow_pipeline.images.sources.source import ArraySplit, Source, SourceFile
 from glow_pipeline.images.table import ImageTable, TableRecord
 from glow_pipeline.images.table_writer import plan_table
 from glow_pipeline.training.model_file import ModelRecord, Provenance
+from tests import project
 from tests.mlflow_server import MlflowServer
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=25)
@@ -29,29 +35,107 @@ settings.load_profile("repeatable")
 torch.set_num_threads(1)
 
 
-# A user's own server is none of the tests' business, and MLflow itself writes its address into the environment.
-NOT_OF_TESTS = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID")
-for name in NOT_OF_TESTS:
+# MLflow writes these into the environment, and a user's own server is not for tests.
+MLFLOW_VARIABLES = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID")
+for name in MLFLOW_VARIABLES:
     os.environ.pop(name, None)
+
+# Appended to the settings of a project: writes which modules are imported before a run and after its training.
+# The model is saved right after the last training step, so a module that is absent then was not imported by the first.
+WATCH = """
+import gc
+import json
+import sys
+from pathlib import Path
+from kedro.framework.hooks import hook_impl
+
+
+class Watch:
+    @hook_impl(tryfirst=True)
+    def before_pipeline_run(self):
+        self.write("discovered")
+
+    @hook_impl
+    def before_dataset_saved(self, dataset_name):
+        if dataset_name == "glow_model":
+            self.write("trained")
+
+    def write(self, moment):
+        found = {"modules": list(sys.modules), "full_collections": gc.get_stats()[-1]["collections"]}
+        Path(f"{moment}.json").write_text(json.dumps(found))
+
+
+HOOKS = (*HOOKS, Watch())
+"""
+
+# Whoever imports one of these runs pipelines, commands or servers, which `make quick` leaves out.
+RUNNERS: tuple[object, ...] = (*(subprocess, MlflowServer, project.run, project.session, project.typed, project.kedro),)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that run pipelines, and put them first: the last tests of a parallel run should be short."""
+    for item in items:
+        module = item.getparent(pytest.Module)
+        if module is not None and runs_pipelines(module.obj):
+            item.add_marker(pytest.mark.pipeline)
+    items.sort(key=lambda item: item.get_closest_marker("pipeline") is None)
+
+
+def runs_pipelines(module: ModuleType) -> bool:
+    """Return whether a test module, or one that it imports functions from, imports what runs pipelines."""
+    values = list(vars(module).values())
+    if any(value is runner for value in values for runner in RUNNERS):
+        return True
+    others = {value.__module__ for value in values if isinstance(value, FunctionType)} - {module.__name__}
+    return any(runs_pipelines(sys.modules[name]) for name in others if ".test_" in name)
 
 
 @pytest.fixture(autouse=True)
 def environment_without_mlflow() -> Iterator[None]:
-    """No test leaves the next one an address for its runs."""
+    """Remove the address of its runs that a test may leave in the environment."""
     yield
-    for name in NOT_OF_TESTS:
+    for name in MLFLOW_VARIABLES:
         os.environ.pop(name, None)
 
 
+@pytest.fixture(scope="session")
+def finished_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project in which `TINY_COMMAND` was typed once; made once for all xdist workers, to be read or copied.
+
+    Besides its data it holds what the command printed (`printed.out`, `printed.err`) and what `WATCH` has seen.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # each worker's folder is in one that all of them share
+        folder = folder.parent
+    finished = folder / "finished_digits"
+    with FileLock(folder / "finished_digits.lock"):
+        if not finished.exists():
+            making = project.copy_project(folder / "unfinished_digits")
+            with (making / "src" / "glow_pipeline" / "settings.py").open("a") as settings:
+                settings.write(WATCH)
+            done = project.kedro(making, *project.TINY_COMMAND)
+            assert done.returncode == 0, done.stdout + done.stderr
+            (making / "printed.out").write_text(done.stdout)
+            (making / "printed.err").write_text(done.stderr)
+            making.rename(finished)
+    return finished
+
+
+@pytest.fixture
+def digits(finished_digits: Path, tmp_path: Path) -> Path:
+    """A copy of `finished_digits`, to be changed."""
+    return shutil.copytree(finished_digits, tmp_path / "digits")
+
+
 def random_images(n: int, channels: int = 1, size: tuple[int, int] = (8, 8), seed: int = 0) -> Tensor:
-    """uint8 (n, channels, *size), every value equally likely."""
+    """Return uint8 (n, channels, *size), every value equally likely."""
     random = torch.Generator().manual_seed(seed)
     return torch.randint(0, 256, (n, channels, *size), generator=random).to(torch.uint8)
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
-    """A real one, for the tests of a file."""
+    """A real MLflow server for the tests of a module."""
     server = MlflowServer(tmp_path_factory.mktemp("server"))
     server.start()
     yield server
@@ -112,7 +196,7 @@ MakeTable = Callable[[Tensor, int], ImageTable]
 
 @pytest.fixture
 def make_table(make_source: MakeSource, tmp_path: Path) -> MakeTable:
-    """(8-bit images, n_bits) -> the table of them, at their own size; labels are 0, 1, 2, 0, ..."""
+    """Make the table of 8-bit images, given them and n_bits; sizes stay, labels are 0, 1, 2, 0, ..."""
 
     def make(images: Tensor, n_bits: int) -> ImageTable:
         channels, height, width = images.shape[1:]
@@ -125,7 +209,7 @@ def make_table(make_source: MakeSource, tmp_path: Path) -> MakeTable:
 
 
 def jittered_glow(**arguments: object) -> Glow:
-    """A 1x8x8, 4-bit Glow whose every weight was moved, so that no layer is the identity."""
+    """Return a 1x8x8, 4-bit Glow with every weight moved, so that no layer is the identity."""
     random = torch.Generator().manual_seed(3)
     given: dict[str, object] = {"image_shape": (1, 8, 8), "K": 1, "L": 2, "hidden_channels": 4, "n_bits": 4}
     model = Glow(**{**given, **arguments}, generator=random)  # type: ignore[arg-type]
@@ -139,7 +223,7 @@ def jittered_glow(**arguments: object) -> Glow:
 
 
 def model_record(**arguments: object) -> ModelRecord:
-    """The record of `jittered_glow(**arguments)`."""
+    """Return the record of `jittered_glow(**arguments)`."""
     image_format = ImageFormat(channels=1, height=8, width=8, n_bits=4, fit="resize")
     return ModelRecord(
         dataset="tiny",

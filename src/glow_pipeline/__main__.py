@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Run with the arguments of the command line."""
+    """Run the pipelines that the command line names."""
     package = Path(__file__).parent
     # A folder without a project has neither conf/logging.yml nor .telemetry; Kedro reads both when it is imported.
     if not Path("conf/logging.yml").exists():

@@ -16,7 +16,7 @@ OURS = ("ingest", "train", "sample", "ood", "search")
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """Each pipeline brings the ingest that it needs, so that one command is enough; equal nodes run once."""
+    """Return the pipelines, each with the ingest that it needs; nodes that are equal run once."""
     training = ingest.create_pipeline() + train.create_pipeline()
     sampling = sample.create_pipeline()
     scoring = create_test_pipeline() + create_out_pipeline() + ood.create_pipeline()

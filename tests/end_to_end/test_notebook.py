@@ -1,60 +1,63 @@
 """The notebook, run from top to bottom for sets that differ in size, colours and classes."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import nbformat
-import pytest
 from nbclient import NotebookClient
 
 from tests.pipelines.test_image_selections import write_images
 from tests.project import ROOT, TINY, copy_project, run
 
 RELOAD = "# %reload_kedro --params dataset=fashionmnist,out_dataset=mnist"
+PICTURES = 6
 
 
-def pictures_of_notebook(project: Path, typed: str | None) -> int:
-    """Run the notebook and return how many pictures are in it; `typed` stands after `%reload_kedro --params`."""
+def notebook_cells(project: Path, params: str | None) -> list[Any]:
+    """Return the notebook's cells, to be run in a project; `params` follow `%reload_kedro --params`."""
     notebook = nbformat.read(ROOT / "notebooks" / "look_at_a_model.ipynb", as_version=4)
     first = next(cell for cell in notebook.cells if cell.cell_type == "code")
     assert RELOAD in first.source
-    if typed is not None:
-        first.source = first.source.replace(RELOAD, f"%reload_kedro --params {typed}")
-    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(project / "notebooks")}}).execute()
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    if params is not None:
+        first.source = first.source.replace(RELOAD, f"%reload_kedro --params {params}")
+    folder = nbformat.v4.new_code_cell(f"%reset -f\n%cd -q {project / 'notebooks'}")
+    return [folder, *notebook.cells]
+
+
+def pictures(cells: Sequence[Any]) -> int:
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
     return sum("image/png" in output.get("data", {}) for output in outputs)
 
 
-def test_notebook_runs_on_digits(tmp_path: Path) -> None:
-    project = copy_project(tmp_path)
-    run(project, "__default__", **TINY)
-    assert pictures_of_notebook(project, None) == 6
-
-
-@pytest.mark.parametrize("y_condition", [False, True])
-def test_notebook_runs_on_a_small_colour_folder(tmp_path: Path, y_condition: bool) -> None:
-    project = copy_project(tmp_path)
+def folder_project(folder: Path, y_condition: bool) -> tuple[Path, str]:
+    """Train and score on small colour images; return the project and what the notebook is given as parameters."""
+    project = copy_project(folder / "project")
     for k, name in enumerate("abc"):
-        if name != "c":
-            write_images(tmp_path / "in" / name, 10, 60 * k, seed=k)
-        write_images(tmp_path / "test" / name, 4, 60 * k, seed=10 + k)
-    write_images(tmp_path / "out", 5, 190, seed=9)
+        if name != "c":  # a class of the test images alone
+            write_images(folder / "in" / name, 10, 60 * k, seed=k)
+        write_images(folder / "test" / name, 4, 60 * k, seed=10 + k)
+    write_images(folder / "out", 5, 190, seed=9)
     given: dict[str, Any] = {
         "dataset": "folder",
-        "ingest": {"path": str(tmp_path / "in"), "eval_path": str(tmp_path / "test"), "size": [8, 16]},
+        "ingest": {"path": str(folder / "in"), "eval_path": str(folder / "test"), "size": [8, 16]},
         "out_dataset": "folder",
-        "ood": {"out_path": str(tmp_path / "out")},
+        "ood": {"out_path": str(folder / "out")},
+        "model": {**TINY["model"], "y_condition": y_condition},
+        "train": {**TINY["train"], "batch_size": 8, "n_epochs": 4, "lr": 0.01},
     }
-    model = {**TINY["model"], "y_condition": y_condition}
-    run(
-        project,
-        "__default__",
-        **given,
-        model=model,
-        train={**TINY["train"], "batch_size": 8, "n_epochs": 4, "lr": 0.01},
-    )
-    typed = (
-        f"dataset=folder,ingest.path={tmp_path}/in,ingest.eval_path={tmp_path}/test,"
-        f"out_dataset=folder,ood.out_path={tmp_path}/out"
-    )
-    assert pictures_of_notebook(project, typed) == 6
+    run(project, "__default__", **given)
+    params = f"dataset=folder,ingest.path={folder}/in,ingest.eval_path={folder}/test"
+    return project, f"{params},out_dataset=folder,ood.out_path={folder}/out"
+
+
+def test_notebook_runs_on_digits_and_colour_folders(tmp_path: Path, digits: Path) -> None:
+    """One kernel, which is emptied in between, runs all three: its imports take the most time."""
+    parts = [notebook_cells(digits, None)]
+    for y_condition in (False, True):
+        folder = tmp_path / f"y_condition_{y_condition}"
+        folder.mkdir()
+        parts.append(notebook_cells(*folder_project(folder, y_condition)))
+    notebook = nbformat.v4.new_notebook(cells=[cell for part in parts for cell in part])
+    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    assert [pictures(part) for part in parts] == [PICTURES] * 3

@@ -1,6 +1,7 @@
-"""`kedro run`, cut off and typed again."""
+"""`kedro run`, interrupted and typed again."""
 
 import hashlib
+import logging
 import os
 import resource
 import signal
@@ -15,7 +16,7 @@ import pytest
 from safetensors import safe_open
 
 from tests.processes import comes
-from tests.project import copy_project, run, versions
+from tests.project import copy_project, run, typed, versions
 
 EPOCHS = 8
 SETTINGS: dict[str, Any] = {
@@ -54,7 +55,7 @@ class Command:
 
     @property
     def error(self) -> str:
-        """What it says last, as one line."""
+        """The last line, joined where it was wrapped."""
         return " ".join(self.said.partition("Error: ")[2].split())
 
 
@@ -63,7 +64,7 @@ def checkpoints(project: Path) -> list[Path]:
 
 
 def digests(project: Path) -> list[str]:
-    """Of the tensors of each stored model."""
+    """Return the digest of the tensors of each stored model."""
     found = []
     for path in versions(project, "06_models/digits/glow_model.safetensors/*/*"):
         digest = hashlib.sha256()
@@ -75,7 +76,7 @@ def digests(project: Path) -> list[str]:
 
 
 def mlflow_runs(project: Path) -> list[tuple[str, list[int]]]:
-    """Of each run its status, and the steps at which it has the bits per dimension of the validation images."""
+    """Return each run's status and the steps at which it has the bits per dimension of the validation images."""
     with closing(sqlite3.connect(project / "mlflow.db")) as database:
         found = database.execute("select run_uuid, status from runs order by start_time").fetchall()
         return [
@@ -97,7 +98,7 @@ ALL_STEPS = [STEPS * epoch for epoch in range(1, EPOCHS + 1)]
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The digest of the model of a training that was never cut off."""
+    """The digest of the model of a training that was never interrupted."""
     project = copy_project(tmp_path_factory.mktemp("uninterrupted"))
     run(project, "train", **SETTINGS)
     assert mlflow_runs(project) == [("FINISHED", ALL_STEPS)]
@@ -106,31 +107,51 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def newest_step(project: Path) -> int:
-    return int(checkpoints(project)[-1].name[5:14])
+    """Return the step of the newest checkpoint; -1 if there is none."""
+    return max((int(path.name[5:14]) for path in checkpoints(project)), default=-1)
 
 
-def test_killed_then_asked_to_stop_then_let_be_it_ends_with_the_same_model_in_one_run(
-    tmp_path: Path, uninterrupted: str
-) -> None:
-    project = copy_project(tmp_path)
-    killed = Command(project)
-    assert comes(lambda: any("step_00000002" in path.name for path in checkpoints(project)))
-    killed.process.kill()
-    assert killed.ends() == -signal.SIGKILL
-    reached = newest_step(project)
-
+def stopped_by_sigterm(project: Path, after: int) -> str:
+    """Stop the command with SIGTERM once it has a checkpoint of this step or a later one; return what it printed."""
     stopped = Command(project)
-    assert comes(lambda: newest_step(project) >= reached + STEPS)
+    assert comes(lambda: newest_step(project) >= after)
     os.killpg(stopped.process.pid, signal.SIGTERM)
     assert stopped.ends() == 143, stopped.said
-    assert f"goes on from step {reached}," in " ".join(stopped.said.split())
     assert "Traceback" not in stopped.said
     ((status, steps),) = mlflow_runs(project)
     assert (status, steps) == ("KILLED", ALL_STEPS[: len(steps)])
     assert digests(project) == []
-    assert {path.name for path in project.rglob("data/**/.*") if path.is_file()} <= {".lock"}, "no half of a file"
+    half_written = {path.name for path in project.rglob("data/**/.*") if path.is_file()} - {".lock"}
+    assert half_written == set()
+    assert f"| {newest_step(project)}/" in stopped.said, "the checkpoint is of the step that was finished"
+    return " ".join(stopped.said.split())
+
+
+def test_stopped_command_resumes_to_the_same_model(
+    tmp_path: Path, uninterrupted: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    project = copy_project(tmp_path)
+    stopped_by_sigterm(project, after=2 * STEPS)
     reached = newest_step(project)
-    assert f"| {reached}/" in stopped.said, "the checkpoint is of the step that was finished"
+    with caplog.at_level(logging.INFO):
+        typed(project, "--pipelines", "train", "--params", PARAMS)
+    assert f"goes on from step {reached}," in caplog.text
+    assert digests(project) == [uninterrupted]
+    assert mlflow_runs(project) == [("FINISHED", ALL_STEPS)]
+
+
+@pytest.mark.slow
+def test_killed_and_stopped_commands_resume_in_one_run(tmp_path: Path, uninterrupted: str) -> None:
+    project = copy_project(tmp_path)
+    killed = Command(project)
+    assert comes(lambda: newest_step(project) >= 2 * STEPS)
+    killed.process.kill()
+    assert killed.ends() == -signal.SIGKILL
+    reached = newest_step(project)
+
+    stopped = stopped_by_sigterm(project, after=reached + STEPS)
+    assert f"goes on from step {reached}," in stopped
+    reached = newest_step(project)
 
     again = Command(project)
     assert again.ends() == 0, again.said
@@ -140,12 +161,10 @@ def test_killed_then_asked_to_stop_then_let_be_it_ends_with_the_same_model_in_on
 
 
 @pytest.mark.slow
-def test_a_full_disk_ends_the_run_in_a_line_and_it_goes_on_when_there_is_room(
-    tmp_path: Path, uninterrupted: str
-) -> None:
+def test_full_disk_is_one_line_and_resumable(tmp_path: Path, uninterrupted: str) -> None:
     project = copy_project(tmp_path)
     filled = Command(project)
-    assert comes(lambda: any("step_00000002" in path.name for path in checkpoints(project)))
+    assert comes(lambda: newest_step(project) >= 2 * STEPS)
     # From now on no file can grow to the size of a checkpoint, and MLflow's database not at all.
     size = checkpoints(project)[-1].stat().st_size
     resource.prlimit(filled.process.pid, resource.RLIMIT_FSIZE, (size - 1, resource.RLIM_INFINITY))
@@ -165,7 +184,7 @@ def test_a_full_disk_ends_the_run_in_a_line_and_it_goes_on_when_there_is_room(
 
 
 @pytest.mark.slow
-def test_the_same_command_typed_twice_at_once_trains_twice(tmp_path: Path, uninterrupted: str) -> None:
+def test_command_typed_twice_at_once_trains_twice(tmp_path: Path, uninterrupted: str) -> None:
     project = copy_project(tmp_path)
     commands = [Command(project), Command(project)]
     assert [command.ends() for command in commands] == [0, 0], [command.said for command in commands]

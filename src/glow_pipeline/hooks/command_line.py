@@ -1,13 +1,16 @@
-"""Options of `kedro run` beside the parameters: what Kedro answers with pages of traceback, or in silence."""
+"""Checks of the options of `kedro run` other than --params.
 
-from collections.abc import Iterable, Mapping
+Kedro answers errors in them with pages of traceback, or ignores them.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import click
 from kedro.framework.context import KedroContext
 from kedro.framework.project import pipelines
 from kedro.io import DataCatalog, MemoryDataset
-from kedro.pipeline import Pipeline
+from kedro.pipeline import Node, Pipeline
 from kedro.utils import load_obj
 
 from glow_pipeline.errors import GlowPipelineError
@@ -18,13 +21,13 @@ DATASET_OPTIONS = {"from_inputs": "--from-inputs", "to_outputs": "--to-outputs"}
 
 
 def check_options(options: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Check the options that choose what runs, and how.
+    """Check the options that choose nodes and the runner.
 
     Returns:
-        The options that name nodes, by the nodes' full names: `train_glow` is `train.train_glow`.
+        The options that name nodes, with full names: `train.train_glow` where `train_glow` was typed.
 
     Raises:
-        GlowPipelineError: the first thing that is wrong, with the nearest name that is known.
+        GlowPipelineError: an option is wrong; names the first such option and the nearest known name.
     """
     if options.get("pipeline") and options.get("pipelines"):
         raise GlowPipelineError("--pipeline and --pipelines: type one of them; several are --pipelines ingest,train")
@@ -38,7 +41,7 @@ def check_options(options: Mapping[str, Any]) -> dict[str, list[str]]:
     pipeline = sum((pipelines[name] for name in names or ["__default__"]), Pipeline([]))
     if not pipeline.nodes:
         raise GlowPipelineError(f"--pipelines {','.join(names)}: has no nodes yet")
-    full = {option: _nodes(flag, options.get(option) or [], pipeline) for option, flag in NODE_OPTIONS.items()}
+    full = {option: _full_names(flag, options.get(option) or [], pipeline) for option, flag in NODE_OPTIONS.items()}
     _check_selection({**options, **full}, pipeline)
     return full
 
@@ -62,20 +65,24 @@ def _check_runner(options: Mapping[str, Any]) -> None:
         raise GlowPipelineError(f"--runner {runner}: no such runner; {nearest(runner, ['SequentialRunner'])}") from None
 
 
-def _nodes(flag: str, typed: Iterable[str], pipeline: Pipeline) -> list[str]:
-    """Return the full names of the nodes that were typed by their full or short names."""
-    full = sorted(node.name for node in pipeline.nodes)
-    by_short_name = {name.rpartition(".")[2]: name for name in full}
-    names = [name if name in full else by_short_name.get(name) for name in typed]
-    for name, found in zip(typed, names, strict=True):
-        if found is None:
-            like = nearest(name.rpartition(".")[2], sorted(by_short_name))
+def short_name(node: str) -> str:
+    """Return a node's name without its namespace."""
+    return node.rpartition(".")[2]
+
+
+def _full_names(flag: str, typed: Iterable[str], pipeline: Pipeline) -> list[str]:
+    """Return the full names of nodes that were typed with or without their namespace."""
+    full_names = {short_name(node.name): node.name for node in pipeline.nodes}
+    full_names |= {node.name: node.name for node in pipeline.nodes}
+    for name in typed:
+        if name not in full_names:
+            like = nearest(short_name(name), sorted(map(short_name, full_names.values())))
             raise GlowPipelineError(f"{flag} {name}: no such node in what runs; {like}")
-    return [name for name in names if name is not None]
+    return [full_names[name] for name in typed]
 
 
 def _check_selection(options: Mapping[str, Any], pipeline: Pipeline) -> None:
-    """Check that names of datasets, tags and namespaces are known, and that a node remains."""
+    """Check that the typed datasets, tags and namespaces are known and that they leave a node to run."""
     datasets = sorted(name for name in pipeline.datasets() if not name.startswith("params:"))
     tags = sorted({tag for node in pipeline.nodes for tag in node.tags})
     namespaces = sorted({node.namespace for node in pipeline.nodes if node.namespace})
@@ -85,7 +92,8 @@ def _check_selection(options: Mapping[str, Any], pipeline: Pipeline) -> None:
         ("--namespaces", "namespace", options.get("namespaces"), namespaces),
     ):
         for name in typed or []:
-            if name not in known:
+            is_parameter = kind == "dataset" and name in pipeline.datasets()
+            if name not in known and not is_parameter:
                 like = nearest(name, known) if known else "no node has one; choose by --nodes or --namespaces"
                 raise GlowPipelineError(f"{flag} {name}: no such {kind} in what runs; {like}")
     try:
@@ -105,7 +113,7 @@ def _check_selection(options: Mapping[str, Any], pipeline: Pipeline) -> None:
 
 
 def check_version_names(context: KedroContext) -> None:
-    """Check that the datasets of `--load-versions` are known and have versions.
+    """Check that the datasets of --load-versions are known and versioned.
 
     Raises:
         GlowPipelineError: one is not.
@@ -123,10 +131,10 @@ def check_version_names(context: KedroContext) -> None:
 
 
 def check_load_versions(load_versions: Mapping[str, str] | None, pipeline: Pipeline) -> None:
-    """No version is given of what the command makes itself.
+    """Check that --load-versions names nothing that this command makes itself.
 
     Raises:
-        GlowPipelineError: one is; the old version would be read where the new one is meant.
+        GlowPipelineError: it does; Kedro would read the old version in place of the new one.
     """
     for name, version in (load_versions or {}).items():
         if name in pipeline.all_outputs():
@@ -137,18 +145,43 @@ def check_load_versions(load_versions: Mapping[str, str] | None, pipeline: Pipel
 
 
 def check_inputs(pipeline: Pipeline, catalog: DataCatalog, load_versions: Mapping[str, str] | None) -> None:
-    """Check that what the chosen nodes read is stored, where the node that makes it is not among them.
+    """Check that everything the chosen nodes read is stored, or made by one of them.
 
     Raises:
-        GlowPipelineError: it is not; the line names the node to add.
+        GlowPipelineError: it is not; names all nodes that have to run as well.
     """
-    makers = {output: node.name for each in pipelines.values() for node in each.nodes for output in node.outputs}
-    made = sorted(pipeline.inputs() & set(makers) - {"glow_model"})
-    for name in made:
-        if name not in catalog or isinstance(catalog[name], MemoryDataset):
-            raise GlowPipelineError(f"{name}: is made by the node {makers[name]} and not stored; let that run too")
-    for name in made:
-        if not catalog.exists(name):
-            version = (load_versions or {}).get(name)
-            what = "is not stored yet" if version is None else f"no version {version}"
-            raise GlowPipelineError(f"{name}: {what}; let the node {makers[name]} run too, which makes it")
+    versions = load_versions or {}
+    makers = {output: node for each in pipelines.values() for node in each.nodes for output in node.outputs}
+    # A stored model has checks and messages of its own (hooks/stored_model.py).
+    made = pipeline.inputs() & set(makers) - {"glow_model"}
+    missing = sorted(name for name in made if not _is_stored(name, catalog))
+    if not missing:
+        return
+    absent = [f"no version {versions[name]} of {name}" for name in missing if name in versions]
+    unstored = [name for name in missing if name not in versions]
+    if unstored:
+        absent.append(f"{_listed(unstored)} {'is' if len(unstored) == 1 else 'are'} not stored")
+    nodes = _nodes_to_add(missing, makers, catalog)
+    raise GlowPipelineError(
+        f"{'; '.join(absent)}; let {_listed(nodes)} run too, which {'makes' if len(nodes) == 1 else 'make'} "
+        f"{'it' if len(missing) == 1 else 'them'}"
+    )
+
+
+def _nodes_to_add(missing: Iterable[str], makers: Mapping[str, Node], catalog: DataCatalog) -> list[str]:
+    """Return the short names of the nodes that make these datasets from what is stored, in the order of need."""
+    nodes: dict[str, None] = {}
+    for name in missing:
+        maker = makers[name]
+        needed = [each for each in maker.inputs if each in makers and not _is_stored(each, catalog)]
+        nodes |= dict.fromkeys([*_nodes_to_add(needed, makers, catalog), short_name(maker.name)])
+    return list(nodes)
+
+
+def _is_stored(name: str, catalog: DataCatalog) -> bool:
+    return name in catalog and not isinstance(catalog[name], MemoryDataset) and catalog.exists(name)
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Join names as in a sentence: `a`, `a and b`, `a, b and c`."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

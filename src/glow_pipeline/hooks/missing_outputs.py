@@ -1,4 +1,4 @@
-"""`kedro run --only-missing-outputs`: which nodes it leaves out."""
+"""The nodes that `kedro run --only-missing-outputs` leaves out."""
 
 import logging
 from typing import Any
@@ -15,8 +15,8 @@ logger = logging.getLogger(__name__)
 def nodes_to_run(run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> Pipeline:
     """Return the part of the pipeline that Kedro's runner will run.
 
-    With `--only-missing-outputs` that excludes nodes whose outputs exist in any version. Kedro decides it after all
-    hooks, and has no public function for it.
+    `--only-missing-outputs` excludes nodes whose outputs exist in any version. Kedro decides this after all hooks and
+    has no public function for it.
     """
     if not run_params["only_missing_outputs"]:
         return pipeline
@@ -24,7 +24,7 @@ def nodes_to_run(run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCa
 
 
 def report_skipped(run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
-    """Log the nodes that `--only-missing-outputs` leaves out: it asks for no parameter, only whether a file exists."""
+    """Warn of the nodes that `--only-missing-outputs` leaves out, since it compares no parameters."""
     run = {node.name for node in nodes_to_run(run_params, pipeline, catalog).nodes}
     skipped = [node.name for node in pipeline.nodes if node.name not in run]
     if not skipped:

@@ -7,22 +7,22 @@ from glow_pipeline.pipelines.ingest.nodes import ingest_test, ingest_train
 SETTINGS = ["image_format", "raw_folder", "params:ingest"]
 
 
-def _boxed(nodes: list[Node]) -> Pipeline:
-    """One box in kedro viz, without renaming any dataset or parameter."""
-    return Pipeline(nodes, namespace="ingest", prefix_datasets_with_namespace=False)
-
-
 def create_pipeline() -> Pipeline:
-    """Training and test images of `dataset`."""
-    train = Node(ingest_train, ["image_selection", *SETTINGS], "train_images", name="ingest_train")
+    """Ingest the training and test images of `dataset`."""
+    train = Node(ingest_train, ["image_selection", *SETTINGS], "train_images", name="ingest_train_images")
     return _boxed([train]) + create_test_pipeline()
 
 
 def create_test_pipeline() -> Pipeline:
-    """Test images of `dataset`."""
-    return _boxed([Node(ingest_test, ["image_selection", *SETTINGS], "test_images", name="ingest_test")])
+    """Ingest the test images of `dataset`."""
+    return _boxed([Node(ingest_test, ["image_selection", *SETTINGS], "test_images", name="ingest_test_images")])
 
 
 def create_out_pipeline() -> Pipeline:
-    """Test images of `out_dataset`."""
-    return _boxed([Node(ingest_test, ["out_image_selection", *SETTINGS], "out_images", name="ingest_out")])
+    """Ingest the test images of `out_dataset`."""
+    return _boxed([Node(ingest_test, ["out_image_selection", *SETTINGS], "out_images", name="ingest_out_images")])
+
+
+def _boxed(nodes: list[Node]) -> Pipeline:
+    """Group the nodes in one box of Kedro-Viz, without renaming any dataset or parameter."""
+    return Pipeline(nodes, namespace="ingest", prefix_datasets_with_namespace=False, tags="ingest")

@@ -30,8 +30,8 @@ def create_pipeline() -> Pipeline:
                 ["unseen_out_images", "out_facts"],
                 name="select_out_images",
             ),
-            Node(score_images, ["glow_model", "in_images", *SETTINGS], "in_scores", name="score_in"),
-            Node(score_images, ["glow_model", "unseen_out_images", *SETTINGS], "out_scores", name="score_out"),
+            Node(score_images, ["glow_model", "in_images", *SETTINGS], "in_scores", name="score_in_images"),
+            Node(score_images, ["glow_model", "unseen_out_images", *SETTINGS], "out_scores", name="score_out_images"),
             Node(gather_scores, ["in_scores", "out_scores"], "ood_scores", name="gather_scores"),
             Node(
                 measure_detection,
@@ -39,8 +39,15 @@ def create_pipeline() -> Pipeline:
                 "ood_metrics",
                 name="measure_detection",
             ),
-            Node(plot_detection, ["ood_scores", "ood_metrics"], ["ood_histogram", "ood_roc"], name="plot_detection"),
+            Node(
+                plot_detection,
+                ["ood_scores", "ood_metrics"],
+                ["ood_histogram", "ood_roc"],
+                name="plot_detection",
+                tags="report",
+            ),
         ],
         namespace="ood",
         prefix_datasets_with_namespace=False,
+        tags="scoring",
     )

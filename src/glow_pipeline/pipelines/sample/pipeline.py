@@ -24,4 +24,5 @@ def create_pipeline() -> Pipeline:
         ],
         namespace="sample",
         prefix_datasets_with_namespace=False,
+        tags="sampling",
     )

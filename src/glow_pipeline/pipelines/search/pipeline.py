@@ -7,7 +7,7 @@ from glow_pipeline.pipelines.train.pipeline import create_split_pipeline
 
 
 def create_pipeline() -> Pipeline:
-    """Return the search without the ingest, with the split of the images that training makes."""
+    """Split the images, run the trials and report them; the registry puts the ingest before it."""
     searching = Pipeline(
         [
             Node(
@@ -16,10 +16,23 @@ def create_pipeline() -> Pipeline:
                 "search_results",
                 name="run_search",
             ),
-            Node(plot_search, ["search_results", "image_selection"], "search_history", name="plot_search"),
-            Node(write_best, ["search_study", "search_results", "parameters"], "best_parameters", name="write_best"),
+            Node(
+                plot_search,
+                ["search_results", "image_selection"],
+                "search_history",
+                name="plot_search",
+                tags="report",
+            ),
+            Node(
+                write_best,
+                ["search_study", "search_results", "parameters"],
+                "best_parameters",
+                name="write_best_parameters",
+                tags="report",
+            ),
         ],
         namespace="search",
         prefix_datasets_with_namespace=False,
+        tags="search",
     )
     return create_split_pipeline() + searching

@@ -57,15 +57,15 @@ def split_images(
     return fit, val, tested, copies.model_dump()
 
 
-def dequantize(train_images: ImageTable) -> tuple[Dequantization, Figure]:
-    """Return the dequantization of this table's images, and a picture of what it does to some of each class."""
+def plot_dequantization(train_images: ImageTable) -> Figure:
+    """Show what dequantization does to some images of each class."""
     dequantization = Dequantization(train_images.record.image_format.n_bits)
     rows = first_of_each_class(train_images.labels.numpy(), PREVIEWED)
     images, labels = train_images[rows]
     names = train_images.record.class_names or range(train_images.record.num_classes)
     x, _ = dequantization.dequantize(images, generator(0, "preview"))
     noisy = ((x + 0.5) * 255).to(torch.uint8)
-    return dequantization, labelled_grid(
+    return labelled_grid(
         [dequantization.expand(images), noisy],
         row_labels=[f"{dequantization.n_bits} bits", "+ noise"],
         column_labels=[f"class {names[k]}" for k in labels.tolist()] if len(names) > 1 else None,
@@ -73,10 +73,10 @@ def dequantize(train_images: ImageTable) -> tuple[Dequantization, Figure]:
     )
 
 
-def build_glow(dequantization: Dequantization, train_images: ImageTable, parameters: dict[str, Any]) -> Glow:
-    """A Glow with fresh weights, or with those of `train.checkpoint`."""
-    image_format = train_images.record.image_format.model_copy(update={"n_bits": dequantization.n_bits})
-    return untrained_flow(Parameters.model_validate(parameters), image_format, train_images.record.num_classes)
+def build_glow(train_images: ImageTable, parameters: dict[str, Any]) -> Glow:
+    """Return a Glow with fresh weights, or with those of `train.checkpoint`."""
+    record = train_images.record
+    return untrained_flow(Parameters.model_validate(parameters), record.image_format, record.num_classes)
 
 
 def train_glow(

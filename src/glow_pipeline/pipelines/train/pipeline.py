@@ -4,36 +4,26 @@ from kedro.pipeline import Node, Pipeline
 
 from glow_pipeline.pipelines.train.nodes import (
     build_glow,
-    dequantize,
     evaluate_glow,
+    plot_dequantization,
     plot_training,
     split_images,
     train_glow,
 )
 
 
-def create_split_pipeline() -> Pipeline:
-    """Return the split into images to fit, to validate on and to test with, which searching needs as well."""
-    return Pipeline(
-        [
-            Node(
-                split_images,
-                ["train_images", "test_images", "params:ingest", "params:seed"],
-                ["fit_images", "val_images", "unseen_test_images", "exact_copies"],
-                name="split_images",
-            )
-        ],
-        namespace="train",
-        prefix_datasets_with_namespace=False,
-    )
-
-
 def create_pipeline() -> Pipeline:
-    """Training alone; the registry puts the ingest before it."""
+    """Split the images, train a Glow on them and evaluate it; the registry puts the ingest before it."""
     training = Pipeline(
         [
-            Node(dequantize, "train_images", ["dequantization", "dequantized_images"], name="dequantize"),
-            Node(build_glow, ["dequantization", "train_images", "parameters"], "untrained_glow", name="build_glow"),
+            Node(
+                plot_dequantization,
+                "train_images",
+                "dequantized_images",
+                name="plot_dequantization",
+                tags="report",
+            ),
+            Node(build_glow, ["train_images", "parameters"], "untrained_glow", name="build_glow"),
             Node(
                 train_glow,
                 [
@@ -67,9 +57,28 @@ def create_pipeline() -> Pipeline:
                 ["train_history", "image_selection", "params:model"],
                 "training_curves",
                 name="plot_training",
+                tags="report",
             ),
         ],
         namespace="train",
         prefix_datasets_with_namespace=False,
+        tags="training",
     )
     return create_split_pipeline() + training
+
+
+def create_split_pipeline() -> Pipeline:
+    """Split the images into those to fit, to validate on and to test with; training and searching share this node."""
+    return Pipeline(
+        [
+            Node(
+                split_images,
+                ["train_images", "test_images", "params:ingest", "params:seed"],
+                ["fit_images", "val_images", "unseen_test_images", "exact_copies"],
+                name="split_images",
+            )
+        ],
+        namespace="train",
+        prefix_datasets_with_namespace=False,
+        tags=["training", "search"],
+    )
