@@ -16,13 +16,19 @@ from pathlib import Path
 import torch
 
 from glow_pipeline.flow import Glow
+from glow_pipeline.images.format import ImageFormat
+from glow_pipeline.images.selection import ImageSelection
+from glow_pipeline.images.table import TableRecord
 from glow_pipeline.parameters import TrainParameters
 from glow_pipeline.parameters.interval import Interval
 from glow_pipeline.training.adamax import Adamax
-from glow_pipeline.training.checkpoint import Checkpoint, TrainingFolder, read_checkpoint
-from glow_pipeline.training.history import History, Tally
+from glow_pipeline.training.checkpoint import Checkpoint, read_checkpoint
+from glow_pipeline.training.checkpoint_folder import TrainingFolder
+from glow_pipeline.training.history import History
+from glow_pipeline.training.records import CheckpointRecord, Computation, Provenance
 from glow_pipeline.training.state import TrainingState, copied
 from glow_pipeline.training.step import TrainingStep
+from glow_pipeline.training.step_metrics import StepMetrics
 from glow_pipeline.training.weight_averaging import Average
 
 CPU = torch.device("cpu")
@@ -41,13 +47,13 @@ def main() -> None:
     optimizer = Adamax(model.parameters(), lr=1e-3)
     step = TrainingStep(model, optimizer, 0.0, 10, average=Average(optimizer.vector, 0.999))
     history = History()
-    state = TrainingState(step, history, Tally(history, 10, 400, CPU), copied(model.state_dict()))
+    state = TrainingState(step, history, StepMetrics(history, 10, 400, CPU), copied(model.state_dict()))
     seconds: dict[str, list[float]] = {"write": [], "read": [], "rest of a resume": []}
     with tempfile.TemporaryDirectory(dir=arguments.folder) as temporary:
         folder = TrainingFolder(Path(temporary))
         for run in range(arguments.runs):
             history.steps = run
-            seconds["write"].append(timed(lambda: folder.write(state.checkpoint(), keep=1)))
+            seconds["write"].append(timed(lambda: folder.write(state.checkpoint(record()), keep=1)))
             (path,) = folder.checkpoints
             read: list[Checkpoint] = []
             seconds["read"].append(timed(lambda: read.append(read_checkpoint(path, check=False))))  # noqa: B023
@@ -62,6 +68,25 @@ def main() -> None:
     for name, each in seconds.items():
         median = statistics.median(each)
         print(f"| {name} | {median:.2f} | {median / interval:.2%} |")  # noqa: T201
+
+
+def record() -> CheckpointRecord:
+    """Return the record of a training."""
+    image_format = ImageFormat(channels=3, height=32, width=32, n_bits=8, fit="resize")
+    table = TableRecord(
+        image_selection=ImageSelection.of("cifar10"),
+        split="train",
+        image_format=image_format,
+        count=50_000,
+        num_classes=10,
+        source_files={},
+        on_unreadable="stop",
+        made_with={},
+    )
+    computation = Computation(device="cpu", threads=1, activations="stored", compile=False, accumulate=1)
+    return CheckpointRecord(
+        identity={}, train_table=table, num_classes=10, computation=computation, provenance=Provenance()
+    )
 
 
 def timed(work: Callable[[], object]) -> float:

@@ -25,7 +25,7 @@ from pathlib import Path
 from safetensors import safe_open
 
 ROOT = Path(__file__).parents[1]
-BAR = re.compile(rb"train: .*\| (\d+)/(\d+) \[")  # what tqdm draws: done/all [
+BAR = re.compile(rb"train: .*\| (\d+)/(\d+) \[")  # as tqdm draws it: done/all [
 
 
 def main() -> None:

@@ -1,11 +1,12 @@
-"""What choosing the number of threads brings: images per second of training, idle and beside a busy loop.
+"""Measure the effect of choosing the number of threads: images per second, idle and beside a busy loop.
 
     python benchmarks/threads.py [--seconds 15] [--rounds 3] [--before ../older/checkout]
 
-Trains a Glow of the preset `fashionmnist` (K=8, L=3, hidden 64, 1x32x32, batch 128) on random images, by `job.run`, in
-processes of its own that alternate: with all threads (`train.threads`, or the code of another checkout, as it is) and
-with as many as are chosen. First on the machine as it is, then with one `while True: pass` beside it. Prints a table in
-Markdown, and exits with 1 if the chosen number is more than 3% slower idle, or less than twice as fast beside the loop.
+Trains a Glow of the preset `fashionmnist` (K=8, L=3, hidden 64, 1x32x32, batch 128) on random images, by `train`, in
+processes of its own that alternate: with all threads (`train.threads`, or the code of another checkout, which has to
+have the same names) and with as many as are chosen. First on the machine as it is, then with one `while True: pass`
+beside it. Prints a table in Markdown, and exits with 1 if the chosen number is more than 3% slower idle, or less than
+twice as fast beside the loop.
 It takes about 2 * 2 * rounds * (seconds + 10) seconds, and wants a machine on which nothing else runs.
 """
 
@@ -22,8 +23,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 IDLE, BUSY = "idle", "one busy loop"
-SLOWER, FASTER = 0.97, 2.0  # what is promised of the chosen number
-# Trains for some seconds in the environment's project, whichever version that is, and prints steps per second.
+SLOWER, FASTER = 0.97, 2.0  # the promised limits for the chosen number
+# Trains for some seconds with the code on PYTHONPATH, and prints steps per second.
 TRAIN = """
 import json, logging, sys, tempfile, time
 from pathlib import Path
@@ -33,8 +34,10 @@ from glow_pipeline.images.format import ImageFormat
 from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.parameters import Parameters
 from glow_pipeline.training import step as steps
-from glow_pipeline.training.job import Job, run, untrained_flow
-from glow_pipeline.training.model_file import Provenance
+from glow_pipeline.training.new_flow import untrained_flow
+from glow_pipeline.training.records import Provenance
+from glow_pipeline.training.task import TrainingTask
+from glow_pipeline.training.train import train as train_flow
 
 seconds, train = float(sys.argv[1]), json.loads(sys.argv[2])
 logging.basicConfig(level=logging.INFO, stream=sys.stderr)
@@ -51,23 +54,23 @@ record = table.TableRecord(
 (folder / table.RECORD).write_text(record.model_dump_json())
 images = table.ImageTable(folder)
 parameters = Parameters.model_validate({"dataset": "fashionmnist", "device": "cpu", "train": train})
-call, began = steps.TrainingStep.__call__, []
+call, ended = steps.TrainingStep.__call__, []
 
 class Enough(Exception):
     pass
 
 def counted(self, *inputs):
-    if began and time.perf_counter() - began[0] > seconds:
-        print((len(began) - 1) / (time.perf_counter() - began[0]))
+    if ended and time.perf_counter() - ended[0] > seconds:
+        print((len(ended) - 1) / (time.perf_counter() - ended[0]))
         raise Enough
-    told = call(self, *inputs)
-    began.append(time.perf_counter())
-    return told
+    bits_per_dim = call(self, *inputs)
+    ended.append(time.perf_counter())
+    return bits_per_dim
 
 steps.TrainingStep.__call__ = counted
-job = Job(images, images.subset(np.arange(128)), parameters, Provenance())
+task = TrainingTask(images, images.subset(np.arange(128)), parameters, Provenance())
 try:
-    run(job, untrained_flow(parameters, image_format, 10))
+    train_flow(task, untrained_flow(parameters, image_format, 10))
 except Enough:
     pass
 """
@@ -75,7 +78,7 @@ BATCH = 128
 
 
 def main() -> None:
-    """Print the table, and hold the promises to it."""
+    """Print the table, and exit by the promised limits."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=15.0, help="of training in each process")
     parser.add_argument("--rounds", type=int, default=3, help="processes of each kind; the median counts")
@@ -135,7 +138,7 @@ def images_per_second(project: Path, seconds: float, train: str) -> float:
 
 @contextmanager
 def busy_loop() -> Iterator[None]:
-    """Within this block one process beside this one computes without end."""
+    """Run a process that computes without end beside this one within the block."""
     busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     time.sleep(1.0)
     try:

@@ -24,7 +24,7 @@ from glow_pipeline.images.sources.registry import SOURCES
 from glow_pipeline.images.sources.source import ArraySplit, Source, SourceFile
 from glow_pipeline.images.table import ImageTable, TableRecord
 from glow_pipeline.images.table_writer import plan_table
-from glow_pipeline.training.model_file import ModelRecord, Provenance
+from glow_pipeline.training.records import ModelRecord, Provenance
 from tests import project
 from tests.mlflow_server import MlflowServer
 

@@ -1,4 +1,4 @@
-"""What the system says of running processes; on Linux."""
+"""Running processes, as Linux shows them in /proc."""
 
 import os
 from contextlib import suppress
@@ -14,24 +14,24 @@ on_linux = pytest.mark.skipif(not PROC.is_dir(), reason="there is no /proc here"
 
 
 def children(pid: int) -> list[int]:
-    """Of a process, not their children."""
+    """Return the children of a process, without theirs."""
     return [child for child in _all() if (stat := _stat(child)) and int(stat[1]) == pid]
 
 
 def alive(pid: int) -> bool:
-    """A process that has ended and has not been waited for is not."""
+    """Return whether a process runs; not if it has ended and was not waited for."""
     stat = _stat(pid)
     return bool(stat) and stat[0] != "Z"
 
 
 def cpu_seconds(pid: int) -> float:
-    """That it has computed, so far."""
+    """Return the CPU time of a process."""
     stat = _stat(pid)
     return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK") if stat else 0.0
 
 
 def open_to_others(pids: list[int]) -> list[str]:
-    """TCP addresses, as /proc/net has them, at which these processes listen to other machines."""
+    """Return the TCP addresses, as in /proc/net, at which these processes listen to other machines."""
     sockets = {link for pid in pids for link in _links(pid) if link.startswith("socket:")}
     lines = [line.split() for name in ("tcp", "tcp6") for line in (PROC / "net" / name).read_text().splitlines()[1:]]
     return [
@@ -46,7 +46,7 @@ def _all() -> list[int]:
 
 
 def _stat(pid: int) -> list[str]:
-    """state, parent, ...; nothing of a process that is not there."""
+    """Return state, parent, ...; nothing if there is no such process."""
     try:
         return (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):

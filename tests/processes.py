@@ -1,4 +1,4 @@
-"""Processes of their own, to be killed: forked from one that has only the imports behind it."""
+"""Separate processes that tests may kill, forked from one that has done nothing but the imports."""
 
 import time
 from collections.abc import Callable
@@ -12,7 +12,7 @@ PRELOADED = ["glow_pipeline.images.sources.remote", "tests.training.helpers"]
 
 
 def fresh_processes() -> ForkServerContext:
-    """Makes them. Torch computes on threads, and a process that has some cannot be forked safely: this one is not."""
+    """Return what starts them: not by forking this process, whose torch has threads, which is not safe."""
     context = get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     with pytest.MonkeyPatch.context() as environment:
@@ -22,7 +22,7 @@ def fresh_processes() -> ForkServerContext:
 
 
 def ended(target: Callable[..., None], *arguments: Any, timeout: float = 120) -> int | None:
-    """The exit code of a process that does this, negative if a signal ended it; None if it did not end in time."""
+    """Run this in a process; return its exit code, negative if a signal ended it, None if it did not end in time."""
     process = fresh_processes().Process(target=target, args=arguments)
     process.start()
     process.join(timeout)
@@ -33,7 +33,7 @@ def ended(target: Callable[..., None], *arguments: Any, timeout: float = 120) ->
 
 
 def comes(condition: Callable[[], object], seconds: float = 60) -> bool:
-    """Whether it does within so many seconds."""
+    """Wait for the condition; return whether it came true within so many seconds."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

@@ -101,3 +101,16 @@ def test_errors_of_a_run_are_one_line() -> None:
     with pytest.raises(click.ClickException) as error:
         cli.run.main(["--nodes", "trian_glow"], standalone_mode=False)
     assert error.value.message.endswith("did you mean train_glow?")
+
+
+def test_early_ctrl_c_is_one_line() -> None:
+    """Before the run has its own handlers of signals, as when options are parsed or pipelines are imported."""
+
+    def interrupted(**_: object) -> None:
+        raise KeyboardInterrupt
+
+    bootstrap_project(ROOT)
+    command = cli.RunCommand("run", callback=interrupted)
+    with pytest.raises(click.ClickException) as error:
+        command.main([], standalone_mode=False)
+    assert (error.value.exit_code, error.value.format_message()) == (130, "interrupted")

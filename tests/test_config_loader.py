@@ -1,4 +1,4 @@
-"""The order of the folders of conf/, and the one line about a slip in a file."""
+"""The order of the folders of conf/, and the one line about an error in a file."""
 
 import logging
 import os
@@ -54,7 +54,7 @@ def refusal(conf: Path, key: str = "parameters", env: str | None = None) -> str:
     ],
 )
 @pytest.mark.parametrize("name", [PARAMETERS, "mlflow.yml", "catalog.yml"])
-def test_slip_in_a_file_is_one_line(conf: Path, name: str, content: str | bytes, message: str) -> None:
+def test_error_in_a_file_is_one_line(conf: Path, name: str, content: str | bytes, message: str) -> None:
     (conf / "local" / name).write_bytes(content.encode() if isinstance(content, str) else content)
     assert refusal(conf, name.removesuffix(".yml")).startswith(f"conf/local/{name}{message}")
 
@@ -68,7 +68,7 @@ def test_slip_in_a_file_is_one_line(conf: Path, name: str, content: str | bytes,
         ("seed: ${no\n", ":1: seed: no viable alternative at input '${no'; "),
     ],
 )
-def test_slip_in_parameters_is_one_line(conf: Path, content: str, message: str) -> None:
+def test_error_in_parameters_is_one_line(conf: Path, content: str, message: str) -> None:
     (conf / "local" / PARAMETERS).write_text(content)
     assert refusal(conf).startswith(f"conf/local/parameters.yml{message}")
 
@@ -142,7 +142,7 @@ def test_conf_local_gives_catalog_and_credentials_to_presets(conf: Path) -> None
     assert load(conf, "credentials", "digits") == {"server": {"key": "secret"}}
 
 
-def test_preset_itself_may_have_a_slip(conf: Path) -> None:
+def test_error_in_a_preset_is_one_line(conf: Path) -> None:
     (conf / "digits" / PARAMETERS).write_text("model:\n\tK: 1\n")
     assert refusal(conf, env="digits") == "conf/digits/parameters.yml:2: a tab; indent with spaces"
 

@@ -24,7 +24,7 @@ def begin(project: Path, stamp: str) -> str:
     return str(store["session_id"])
 
 
-def test_sessions_that_begin_in_the_same_millisecond_have_different_names(tmp_path: Path) -> None:
+def test_sessions_started_at_once_have_different_names(tmp_path: Path) -> None:
     kedros = generate_timestamp()
     with ThreadPoolExecutor(16) as threads:
         names = list(threads.map(lambda _: begin(tmp_path, kedros), range(64)))
@@ -35,7 +35,7 @@ def test_sessions_that_begin_in_the_same_millisecond_have_different_names(tmp_pa
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] in ([], [".lock"])
 
 
-def test_a_project_that_is_only_read_has_kedros_own_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_only_project_has_kedros_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session_store, "PATIENCE", 0.1)
     (tmp_path / "sessions").write_text("not a folder")
     assert begin(tmp_path, "kedros") == "kedros"

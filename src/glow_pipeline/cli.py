@@ -1,10 +1,9 @@
-"""`kedro run` of this project: Kedro's own, with options that are understood as they are typed or refused in one line.
+"""`kedro run` of this project: Kedro's command, but an option that it would misread is refused in one line.
 
 Kedro takes `cli` for the commands of the project, and `run` for `python -m glow_pipeline`.
 """
 
 import copy
-import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ import click
 from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.cli.utils import split_string
 
-from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.errors import GlowPipelineError, first_line
 from glow_pipeline.startup import without_gc
 
 
@@ -31,14 +30,22 @@ class OneLine(click.ClickException):
     exit_code = 2
 
 
+class Interrupted(click.ClickException):
+    """Ctrl-C in the seconds before the run has started."""
+
+    exit_code = 130
+
+
 class RunCommand(click.Command):
-    """Refuses in one line what Kedro ignores in silence or answers with pages of traceback."""
+    """A command that refuses in one line what Kedro ignores in silence or answers with pages of traceback."""
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
         try:
             return super().make_context(info_name, args, parent, **extra)
+        except KeyboardInterrupt:
+            raise Interrupted("interrupted") from None
         except click.UsageError as error:
             message = error.format_message()
             if message.startswith("Got unexpected extra argument"):
@@ -58,19 +65,14 @@ class RunCommand(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         from glow_pipeline.hooks.command_line import check_options
-        from glow_pipeline.hooks.permissions import not_permitted
+        from glow_pipeline.hooks.one_line import errors_in_one_line
 
         try:
-            ctx.params |= check_options(ctx.params)
-            return super().invoke(ctx)
-        except GlowPipelineError as error:
-            if isinstance(error, click.ClickException):
-                raise
-            raise click.ClickException(str(error)) from None
-        except PermissionError as error:  # of what hooks open before the first node
-            if not error.filename:
-                raise
-            raise click.ClickException(not_permitted(Path(os.fsdecode(error.filename)))) from None
+            with errors_in_one_line():
+                ctx.params |= check_options(ctx.params)
+                return super().invoke(ctx)
+        except KeyboardInterrupt:  # before the run has its own handlers of signals
+            raise Interrupted("interrupted") from None
 
 
 def _read_params(_: click.Context, __: click.Parameter, value: Sequence[str] | dict[str, Any]) -> dict[str, Any]:
@@ -104,16 +106,16 @@ def _read_config(ctx: click.Context, _: click.Parameter, value: str | None) -> s
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    from glow_pipeline.config_files import ConfigFile, slip_in
+    from glow_pipeline.config_files import ConfigFile, error_in
     from glow_pipeline.parameters import nearest
 
     try:
         file = ConfigFile(value, Path(value).read_bytes())
-        if (slip := slip_in(file)) is not None:
-            raise click.ClickException(slip)
+        if (line := error_in(file)) is not None:
+            raise click.ClickException(line)
         content = OmegaConf.to_container(OmegaConf.create(file.content.decode()), resolve=True)
     except (OSError, OmegaConfBaseException) as error:
-        raise click.ClickException(f"--config {value}: {str(error).splitlines()[0]}") from None
+        raise click.ClickException(f"--config {value}: {first_line(error)}") from None
     section = content.get("run") if isinstance(content, dict) else None
     if not isinstance(section, dict):
         raise click.ClickException(f"--config {value}: no section `run:` with options below it")

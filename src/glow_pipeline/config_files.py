@@ -13,7 +13,7 @@ UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 @dataclass(frozen=True)
 class ConfigFile:
-    """A file of conf/: its name for messages, and what it contains."""
+    """A file of conf/: its name for messages, and its content."""
 
     name: str
     content: bytes
@@ -26,7 +26,7 @@ class ConfigFile:
             return None
 
 
-def slip_in(file: ConfigFile) -> str | None:
+def error_in(file: ConfigFile) -> str | None:
     """Return one line about why this is no file of names and values; None if it is one."""
     if file.content.startswith(UTF16_MARKS) or b"\0" in file.content:
         return f"{file.name}: is UTF-16; save it as UTF-8"
@@ -131,6 +131,6 @@ def _key_twice(file: ConfigFile, node: Node) -> str | None:
         if key.value in first and key.value != "<<":
             return f"{file.name}:{line}: {key.value} again, as in line {first[key.value]}; put both together"
         first[key.value] = line
-        if (slip := _key_twice(file, value)) is not None:
-            return slip
+        if (line_about := _key_twice(file, value)) is not None:
+            return line_about
     return None

@@ -6,8 +6,9 @@ import threading
 from collections.abc import Mapping
 from difflib import get_close_matches
 from fnmatch import fnmatch
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 from kedro.config import MissingConfigException, OmegaConfigLoader
@@ -15,9 +16,9 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from glow_pipeline.config_files import ConfigFile, dotted_key, repeated_key, slip_in, surprising_number
-from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.parameters import nearest, parse_parameters
+from glow_pipeline.config_files import ConfigFile, dotted_key, error_in, repeated_key, surprising_number
+from glow_pipeline.errors import GlowPipelineError, first_line
+from glow_pipeline.parameters import Parameters, flattened, nearest, parse_parameters
 
 LOGGER = logging.getLogger(__name__)
 LOCAL = "local"
@@ -30,14 +31,15 @@ class ConfigurationError(GlowPipelineError, click.ClickException):
 
 
 class ConfigLoader(OmegaConfigLoader):
-    """Kedro's loader, with three additions.
+    """A loader like Kedro's, with four additions.
 
-    - The order is `base` < the environment of `--env` < `local`: conf/local holds for presets too. Kedro by itself
+    - The order is `base` < the environment of `--env` < `local`: conf/local applies to presets too. Kedro by itself
       reads either a preset or conf/local. `--env base` reads conf/base alone.
     - catalog.yml has names that follow from the parameters: `${run:in}` and `${run:out}` are names that no other
-      images have, `${run:sample_mode}` is the kind of picture. A hook could not give them: Kedro-Viz reads the catalog
+      images have, `${run:sample_mode}` is the kind of picture. A hook could not set them: Kedro-Viz reads the catalog
       without hooks.
-    - What is typed is a value: `${` in it is not an interpolation.
+    - Typed parameters are values: `${` in them is not an interpolation.
+    - `checked_parameters` are the parameters as typed objects.
 
     Raises:
         ConfigurationError: one line that names the file and the line, instead of pages of traceback.
@@ -58,13 +60,12 @@ class ConfigLoader(OmegaConfigLoader):
 
     def __getitem__(self, key: str) -> dict[str, Any]:
         if key == "catalog":
-            parameters = parse_parameters(self["parameters"])
-            run = {
+            parameters = self.checked_parameters
+            _THREAD.run = {
                 "in": parameters.image_selection.key,
                 "out": parameters.out_image_selection.key,
                 "sample_mode": parameters.sample.mode,
             }
-            _THREAD.run = run
         try:
             loaded = self._load(key)
         except (
@@ -75,7 +76,7 @@ class ConfigLoader(OmegaConfigLoader):
             ValueError,
             AttributeError,
         ) as error:
-            line = self._slip(key, error)
+            line = self._error_line(key, error)
             if line is None:
                 raise
             raise ConfigurationError(line) from None
@@ -84,6 +85,15 @@ class ConfigLoader(OmegaConfigLoader):
             for line in filter(None, [check(file) for check in (dotted_key, surprising_number) for file in files]):
                 raise ConfigurationError(line)
         return loaded
+
+    @cached_property
+    def checked_parameters(self) -> Parameters:
+        """The parameters of this command, parsed and checked once for the catalog, the hooks and the nodes.
+
+        Raises:
+            GlowPipelineError: one line about the first thing that is wrong.
+        """
+        return parse_parameters(self["parameters"])
 
     def environments(self) -> list[str]:
         """Return the names of the folders of conf/, also of an archive."""
@@ -120,15 +130,15 @@ class ConfigLoader(OmegaConfigLoader):
         return merged(config, env_config)
 
     def _report_overrides(self, local: dict[str, Any]) -> None:
-        """Say once which values of the preset conf/local replaces."""
+        """Log once which values of the preset conf/local replaces."""
         if self._overrides_reported:
             return
         self._overrides_reported = True
         preset = self._values(self._files("parameters", str(self.env)))
-        typed = leaves(self.runtime_params)
+        typed = flattened(self.runtime_params or {})
         changed = [
             f"{name}={value} (not {preset[name]})"
-            for name, value in leaves(local).items()
+            for name, value in flattened(local).items()
             if name in preset and preset[name] != value and name not in typed
         ]
         if changed:
@@ -137,7 +147,8 @@ class ConfigLoader(OmegaConfigLoader):
     def _values(self, files: list[ConfigFile]) -> dict[str, Any]:
         values: dict[str, Any] = {}
         for file in files:
-            values |= leaves(OmegaConf.to_container(OmegaConf.create(file.content.decode("utf8"))))
+            content = OmegaConf.to_container(OmegaConf.create(file.content.decode("utf8")))
+            values |= flattened(cast(dict[str, Any], content))
         return values
 
     def _layers(self) -> list[str]:
@@ -164,8 +175,8 @@ class ConfigLoader(OmegaConfigLoader):
         parent = Path(self.conf_source).resolve().parent
         return os.path.relpath(path, parent) if Path(path).is_relative_to(parent) else path
 
-    def _slip(self, key: str, error: Exception) -> str | None:
-        """Return one line about what is wrong in the files of `key`; None if it is something else."""
+    def _error_line(self, key: str, error: Exception) -> str | None:
+        """Return one line about the error in the files of `key`; None if they have none."""
         if self.env is not None and (known := self.environments()) and self.env not in known:
             return f"--env {self.env!r}: no such folder in {self.conf_source}; {nearest(self.env, known)}"
         if isinstance(error, MissingConfigException):
@@ -179,10 +190,10 @@ class ConfigLoader(OmegaConfigLoader):
             return f"{self._shown(str(unreadable.filename))}: {unreadable.strerror}; make it readable, or move it away"
         for files in layers:
             for file in files:
-                if (slip := slip_in(file)) is not None:
-                    return slip
-            if (slip := repeated_key(files, leaves_count=key == "parameters")) is not None:
-                return slip
+                if (line := error_in(file)) is not None:
+                    return line
+            if (line := repeated_key(files, leaves_count=key == "parameters")) is not None:
+                return line
         if isinstance(error, OmegaConfBaseException):
             return _unresolved(error, [file for files in reversed(layers) for file in files])
         return None
@@ -211,24 +222,24 @@ class ConfigLoader(OmegaConfigLoader):
                     raise ConfigurationError(f"{self._shown(str(name))}: is not read; did you mean {kind}.yml?")
 
 
-# Resolvers are the whole process's, and other threads may be reading their catalogs at this moment.
+# Resolvers belong to the whole process, and other threads may be reading their catalogs at this moment.
 _THREAD = threading.local()
 OmegaConf.register_new_resolver("run", lambda name: _THREAD.run[name], replace=True)
 
 
 def _unresolved(error: OmegaConfBaseException, files: list[ConfigFile]) -> str:
     """Return a line about a `${...}` that has no value."""
-    said = str(error.msg or error).splitlines()[0]
+    problem = (error.msg or first_line(error)).splitlines()[0]
     name = str(error.full_key or "")
     place = next((f"{file.name}:{line}: " for file in files if (line := file.line_of(name)) is not None), "")
     advice = "type the value, or write \\${ where it is meant as it stands"
-    if "oc.env" in said:
+    if "oc.env" in problem:
         advice = "the environment is read in credentials.yml alone; type it instead, as --params name=$NAME"
-    return f"{place}{name}: {said}; {advice}"
+    return f"{place}{name}: {problem}; {advice}"
 
 
 def literal(value: Any) -> Any:
-    r"""`value` with each `${` of a text escaped, so that OmegaConf gives the same text back."""
+    r"""Escape each `${` in the texts of a value, so that OmegaConf returns them unchanged."""
     if isinstance(value, dict):
         return {name: literal(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -251,11 +262,3 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
         both = isinstance(inner, Mapping) and isinstance(value, Mapping)
         result[name] = merged(inner, value) if both else value  # type: ignore[arg-type]
     return result
-
-
-def leaves(nested: Any, prefix: str = "") -> dict[str, Any]:
-    """Return the values of a nested mapping by their dotted names."""
-    found: dict[str, Any] = {}
-    for name, value in (nested or {}).items():
-        found |= leaves(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return found

@@ -1,4 +1,4 @@
-"""Each command's session: its name, which is the version of all that it saves, and its interruption."""
+"""The session of a command: its unique name, which is the version of all that it saves, and its interruption."""
 
 import time
 from contextlib import suppress
@@ -17,17 +17,17 @@ PATIENCE = 2  # seconds
 
 
 class UniqueSessionStore(BaseSessionStore):
-    """Kedro's store of a session, with a timestamp that no other session of the project has.
+    """A store of a session like Kedro's, with a timestamp that no other session of the project has.
 
-    Kedro names a session by the millisecond in which it begins. Two commands typed at once may begin in the same one,
+    Kedro names a session by the millisecond in which it starts. Two commands typed at once may start in the same one,
     and then the second cannot save its version. Here timestamps are taken one after the other, under a lock that is
-    held until the next millisecond. Where no lock can be had (a project that is only read), it is Kedro's own.
+    held until the next millisecond. Where no lock can be taken (a project that is read-only), it is Kedro's own.
     """
 
     def __setitem__(self, key: str, value: Any) -> None:
-        super().__setitem__(key, self._own_timestamp(value) if key == "session_id" else value)
+        super().__setitem__(key, self._unique_timestamp(value) if key == "session_id" else value)
 
-    def _own_timestamp(self, kedros: str) -> str:
+    def _unique_timestamp(self, kedros: str) -> str:
         lock = FileLock(Path(self._path) / ".lock", PATIENCE, poll_interval=MILLISECOND)
         with suppress(OSError), lock:
             kedros = generate_timestamp()
@@ -36,7 +36,7 @@ class UniqueSessionStore(BaseSessionStore):
 
 
 class InterruptibleSession(KedroSession):
-    """Kedro's session, which ends an interrupted run at once, in a notebook too.
+    """A session like Kedro's that ends an interrupted run at once, in a notebook too.
 
     Kedro reports an `Exception` that ends a run to hooks, but not SIGTERM or Ctrl-C.
     """
@@ -47,5 +47,5 @@ class InterruptibleSession(KedroSession):
         finally:
             for hook in self._hook_manager.get_plugins():
                 if isinstance(hook, PerRunHooks):
-                    hook.abandon()  # nothing is left to let go of if the run ended in another way
+                    hook.abandon()  # does nothing if the run ended in another way
         return done

@@ -6,22 +6,13 @@ from glow_pipeline.startup import without_gc
 
 with without_gc():  # torch and matplotlib come with these
     from glow_pipeline.config_loader import ConfigLoader
-    from glow_pipeline.hooks import (
-        ClosingHook,
-        EarlyChecksHook,
-        ImagesHook,
-        PerRunHooks,
-        SearchingHook,
-        TrackingHook,
-        TrainingHook,
-    )
+    from glow_pipeline.hooks import PerRunHooks, RunHook
     from glow_pipeline.session_store import InterruptibleSession, UniqueSessionStore
 
-# Since Kedro 1.7 `--pipeline train` works but warns; many have it in their fingers.
+# Since Kedro 1.7 `--pipeline train` works but warns; many users type it out of habit.
 warnings.filterwarnings("ignore", message="Option '--pipeline' is deprecated")
 
-# They are called in the reverse of this order, but the checks say `tryfirst` where they must be first.
-HOOKS = (PerRunHooks(ClosingHook, TrackingHook, SearchingHook, TrainingHook, ImagesHook, EarlyChecksHook),)
+HOOKS = (PerRunHooks(RunHook),)
 
 SESSION_CLASS = InterruptibleSession
 SESSION_STORE_CLASS = UniqueSessionStore

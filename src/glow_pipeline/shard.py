@@ -1,15 +1,15 @@
-"""Which part of each batch is whose."""
+"""The shard of each batch that one process works on."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One of `of` parts of each batch."""
+    """One of `world_size` parts of each batch."""
 
     rank: int = 0
-    of: int = 1
+    world_size: int = 1
 
     def rows(self, n: int) -> slice:
-        """Of n rows those of this part: in order, and as many as the others have, or one more or less."""
-        return slice(n * self.rank // self.of, n * (self.rank + 1) // self.of)
+        """Return the rows of this shard among n: consecutive, and as many as in other shards, or one more or less."""
+        return slice(n * self.rank // self.world_size, n * (self.rank + 1) // self.world_size)

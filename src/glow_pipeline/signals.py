@@ -1,20 +1,87 @@
-"""Being asked to stop: SIGTERM from a scheduler, SIGINT from a person's Ctrl-C."""
+"""Handling of SIGTERM, which schedulers send, and SIGINT, a person's Ctrl-C."""
 
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from types import FrameType
+from types import FrameType, TracebackType
+from typing import Any, NoReturn, Self
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
+Handler = Callable[[int, FrameType | None], Any] | int | None
+
+
+class SignalHandlers:
+    """A handler of some signals that is installed for a while. A context manager.
+
+    Ignored signals stay ignored: a shell starts a background job with Ctrl-C ignored. A forked child, such as a
+    DataLoader's worker, handles signals as if nothing had been installed. Outside the main thread nothing is installed,
+    because Python allows it in the main thread only.
+
+    Args:
+        handle: takes the signal's number.
+        signals: those that it handles.
+    """
+
+    def __init__(self, handle: Callable[[int], None], signals: Sequence[signal.Signals] = SIGNALS) -> None:
+        self._handle, self._signals = handle, signals
+        self._previous: dict[signal.Signals, Handler] = {}
+
+    def install(self) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return
+        process = os.getpid()
+        previous = {number: signal.getsignal(number) for number in self._signals}
+
+        def react(number: int, _frame: FrameType | None) -> None:
+            if os.getpid() != process:
+                signal.signal(number, previous[signal.Signals(number)])
+                signal.raise_signal(number)
+            else:
+                self._handle(number)
+
+        self._previous = {
+            number: handler for number, handler in previous.items() if handler not in (signal.SIG_IGN, None)
+        }
+        for number in self._previous:
+            signal.signal(number, react)
+
+    def restore(self, *numbers: int) -> None:
+        """Restore the previous handlers of these signals, by default of all."""
+        for number in numbers or tuple(self._previous):
+            signal.signal(number, self._previous.pop(signal.Signals(number)))
+
+    def __enter__(self) -> Self:
+        self.install()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.restore()
+
+
+class ExitOnSignals(SignalHandlers):
+    """Handlers that end the command with exit code 128 + the signal's number.
+
+    The stack unwinds: temporary files are deleted, and the MLflow run ends as KILLED.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(_exit)
+
+
+def _exit(number: int) -> NoReturn:
+    raise SystemExit(128 + number)
+
 
 class Interruption:
-    """Whether this process has been asked to stop.
+    """A request to this process to stop; true once it came.
 
     Attributes:
-        signum: the signal that asked first; 0 while none has.
+        signum: the first signal that requested it; 0 while there was none.
     """
 
     signum = 0
@@ -24,42 +91,39 @@ class Interruption:
 
     @property
     def exit_code(self) -> int:
-        """As shells tell it: 130 after Ctrl-C, 143 after SIGTERM."""
+        """Return the exit code by which shells report the signal: 130 after Ctrl-C, 143 after SIGTERM."""
         return 128 + (self.signum or signal.SIGTERM)
 
 
 @contextmanager
 def interruption(*, patient: bool = False) -> Iterator[Interruption]:
-    """Within this block a signal is noted instead of acted on, so that a step can end and a checkpoint be written.
+    """Note signals within the block instead of acting on them, so that a step can end and a checkpoint be written.
 
-    A second one of the same kind is acted on as it was before.
+    A second signal of the same kind is handled by the previous handler.
 
     Args:
-        patient: note every signal. A process that others start and end gets the same one from several sides.
+        patient: note every signal. A process that others start and end gets the same one from several of them.
     """
-    asked = Interruption()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked  # only the main thread may set handlers, and only it is interrupted
-        return
-    # What is ignored stays so: a shell starts a background job with Ctrl-C ignored.
-    before = {
-        signum: handler for signum in SIGNALS if (handler := signal.getsignal(signum)) not in (signal.SIG_IGN, None)
-    }
+    interrupted = Interruption()
 
-    process = os.getpid()
-
-    def note(signum: int, _frame: FrameType | None) -> None:
-        if os.getpid() != process:  # a forked reader of images: it is to die of it, as it would have
-            signal.signal(signum, signal.SIG_DFL)
-            signal.raise_signal(signum)
-        asked.signum = asked.signum or signum
+    def note(number: int) -> None:
+        interrupted.signum = interrupted.signum or number
         if not patient:
-            signal.signal(signum, before[signal.Signals(signum)])
+            handlers.restore(number)
 
-    for signum in before:
-        signal.signal(signum, note)
+    with SignalHandlers(note) as handlers:
+        yield interrupted
+
+
+@contextmanager
+def unchanged_handlers(signals: Sequence[signal.Signals]) -> Iterator[None]:
+    """Restore these signals' handlers at the end of the block, whatever libraries install within it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may install any
+        return
+    previous = {number: signal.getsignal(number) for number in signals}
     try:
-        yield asked
+        yield
     finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

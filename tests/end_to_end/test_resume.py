@@ -117,6 +117,7 @@ def stopped_by_sigterm(project: Path, after: int) -> str:
     assert comes(lambda: newest_step(project) >= after)
     os.killpg(stopped.process.pid, signal.SIGTERM)
     assert stopped.ends() == 143, stopped.said
+    assert f"resumes from step {after}," in " ".join(stopped.said.split())
     assert "Traceback" not in stopped.said
     ((status, steps),) = mlflow_runs(project)
     assert (status, steps) == ("KILLED", ALL_STEPS[: len(steps)])
@@ -155,7 +156,7 @@ def test_killed_and_stopped_commands_resume_in_one_run(tmp_path: Path, uninterru
 
     again = Command(project)
     assert again.ends() == 0, again.said
-    assert f"goes on from step {reached}," in " ".join(again.said.split())
+    assert f"resumes from step {reached}," in " ".join(again.said.split())
     assert digests(project) == [uninterrupted]
     assert mlflow_runs(project) == [("FINISHED", ALL_STEPS)]
 
@@ -178,7 +179,7 @@ def test_full_disk_is_one_line_and_resumable(tmp_path: Path, uninterrupted: str)
 
     again = Command(project)
     assert again.ends() == 0, again.said
-    assert f"goes on from step {reached}," in " ".join(again.said.split())
+    assert f"resumes from step {reached}," in " ".join(again.said.split())
     assert digests(project) == [uninterrupted]
     assert mlflow_runs(project) == [("FINISHED", ALL_STEPS)]
 

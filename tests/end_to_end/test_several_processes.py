@@ -157,7 +157,7 @@ def test_after_the_command_was_ended_and_typed_again_it_ends_with_the_same_bits(
     stopped_at = step_of(project)
     code, printed = run(project, TWO)
     assert code == 0, printed
-    assert f"goes on from step {stopped_at}" in " ".join(printed.split())
+    assert f"resumes from step {stopped_at}" in " ".join(printed.split())
     assert_as_undisturbed(project, undisturbed)
 
 
@@ -170,8 +170,8 @@ def test_without_new_starts_a_process_that_dies_ends_the_run(tmp_path: Path) -> 
         code, printed = told(process)
     assert code == 1
     assert printed.splitlines()[-1] == (
-        "Error: train.devices: process 1 of 2 was killed by SIGKILL (out of memory?); after train.max_restarts=0 new "
-        "starts from the last checkpoint it is not tried again; mend what it says and type the same command again"
+        "Error: train.devices: process 1 of 2 was killed by SIGKILL (out of memory?); after train.max_restarts=0 "
+        "restarts from the last checkpoint it is not tried again; fix what it says and type the same command again"
     )
     assert "Traceback" not in printed
     assert recorded(project)[0] == ["FAILED"]

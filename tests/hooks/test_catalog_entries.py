@@ -8,8 +8,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from tests.hooks.test_early_checks import refused
-from tests.hooks.test_tracking import client_of, runs
+from tests.hooks.helpers import client_of, refused, runs
 from tests.project import TINY, copy_project, run
 
 METRICS = "type: glow_pipeline.datasets.WholeFileDataset, dataset: {type: json.JSONDataset}, versioned: true"

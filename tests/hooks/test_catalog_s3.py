@@ -12,9 +12,8 @@ from typing import Any
 import click
 import pytest
 
+from tests.hooks.helpers import client_of, refused, runs
 from tests.hooks.test_catalog_entries import METRICS, PICTURE, put
-from tests.hooks.test_early_checks import refused
-from tests.hooks.test_tracking import client_of, runs
 from tests.project import TINY, copy_project, free_port, run
 
 pytest.importorskip("s3fs", reason="s3fs is not installed")

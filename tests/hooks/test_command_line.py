@@ -9,9 +9,9 @@ from kedro.framework.startup import bootstrap_project
 
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.hooks.command_line import check_options
-from glow_pipeline.hooks.tracking import _tags
+from glow_pipeline.hooks.tracking import run_tags
 from glow_pipeline.parameters import Parameters
-from glow_pipeline.training.model_file import Provenance
+from glow_pipeline.training.records import Provenance
 from tests.project import ROOT
 
 
@@ -74,5 +74,5 @@ def test_parameters_may_be_named_as_inputs() -> None:
 def test_recorded_command_can_be_typed_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["kedro", "run", "--params", "ingest.path=/set #2"])
     provenance = Provenance(kedro_session="session", versions={})
-    recorded = _tags("ingest", Parameters(), provenance)["kedro_command"]
+    recorded = run_tags("ingest", Parameters(), provenance)["kedro_command"]
     assert shlex.split(recorded) == sys.argv

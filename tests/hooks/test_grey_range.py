@@ -10,7 +10,7 @@ from PIL import Image
 
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.training.model_file import read_record
-from tests.hooks.test_early_checks import refused
+from tests.hooks.helpers import refused
 from tests.project import TINY, copy_project, run, versions
 
 

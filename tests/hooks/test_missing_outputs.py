@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from glow_pipeline.pipelines.train import nodes
-from tests.hooks.test_training import SETTINGS, statuses, trainings
+from tests.hooks.helpers import statuses, trainings
+from tests.hooks.test_training_claim import SETTINGS
 from tests.processes import ended
 from tests.project import copy_project, run, session, versions
 

@@ -6,28 +6,24 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 import mlflow
 import pytest
 from kedro.framework.hooks import hook_impl
-from kedro.framework.project import settings
 from kedro.framework.session import KedroServiceSession, KedroSession
 from kedro.framework.startup import bootstrap_project
 from kedro.runner import SequentialRunner, ThreadRunner
-from pluggy import PluginManager
 
-from tests.hooks.test_tracking import client_of, runs
-from tests.hooks.test_tracking_away import point_to
-from tests.hooks.test_training import trainings
+from tests.hooks.helpers import RaisesInsteadOf, client_of, point_to, run_with, runs, statuses, trainings
 from tests.project import TINY, copy_project, run, versions
 
 PATIENCE = 120.0  # seconds
 
 
 class InStep:
-    """Lets the nodes of two runs begin together, so that each run is in the middle of the other."""
+    """A hook that starts the nodes of two runs together, so that each run is in the middle of the other."""
 
     def __init__(self, broken: str | None = None) -> None:
         self._both, self._broken = threading.Barrier(2), broken
@@ -61,10 +57,6 @@ def plain_session(project: Path, **runtime_params: Any) -> KedroSession:
     return KedroSession.create(project, runtime_params=runtime_params)
 
 
-def interrupted(*_: Any) -> NoReturn:
-    raise SystemExit(143)
-
-
 def test_concurrent_runs_have_separate_mlflow_runs(project: Path, service: KedroServiceSession) -> None:
     service._hook_manager.register(InStep())
 
@@ -95,7 +87,7 @@ def test_concurrent_runs_have_separate_mlflow_runs(project: Path, service: Kedro
     assert [training.finished for training in trainings(project)] == [True, True]
 
 
-def test_sessions_in_two_threads_keep_their_own_hooks(project: Path) -> None:
+def test_sessions_in_two_threads_have_separate_hooks(project: Path) -> None:
     """As in a notebook: two of Kedro's plain sessions."""
     in_step = InStep()
 
@@ -112,7 +104,7 @@ def test_sessions_in_two_threads_keep_their_own_hooks(project: Path) -> None:
         assert (done.info.run_name, done.info.status) == (f"ingest {dataset}", "FINISHED")
 
 
-def test_a_run_that_fails_leaves_the_other_alone(project: Path, service: KedroServiceSession) -> None:
+def test_failed_run_leaves_the_other_alone(project: Path, service: KedroServiceSession) -> None:
     service._hook_manager.register(InStep(broken="textures"))
 
     def ingest(dataset: str) -> None:
@@ -131,27 +123,26 @@ def test_a_run_that_fails_leaves_the_other_alone(project: Path, service: KedroSe
     assert "error" not in recorded["digits"].data.tags
 
 
-def test_interrupted_run_is_killed_and_frees_its_training(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("glow_pipeline.pipelines.train.nodes.run", interrupted)
+def test_interrupted_run_is_killed_and_frees_its_training(project: Path) -> None:
     with pytest.raises(SystemExit):
-        run(project, "train", **TINY)
-    assert [done.info.status for done in runs(project)] == ["KILLED"]
+        run_with(RaisesInsteadOf("train.train_glow", SystemExit(143)), project, "train", **TINY)
+    assert statuses(project) == ["KILLED"]
     (training,) = trainings(project)
     assert training.claim()
     training.release()
 
 
-def test_next_run_kills_an_interrupted_plain_session(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr("glow_pipeline.pipelines.ingest.nodes.plan_table", interrupted)
-        with pytest.raises(SystemExit):
-            plain_session(project).run(pipeline_names=["ingest"])
-    assert [done.info.status for done in runs(project)] == ["RUNNING"]
+def test_next_run_kills_an_interrupted_plain_session(project: Path) -> None:
+    session = plain_session(project)
+    session._hook_manager.register(RaisesInsteadOf("ingest.ingest_train", SystemExit(143)))
+    with pytest.raises(SystemExit):
+        session.run(pipeline_names=["ingest"])
+    assert statuses(project) == ["RUNNING"]
     run(project, "ingest")
-    assert [done.info.status for done in runs(project)] == ["FINISHED", "KILLED"]
+    assert statuses(project) == ["KILLED", "FINISHED"]
 
 
-def test_a_run_that_mlflow_refuses_holds_no_training(project: Path, service: KedroServiceSession) -> None:
+def test_run_refused_by_mlflow_holds_no_training(project: Path, service: KedroServiceSession) -> None:
     point_to(project, "sqlite:///pyproject.toml/mlflow.db")
     with pytest.raises(click.ClickException, match=r"^mlflow.yml: tracking_uri"):
         service.run(pipeline_names=["train"], runtime_params=TINY)
@@ -166,7 +157,7 @@ def test_nodes_in_other_threads_are_refused(service: KedroServiceSession, runner
         service.run(pipeline_names=["ingest"], runner=runner)
 
 
-def test_an_active_run_of_the_user_stays_active(project: Path) -> None:
+def test_active_run_of_the_user_stays_active(project: Path) -> None:
     (project / "conf" / "local").mkdir(exist_ok=True)
     (project / "conf" / "local" / "mlflow.yml").write_text("experiment: another\n")
     mlflow.set_tracking_uri(f"sqlite:///{project}/mlflow.db")
@@ -179,17 +170,3 @@ def test_an_active_run_of_the_user_stays_active(project: Path) -> None:
         assert active.info.run_id == own.info.run_id
     assert mlflow.active_run() is None
     assert "MLFLOW_TRACKING_URI" not in os.environ, "another run of this process would go there"
-
-
-def test_every_hook_call_is_passed_on() -> None:
-    (per_run,) = settings.HOOKS
-    passed_on = hook_calls(per_run)
-    assert passed_on > set()
-    for kind in per_run._kinds:
-        assert hook_calls(kind()) <= passed_on, kind
-
-
-def hook_calls(hook: object) -> set[str]:
-    manager = PluginManager("kedro")
-    manager.register(hook)
-    return {caller.name for caller in manager.get_hookcallers(hook) or []}

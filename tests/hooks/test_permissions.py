@@ -3,12 +3,10 @@
 import os
 from pathlib import Path
 
-import click
 import pytest
-from kedro.io import DatasetError
 
-from glow_pipeline.hooks import EarlyChecksHook, permissions
-from tests.hooks.test_early_checks import refused
+from glow_pipeline.hooks import permissions
+from tests.hooks.helpers import refused
 from tests.project import copy_project, run
 
 
@@ -37,18 +35,9 @@ def test_file_where_a_folder_is_needed_is_refused(tmp_path: Path) -> None:
     assert refused(project, "ingest").startswith(f"{project}/data/03_primary: is a file, where a folder is needed")
 
 
-@pytest.mark.parametrize("name", ["there", "not/there"])
+@pytest.mark.parametrize("name", ["existing", "not/existing"])
 def test_owner_is_named(tmp_path: Path, name: str) -> None:
-    (tmp_path / "there").touch()
+    (tmp_path / "existing").touch()
     line = permissions.not_permitted(tmp_path / name)
     assert line.startswith(f"{tmp_path / name}: belongs to ")
     assert "\n" not in line
-
-
-def test_error_during_a_run_is_one_line(tmp_path: Path) -> None:
-    try:
-        raise DatasetError("test_images") from PermissionError(13, "Permission denied", str(tmp_path))
-    except DatasetError as error:
-        with pytest.raises(click.ClickException) as refusal:
-            EarlyChecksHook().on_pipeline_error(error)
-    assert refusal.value.message.startswith(f"{tmp_path}: belongs to ")

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from glow_pipeline.training.model_file import TrainedGlow, read_model, write_model
-from tests.hooks.test_early_checks import refused
-from tests.hooks.test_tracking import runs
+from tests.hooks.helpers import refused, runs
 from tests.project import copy_project, run, versions
 
 

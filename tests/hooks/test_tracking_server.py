@@ -12,8 +12,7 @@ import mlflow
 import pytest
 from mlflow.entities import Run
 
-from tests.hooks.test_tracking import inputs_of
-from tests.hooks.test_tracking_away import point_to
+from tests.hooks.helpers import inputs_of, point_to
 from tests.mlflow_server import MlflowServer
 from tests.postgres import postgres
 from tests.project import TINY, copy_project, files_below, run

@@ -192,7 +192,7 @@ def test_other_images_under_the_same_name_are_refused(inspected: tuple[Path, Pat
     write_images(tmp_path / folder.name / "good", 30, 20, seed=2)
     typed = {"path": str(tmp_path / folder.name), "classes": 1}
     line = refused(project, "ood", dataset="folder", out_dataset="digits", ingest=typed)
-    assert f"in {tmp_path / folder.name}: not the images that model " in line
+    assert f"in {tmp_path / folder.name}: model " in line
     version = versions(project, "06_models/*/glow_model.safetensors/*")[-1].name
     assert f"set stored_model={version}" in line
     run(project, "ood", dataset="folder", out_dataset="digits", ingest=typed, stored_model=version)

@@ -14,12 +14,13 @@ from PIL import Image
 
 from glow_pipeline.errors import TrainingStopped
 from glow_pipeline.flow import Glow
-from glow_pipeline.hooks.tracking import TrackingHook
+from glow_pipeline.hooks import RunHook
 from glow_pipeline.pipeline_registry import register_pipelines
 from glow_pipeline.pipelines.search import nodes
 from glow_pipeline.search.heartbeats import Heartbeats
-from glow_pipeline.training.job import Job
 from glow_pipeline.training.model_file import read_record
+from glow_pipeline.training.reporter import TrialReporter
+from glow_pipeline.training.task import TrainingTask
 from tests.project import TINY, copy_project, run, versions
 
 RANGES: dict[str, Any] = {
@@ -105,8 +106,13 @@ def test_same_command_resumes_its_search(searched: Path, table: pd.DataFrame) ->
 def test_first_of_simultaneous_commands_owns_the_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project = copy_project(tmp_path)
     search(project, 1)
-    # When the second command started, the first had not yet recorded its run.
-    monkeypatch.setattr(TrackingHook, "_old_run", lambda *_: None)
+    opened = RunHook._open_study
+
+    def open_study(hook: RunHook, *run: Any) -> None:
+        """When the second command started, the first had not yet recorded its run."""
+        opened(hook, *run)
+
+    monkeypatch.setattr(RunHook, "_open_study", open_study)
     search(project, 2)
     with sqlite3.connect(project / "mlflow.db") as database:
         commands = database.execute("select run_uuid from runs where name='search digits' order by start_time")
@@ -122,32 +128,47 @@ def test_first_of_simultaneous_commands_owns_the_trials(tmp_path: Path, monkeypa
     assert (second,) not in above
 
 
+def test_stopped_trial_is_killed_and_queued_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stops(*_: object) -> float:
+        raise TrainingStopped(5, 143)
+
+    project = copy_project(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(nodes, "train_trial", stops)
+        with pytest.raises(SystemExit) as ended:
+            search(project, 1)
+    assert ended.value.code == 143
+    with sqlite3.connect(project / "mlflow.db") as database:
+        assert database.execute("select status from runs").fetchall() == [("KILLED",), ("KILLED",)]
+    assert search(project, 1)["state"].tolist() == ["fail", "complete"]
+
+
 def test_no_trial_takes_the_checkpoint_of_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Not even of a trial that differs only in its length, and so in its warmup."""
-    run_job: Callable[..., Any] = vars(nodes)["run"]
+    train: Callable[..., Any] = vars(nodes)["train"]
     stopped: list[Path | None] = []
 
-    def stop_once(job: Job, flow: Glow, on_epoch: Callable[..., Any]) -> Any:
-        def then_stop(*epoch: Any) -> bool:
+    def stop_once(task: TrainingTask, flow: Glow, reporter: TrialReporter) -> Any:
+        def then_stop(epoch: int, bits_per_dim: float) -> bool:
             if not stopped:
-                stopped.append(job.folder)
+                stopped.append(task.folder)
                 raise TrainingStopped(1, 143)
-            return bool(on_epoch(*epoch))
+            return reporter.epoch({"epoch": epoch, "val_bits_per_dim": bits_per_dim}, 0)
 
-        return run_job(job, flow, then_stop)
+        return train(task, flow, TrialReporter(then_stop))
 
     fixed = dict.fromkeys(("train.lr", "model.K", "model.hidden_channels"))
     given = {"ranges": {**fixed, "train.n_epochs": {"choices": [1, 2]}}, "pruner": "none"}
     project = copy_project(tmp_path)
-    monkeypatch.setattr(nodes, "run", stop_once)
+    monkeypatch.setattr(nodes, "train", stop_once)
     monkeypatch.setattr(Heartbeats, "retry", lambda _self: lambda *_: None)  # as after a kill that was not noticed yet
     with caplog.at_level(logging.INFO), pytest.raises(TrainingStopped):
         search(project, 2, **given)
     found = search(project, 2, **given)
     assert found["state"].tolist() == ["fail", "complete", "complete"]
-    assert not [message for message in caplog.messages if message.startswith("Cut off before")]
+    assert not [message for message in caplog.messages if message.startswith("Interrupted before")]
     with sqlite3.connect(project / "mlflow.db") as database:
         runs = database.execute("select status from runs where name like 'trial %' order by name").fetchall()
     assert runs == [("KILLED",), ("FINISHED",), ("FINISHED",)]

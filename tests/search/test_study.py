@@ -10,6 +10,7 @@ from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.parameters import Parameters, parse_parameters
 from glow_pipeline.search.study import MLFLOW_RUN, check_images, first_try, mlflow_run_of, open_study
 from glow_pipeline.search.trial_runs import OnEpoch
+from tests.conftest import model_record
 from tests.search.helpers import RANGES, bits_of, opened, run_quickly, searching
 
 
@@ -72,10 +73,10 @@ def test_trial_and_retries_share_a_unique_name(tmp_path: Path) -> None:
 
 def test_other_images_are_refused(tmp_path: Path) -> None:
     study = opened(tmp_path)
-    images = {"source_files": {"a.png": "1"}, "split": "train"}
+    images = model_record().train_table.origin
     check_images(study, searching(), images)
     check_images(opened(tmp_path), searching(), images)
     with pytest.raises(
         GlowPipelineError, match=r"^search\.study=digits-\w+: .* \(source_files changed\); bring those back"
     ):
-        check_images(opened(tmp_path), searching(), {**images, "source_files": {"a.png": "2"}})
+        check_images(opened(tmp_path), searching(), images.model_copy(update={"source_files": {"a.png": "2"}}))

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 
+from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.tracking.destination import TrackingConfig, destination
 
 HERE = Path("/project")
@@ -16,7 +16,7 @@ def config(**given: Any) -> TrackingConfig:
     return TrackingConfig.of({"enabled": True, "tracking_uri": None, "experiment": None, "artifacts": None, **given})
 
 
-def test_by_default_everything_is_in_the_project(caplog: pytest.LogCaptureFixture) -> None:
+def test_default_place_is_the_project(caplog: pytest.LogCaptureFixture) -> None:
     place = destination(config(), HERE, {})
     assert (place.tracking_uri, place.experiment) == ("sqlite:////project/mlflow.db", "glow_pipeline")
     assert place.artifacts == "file:///project/mlartifacts"
@@ -36,7 +36,7 @@ def test_the_environment_comes_before_the_default(caplog: pytest.LogCaptureFixtu
     ]
 
 
-def test_mlflow_yml_overrides_the_environment_and_reports_it(caplog: pytest.LogCaptureFixture) -> None:
+def test_mlflow_yml_overrides_the_environment(caplog: pytest.LogCaptureFixture) -> None:
     place = destination(config(tracking_uri=SERVER), HERE, {"MLFLOW_TRACKING_URI": OTHER})
     assert place.tracking_uri == SERVER
     assert caplog.messages == [
@@ -44,7 +44,7 @@ def test_mlflow_yml_overrides_the_environment_and_reports_it(caplog: pytest.LogC
     ]
 
 
-def test_an_equal_or_empty_variable_is_not_mentioned(caplog: pytest.LogCaptureFixture) -> None:
+def test_equal_or_empty_variable_is_not_reported(caplog: pytest.LogCaptureFixture) -> None:
     destination(config(tracking_uri=SERVER), HERE, {"MLFLOW_TRACKING_URI": SERVER, "MLFLOW_EXPERIMENT_NAME": ""})
     assert caplog.messages == []
 
@@ -70,7 +70,7 @@ def test_artifacts_stay_with_the_server_by_default(
 
 
 @pytest.mark.parametrize("variable", ["MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID"])
-def test_an_unused_variable_is_reported(variable: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_unused_variable_is_reported(variable: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     destination(config(), HERE, {variable: "1"})
     (message,) = caplog.messages
@@ -85,7 +85,7 @@ def test_relative_environment_database_is_in_the_working_directory(
     assert typed.tracking_uri == f"sqlite:///{tmp_path}/own.db"
 
 
-def test_a_database_with_options_is_left_to_mlflow() -> None:
+def test_database_with_options_is_left_to_mlflow() -> None:
     assert destination(config(tracking_uri="sqlite:///own.db?timeout=5"), HERE, {}).database is None
 
 
@@ -97,6 +97,6 @@ def test_no_password_is_shown(caplog: pytest.LogCaptureFixture) -> None:
     assert "secret" not in caplog.text
 
 
-def test_a_wrong_key_is_one_line() -> None:
-    with pytest.raises(click.ClickException, match=r"^mlflow.yml: tracking_url: Extra inputs are not permitted$"):
+def test_wrong_key_is_one_line() -> None:
+    with pytest.raises(GlowPipelineError, match=r"^mlflow.yml: tracking_url: Extra inputs are not permitted$"):
         config(tracking_url=SERVER)

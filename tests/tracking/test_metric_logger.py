@@ -1,3 +1,5 @@
+"""The sender of metrics to MLflow."""
+
 import logging
 import math
 import sqlite3
@@ -53,7 +55,7 @@ def test_an_epoch_is_one_request_with_one_time(stub: StubServer, run: RunAddress
     assert all(math.isnan(value) for _, value, _, _ in second), "its databases would keep infinity as 1.8e308"
 
 
-def test_what_was_logged_while_the_server_was_away_comes_later_in_order_and_once(
+def test_metrics_reach_a_server_that_was_away(
     stub: StubServer, run: RunAddress, caplog: pytest.LogCaptureFixture
 ) -> None:
     stub.away = True
@@ -86,7 +88,7 @@ def test_logging_never_waits_for_a_server_that_hangs(stub: StubServer, run: RunA
 
 
 @pytest.mark.parametrize("how", ["away", "hangs"])
-def test_closing_gives_up_after_its_patience_and_names_what_is_lost(
+def test_close_gives_up_and_names_the_loss(
     stub: StubServer, run: RunAddress, caplog: pytest.LogCaptureFixture, how: str
 ) -> None:
     with MetricLogger(run, patience=0.5) as logger:
@@ -104,15 +106,15 @@ def test_closing_gives_up_after_its_patience_and_names_what_is_lost(
     assert "1 figures and 3 rows of metrics, of steps 10, 20, 30" in last
     assert "checkpoint" in last
     assert len(caplog.messages) == (2 if how == "away" else 1)
-    told = len(caplog.messages)
+    reported = len(caplog.messages)
     logger.close()
     stub.hangs.set()
     time.sleep(0.2)
-    assert len(caplog.messages) == told, "neither closing again nor a late answer says anything"
+    assert len(caplog.messages) == reported, "neither closing again nor a late answer says anything"
     assert stub.steps() == [5], "nothing comes after it was said to be lost"
 
 
-def test_what_is_refused_for_good_is_dropped_with_one_warning(
+def test_refused_metrics_are_dropped_with_one_warning(
     stub: StubServer, run: RunAddress, caplog: pytest.LogCaptureFixture
 ) -> None:
     stub.refused = {20, 30}
@@ -125,7 +127,7 @@ def test_what_is_refused_for_good_is_dropped_with_one_warning(
     ]
 
 
-def test_a_database_that_is_locked_when_it_is_opened_gets_everything_later(
+def test_metrics_reach_a_database_that_was_locked(
     stub: StubServer, run: RunAddress, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """MLflow's store of a database then raises what SQLAlchemy does, as it is."""
@@ -150,7 +152,7 @@ def test_a_database_that_is_locked_when_it_is_opened_gets_everything_later(
     ]
 
 
-def test_a_store_that_takes_no_figures_does_not_hold_up_the_metrics(
+def test_failing_figures_do_not_delay_metrics(
     stub: StubServer, run: RunAddress, caplog: pytest.LogCaptureFixture
 ) -> None:
     stub.artifacts.write_bytes(b"a file where the folder should be")
@@ -163,7 +165,7 @@ def test_a_store_that_takes_no_figures_does_not_hold_up_the_metrics(
     assert "rows" not in caplog.messages[-1]
 
 
-def test_a_figure_is_drawn_when_it_is_logged(stub: StubServer, run: RunAddress) -> None:
+def test_figure_is_drawn_when_it_is_logged(stub: StubServer, run: RunAddress) -> None:
     figure = Figure()
     with MetricLogger(run) as logger:
         logger.log_figure(figure, "progress/epoch_0001.png")
@@ -173,7 +175,7 @@ def test_a_figure_is_drawn_when_it_is_logged(stub: StubServer, run: RunAddress) 
     assert (stub.artifacts / "last.png").is_file()
 
 
-def test_catching_up_logs_what_the_run_lacks_and_no_step_twice(stub: StubServer, run: RunAddress) -> None:
+def test_catch_up_logs_only_missing_steps(stub: StubServer, run: RunAddress) -> None:
     with MetricLogger(run) as logger:
         logger.log_metrics({"loss": 1.0, "lr": 0.1}, 10)
         logger.log_metrics({"loss": 2.0}, 20)
@@ -194,7 +196,7 @@ def test_catching_up_logs_what_the_run_lacks_and_no_step_twice(stub: StubServer,
     assert sorted(stub.asked) == ["loss", "lr", "new"], "each is asked for once"
 
 
-def test_without_a_run_everything_goes_nowhere() -> None:
+def test_without_a_run_nothing_is_sent() -> None:
     figure = Figure()
     figure.savefig = None  # type: ignore[assignment, method-assign]
     with MetricLogger(None) as logger:
@@ -204,7 +206,7 @@ def test_without_a_run_everything_goes_nowhere() -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_server_gets_everything_once_when_it_is_back(server: MlflowServer) -> None:
+def test_restarted_server_gets_everything_once(server: MlflowServer) -> None:
     client = mlflow.MlflowClient(server.address)
     run = RunAddress(server.address, client.create_run("0").info.run_id)
     with MetricLogger(run, longest_pause=1) as logger:

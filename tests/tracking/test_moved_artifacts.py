@@ -1,3 +1,5 @@
+"""Artifacts of a project that was moved."""
+
 import shutil
 import sqlite3
 from contextlib import closing

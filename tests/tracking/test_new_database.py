@@ -1,3 +1,5 @@
+"""The new database of MLflow."""
+
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -9,7 +11,7 @@ from glow_pipeline.tracking.new_database import make_database
 
 
 def tables(file: Path) -> list[list[str]]:
-    """How each table and index of a database was made, in lines.
+    """The statements that made each table and index of a database, in lines.
 
     In sorted lines: the constraints of a table come in an order that changes from one making to the next, since
     MLflow's migrations keep them in sets.
@@ -32,7 +34,7 @@ def by_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def test_the_database_is_the_one_that_mlflow_would_have_made(tmp_path: Path, by_mlflow: Path) -> None:
+def test_database_is_as_mlflow_makes_it(tmp_path: Path, by_mlflow: Path) -> None:
     before = mlflow.get_tracking_uri()
     file = tmp_path / "mlflow.db"
     make_database(file)
@@ -45,14 +47,14 @@ def test_the_database_is_the_one_that_mlflow_would_have_made(tmp_path: Path, by_
     assert tables(file) == made  # MLflow found nothing missing
 
 
-def test_a_database_that_is_there_stays(tmp_path: Path) -> None:
+def test_existing_database_is_kept(tmp_path: Path) -> None:
     file = tmp_path / "mlflow.db"
     file.write_bytes(b"")
     make_database(file)
     assert file.read_bytes() == b""
 
 
-def test_a_database_that_another_run_made_meanwhile_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_database_made_meanwhile_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "mlflow.db"
     monkeypatch.setattr(
         mlflow.MlflowClient, "get_experiment_by_name", lambda client, name: file.write_text("made by another")
@@ -62,7 +64,7 @@ def test_a_database_that_another_run_made_meanwhile_stays(tmp_path: Path, monkey
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_an_interruption_leaves_no_half_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interruption_leaves_no_partial_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(client: mlflow.MlflowClient, name: str) -> None:
         raise KeyboardInterrupt
 
@@ -72,6 +74,6 @@ def test_an_interruption_leaves_no_half_database(tmp_path: Path, monkeypatch: py
     assert list(tmp_path.iterdir()) == []
 
 
-def test_where_it_cannot_be_made_it_is_left_to_mlflow(tmp_path: Path) -> None:
+def test_missing_folder_is_left_to_mlflow(tmp_path: Path) -> None:
     make_database(tmp_path / "missing" / "mlflow.db")
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""Trainings that go on where they were cut off, and what cuts them off at a chosen moment, in another process."""
+"""Trainings that resume after an interruption, and interruptions at chosen moments, in another process."""
 
 import itertools
 import json
@@ -18,12 +18,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from glow_pipeline.errors import TrainingStopped
 from glow_pipeline.parameters.interval import Interval
 from glow_pipeline.training import checkpoint as checkpoint_module
-from glow_pipeline.training import fit as fit_module
 from glow_pipeline.training import step as step_module
 from glow_pipeline.training.adamax import Adamax
-from glow_pipeline.training.checkpoint import UNNAMED, Checkpoint, CheckpointSchedule, TrainingFolder
+from glow_pipeline.training.checkpoint import UNNAMED, Checkpoint
+from glow_pipeline.training.checkpoint_folder import CheckpointSchedule, TrainingFolder
+from glow_pipeline.training.trainer import Trainer
 from tests.training.helpers import Poison, Run, Tables, new_glow, train
 
 KEEP = 2
@@ -58,8 +60,8 @@ PLANS = {
 }
 
 
-def go_on(plan: Plan, tables: Tables, path: Path, every: str, **changed: Any) -> Run:
-    """What a command does: train from the newest checkpoint, or from the beginning."""
+def resume(plan: Plan, tables: Tables, path: Path, every: str, **changed: Any) -> Run:
+    """Train from the newest checkpoint, or from the start, as a command does."""
     folder = TrainingFolder(path)
     assert folder.claim()
     start = folder.newest()
@@ -71,7 +73,7 @@ def go_on(plan: Plan, tables: Tables, path: Path, every: str, **changed: Any) ->
             tables,
             new_glow(**plan.glow),
             y_weight=plan.y_weight,
-            keeper=CheckpointSchedule(folder, Interval.of(every), KEEP, {}),
+            checkpoints=CheckpointSchedule(folder, Interval.of(every), KEEP),
             start=start,
             num_workers=plan.num_workers,
             **{**plan.settings, **changed},
@@ -91,17 +93,17 @@ def bits_of(tensor: Tensor) -> bytes:
 
 
 def assert_same_bits(ours: Checkpoint, theirs: Checkpoint) -> None:
-    """All that a training knows, but how fast it was."""
+    """Compare everything in two checkpoints but the speed."""
     assert ours.tensors.keys() == theirs.tensors.keys()
     assert [name for name in ours.tensors if bits_of(ours.tensors[name]) != bits_of(theirs.tensors[name])] == []
     assert _timeless(ours) == _timeless(theirs)
 
 
 def _timeless(checkpoint: Checkpoint) -> str:
-    facts = json.loads(json.dumps(checkpoint.facts))
-    for row in facts["history"]["epochs"]:
+    record = json.loads(checkpoint.record.model_dump_json())
+    for row in record["history"]["epochs"]:
         del row["images_per_second"]
-    return json.dumps(facts, sort_keys=True)
+    return json.dumps(record, sort_keys=True)
 
 
 # Moments --------------------------------------------------------------------------------------
@@ -117,7 +119,7 @@ def in_a_step(nth: int, strike: Strike) -> None:
 
 def in_an_evaluation(nth: int, strike: Strike) -> None:
     """The epoch's steps are done, its row is not."""
-    _replaced(fit_module, "mean_bits_per_dim", nth, before=strike)
+    _replaced(Trainer, "validation_bits_per_dim", nth, before=strike)
 
 
 def before_opening(nth: int, strike: Strike) -> None:
@@ -144,7 +146,7 @@ def flushed_but_not_renamed(nth: int, strike: Strike) -> None:
     _replaced(Path, "replace", nth, before=strike, where=lambda path, *_: path.name.endswith(f".{UNNAMED}"))
 
 
-def whole_but_not_named(nth: int, strike: Strike) -> None:
+def complete_but_not_named(nth: int, strike: Strike) -> None:
     _replaced(Path, "replace", nth, before=strike, where=lambda path, *_: path.name == UNNAMED)
 
 
@@ -204,10 +206,13 @@ def strike_all(signum: int, proof: Path) -> None:
 
 
 def train_until(moment: Moment, nth: int, strike: Strike, plan: Plan, tables: Tables, path: Path, every: str) -> None:
-    """Go on with a training, in a process group of its own, until it is struck at that moment."""
+    """Resume a training, in a process group of its own, until it is struck at that moment."""
     os.setsid()
     multiprocessing.set_start_method("fork", force=True)  # workers are made as in a command
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # pytest itself may run in the background
     moment(nth, strike)
-    go_on(plan, tables, path, every)
+    try:
+        resume(plan, tables, path, every)
+    except TrainingStopped as stopped:
+        sys.exit(stopped.exit_code)

@@ -1,9 +1,10 @@
-"""Small trainings, and losses that go wrong at chosen steps."""
+"""Small trainings, and losses that are not finite at chosen steps."""
 
 import copy
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,12 +16,15 @@ from glow_pipeline.parameters import TrainParameters
 from glow_pipeline.randomness import generator
 from glow_pipeline.training import step as step_module
 from glow_pipeline.training.adamax import Adamax
-from glow_pipeline.training.adaptive import TrainingThreads
-from glow_pipeline.training.checkpoint import Checkpoint, CheckpointSchedule
-from glow_pipeline.training.fit import fit
-from glow_pipeline.training.history import History
+from glow_pipeline.training.adaptive_threads import TrainingThreads
+from glow_pipeline.training.checkpoint import Checkpoint
+from glow_pipeline.training.checkpoint_folder import CheckpointSchedule
+from glow_pipeline.training.distributed.process_group import ProcessGroup
+from glow_pipeline.training.history import History, Metrics
+from glow_pipeline.training.records import CheckpointRecord, Computation, Provenance
 from glow_pipeline.training.state import Weights
-from tests.conftest import random_images
+from glow_pipeline.training.trainer import Trainer
+from tests.conftest import model_record, random_images
 
 CPU = torch.device("cpu")
 N_FIT, N_VAL, BATCH = 40, 10, 8
@@ -34,15 +38,105 @@ def new_glow(**arguments: object) -> Glow:
     return Glow(**{**given, **arguments}, generator=generator(0, "weights"))  # type: ignore[arg-type]
 
 
+def checkpoint_record(steps: int = 0, epochs: int = 0, **changed: Any) -> CheckpointRecord:
+    """Return the record of a checkpoint at this step, after so many epochs."""
+    given: dict[str, Any] = {
+        "identity": {"seed": 0},
+        "train_table": model_record().train_table,
+        "num_classes": 3,
+        "computation": Computation(
+            device="cpu (1 thread)", threads=1, activations="stored", compile="auto", accumulate=1
+        ),
+        "provenance": Provenance(),
+        "history": History([{"epoch": number + 1} for number in range(epochs)], steps=steps),
+    }
+    return CheckpointRecord(**{**given, **changed})
+
+
+def checkpoint(step: int, value: float = 0.0) -> Checkpoint:
+    """Return a checkpoint at this step, with a weight of this value."""
+    return Checkpoint({"weight": torch.full((3,), value)}, checkpoint_record(step))
+
+
 @dataclass
 class Run:
-    """A training and all that it told on its way."""
+    """A training and everything that it reported."""
 
     model: Glow
     history: History = field(default_factory=History)
-    epochs: list[tuple[dict[str, float], int]] = field(default_factory=list)
+    epochs: list[tuple[Metrics, int]] = field(default_factory=list)
     after_epoch: list[dict[str, Tensor]] = field(default_factory=list)
     saved: list[tuple[Weights, int]] = field(default_factory=list)
+
+
+class RecordingReporter:
+    """Keeps everything that a training reports, with its weights at that moment.
+
+    Attributes:
+        trainer: of the training.
+    """
+
+    trainer: Trainer
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def epoch(self, metrics: Metrics, step: int) -> bool:
+        self._run.epochs.append((metrics, step))
+        self._run.after_epoch.append(copy.deepcopy(self._run.model.state_dict()))
+        return False
+
+    def samples(self, _flow: Glow, epoch: int) -> None:
+        self._run.saved.append((copy.deepcopy(self.trainer.state.best_weights), epoch))
+
+
+class ScriptedTrainer(Trainer):
+    """A training whose bits per dimension of the validation images are given.
+
+    Attributes:
+        values: for each epoch.
+    """
+
+    values: Iterator[float]
+
+    def validation_bits_per_dim(self) -> float:
+        return next(self.values)
+
+
+def new_trainer(
+    tables: Tables,
+    model: Glow,
+    *,
+    batch_size: int = BATCH,
+    num_workers: int = 0,
+    group: ProcessGroup | None = None,
+    kind: type[Trainer] = Trainer,
+    settings: dict[str, object] | None = None,
+    **parts: Any,
+) -> Trainer:
+    """Return the trainer of a short training.
+
+    Args:
+        tables: of training and validation images.
+        model: to train.
+        batch_size: images a step.
+        num_workers: processes that read ahead.
+        group: of this process.
+        kind: of trainer.
+        settings: parameters of training.
+        parts: other parts of the trainer.
+    """
+    shard = None if group is None else group.shard
+    parameters = {"n_epochs": 3, "lr": 0.01, "warmup": 0.0, **(settings or {})}
+    return kind(
+        model,
+        Batches(tables[0], batch_size, CPU, num_workers, drop_last=True, share=shard),
+        Batches(tables[1], N_VAL, CPU),
+        TrainParameters.model_validate(parameters),
+        checkpoint_record(),
+        group=group,
+        **{"seed": 0, **parts},
+    )
 
 
 def train(
@@ -51,34 +145,36 @@ def train(
     seed: int = 0,
     y_weight: float = 0.0,
     *,
-    keeper: CheckpointSchedule | None = None,
+    checkpoints: CheckpointSchedule | None = None,
     start: Checkpoint | None = None,
     threads: TrainingThreads | None = None,
     num_workers: int = 0,
-    **settings: float | str,
+    validation: Iterator[float] | None = None,
+    **settings: object,
 ) -> Run:
+    """Train; return everything that was reported.
+
+    Args:
+        validation: bits per dimension of the validation images in place of the model's.
+    """
     run = Run(model or new_glow())
-
-    def on_epoch(metrics: dict[str, float], step: int) -> None:
-        run.epochs.append((metrics, step))
-        run.after_epoch.append(copy.deepcopy(run.model.state_dict()))
-
-    def on_save(weights: Weights, history: History) -> None:
-        run.saved.append((copy.deepcopy(weights), len(history.epochs)))
-
-    run.history = fit(
+    reporter = RecordingReporter(run)
+    trainer = reporter.trainer = new_trainer(
+        tables,
         run.model,
-        Batches(tables[0], BATCH, CPU, num_workers, drop_last=True),
-        Batches(tables[1], N_VAL, CPU),
-        TrainParameters.model_validate({"n_epochs": 3, "lr": 0.01, "warmup": 0.0, **settings}),
+        num_workers=num_workers,
+        kind=Trainer if validation is None else ScriptedTrainer,
+        settings=settings,
         seed=seed,
         y_weight=y_weight,
-        keeper=keeper,
+        checkpoints=checkpoints,
         start=start,
         threads=threads,
-        on_epoch=on_epoch,
-        on_save=on_save,
+        reporter=reporter,
     )
+    if isinstance(trainer, ScriptedTrainer) and validation is not None:
+        trainer.values = validation
+    run.history = trainer.fit()
     return run
 
 
@@ -91,12 +187,12 @@ def finite(weights: Weights) -> bool:
 
 
 def moments(optimizer: Adamax) -> dict[str, Tensor]:
-    """A copy of all that the optimiser holds."""
+    """Return a copy of the optimizer's state."""
     return {name: getattr(optimizer, name).clone() for name in ("vector", "first_moment", "infinity_norm", "steps")}
 
 
 class Inputs(NamedTuple):
-    """Of a training step, and the images and noise that they are made of."""
+    """Inputs of a training step, and the images and noise that they are made of."""
 
     x: Tensor
     logdet: Tensor
@@ -113,7 +209,7 @@ def inputs_of(model: Glow, seed: int = 0, n: int = 6) -> Inputs:
 
 @dataclass
 class Poison:
-    """Stands in for `losses`; at some of its calls the loss, or only its gradient, is not finite."""
+    """A replacement of `losses`, by which the loss, or only its gradient, is not finite at some steps."""
 
     steps: set[int]
     kind: str = "both"

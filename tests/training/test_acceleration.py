@@ -39,7 +39,7 @@ def refuse() -> NoReturn:
 
 
 @pytest.mark.parametrize("choice", ["auto", False])
-def test_on_a_cpu_auto_leaves_the_step_alone(choice: Compile) -> None:
+def test_auto_leaves_steps_on_a_cpu_alone(choice: Compile) -> None:
     step = new_step(jittered_glow())
     assert accelerated(step, choice, refuse) is step
     assert step.model.execution == Execution()
@@ -56,7 +56,7 @@ def test_the_plain_layers_are_not_compiled() -> None:
 
 @pytest.fixture
 def own_compilations() -> Iterator[None]:
-    """What is compiled in a test, or could not be, is forgotten with it."""
+    """Forget after a test what was compiled in it, or could not be."""
     execution._compiled.cache_clear()
     torch._dynamo.reset()
     yield
@@ -74,9 +74,7 @@ def no_compiler(own_compilations: None, monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.usefixtures("no_compiler")
 @pytest.mark.parametrize("activations", ACTIVATIONS)
-def test_without_a_compiler_training_goes_on_with_one_warning(
-    caplog: pytest.LogCaptureFixture, activations: Activations
-) -> None:
+def test_missing_compiler_is_one_warning(caplog: pytest.LogCaptureFixture, activations: Activations) -> None:
     plain, model = jittered_glow(), jittered_glow()
     plain.execution = model.execution = chosen = Execution(activations)
     expected = new_step(plain)
@@ -94,7 +92,7 @@ def test_without_a_compiler_training_goes_on_with_one_warning(
 
 
 @pytest.mark.usefixtures("no_compiler")
-def test_a_whole_training_without_a_compiler_is_the_one_that_was_not_to_be_compiled(tables: Tables) -> None:
+def test_training_without_a_compiler_is_the_uncompiled_one(tables: Tables) -> None:
     expected, run = train(tables, compile=False), train(tables, compile=True)
     assert (run.history.steps, run.history.skipped_steps) == (expected.history.steps, 0)
     assert same(run.model.state_dict(), expected.model.state_dict())
@@ -102,7 +100,7 @@ def test_a_whole_training_without_a_compiler_is_the_one_that_was_not_to_be_compi
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("own_compilations")
-def test_a_machine_without_a_c_compiler_trains(caplog: pytest.LogCaptureFixture) -> None:
+def test_machine_without_a_c_compiler_trains(caplog: pytest.LogCaptureFixture) -> None:
     model = jittered_glow()
     without = {"cpp.cxx": ("no-such-compiler",), "force_disable_caches": True}
     with torch._inductor.config.patch(without), caplog.at_level(logging.WARNING):
@@ -128,7 +126,7 @@ def loss_and_gradients(model: Glow) -> tuple[float, Tensor]:
     "options", [{}, {"scale_floor": 0.2}, {"flow_coupling": "additive", "LU_decomposed": True}], ids=str
 )
 @pytest.mark.parametrize("activations", ACTIVATIONS)
-def test_compiled_loss_and_gradients_are_those_that_were_not(activations: Activations, options: dict[str, Any]) -> None:
+def test_compiled_loss_and_gradients_are_the_plain_ones(activations: Activations, options: dict[str, Any]) -> None:
     model = jittered_glow(K=2, **options)
     model.execution = Execution(activations)
     loss, gradients = loss_and_gradients(model)
@@ -147,7 +145,7 @@ def test_compiled_loss_and_gradients_are_those_that_were_not(activations: Activa
 @pytest.mark.slow
 @pytest.mark.usefixtures("own_compilations")
 @pytest.mark.parametrize("activations", ACTIVATIONS)
-def test_regions_are_compiled_once_a_level_however_many_steps_it_has(activations: Activations) -> None:
+def test_regions_are_compiled_once_a_level(activations: Activations) -> None:
     def compiled_regions(K: int) -> int:
         model = jittered_glow(K=K)
         model.execution = Execution(activations, compiled=True)
@@ -158,19 +156,19 @@ def test_regions_are_compiled_once_a_level_however_many_steps_it_has(activations
             step(*batch(model, seed))
         return counters["stats"]["unique_graphs"]
 
-    a_level = 2 if activations == "stored" else 3  # forward, backward and between them what is computed again
+    a_level = 2 if activations == "stored" else 3  # forward, backward and between them the forward pass again
     assert compiled_regions(K=1) == 2 * a_level
     assert compiled_regions(K=4) == 2 * a_level
 
 
-def test_a_step_of_several_processes_is_no_graph(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What they tell each other within it could not be captured. That there is a GPU is pretended."""
+def test_step_of_several_processes_is_not_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their communication could not be captured. The GPU is pretended."""
     inner = new_step(jittered_glow())
     monkeypatch.setattr(inner, "rehearse", lambda *_: None)
     monkeypatch.setattr(inner.optimizer, "vector", SimpleNamespace(device=torch.device("cuda")))
     monkeypatch.setattr("glow_pipeline.training.acceleration.Captured", lambda *_: refuse)
     assert accelerated(inner, "auto", tuple) is refuse
-    monkeypatch.setattr(inner, "group", SimpleNamespace(share=Shard(0, 2)))
+    monkeypatch.setattr(inner, "group", SimpleNamespace(shard=Shard(0, 2)))
     assert accelerated(inner, "auto", tuple) is inner
 
 
@@ -203,8 +201,8 @@ def test_captured_steps_are_the_plain_ones(
     assert same(model.state_dict(), plain.state_dict())
     assert (inner.optimizer.steps.item(), inner.optimizer.first_moment.count_nonzero().item()) == (0, 0)
     for seed in range(8):
-        told = step(*batch(model, seed)).item()
-        assert told == pytest.approx(expected(*batch(plain, seed)).item(), rel=1e-4)
+        bits_per_dim = step(*batch(model, seed)).item()
+        assert bits_per_dim == pytest.approx(expected(*batch(plain, seed)).item(), rel=1e-4)
     assert inner.optimizer.steps == 8
     for mine, theirs in zip(model.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
@@ -212,7 +210,7 @@ def test_captured_steps_are_the_plain_ones(
 
 @pytest.mark.gpu
 @on_a_gpu
-def test_a_captured_step_that_is_not_finite_changes_nothing() -> None:
+def test_captured_step_that_overflows_changes_nothing() -> None:
     model = jittered_glow().cuda()
     inner = new_step(model)
     step = captured(inner)
@@ -227,9 +225,7 @@ def test_a_captured_step_that_is_not_finite_changes_nothing() -> None:
 @pytest.mark.gpu
 @on_a_gpu
 @pytest.mark.usefixtures("own_compilations")
-def test_what_cannot_be_captured_trains_on_with_one_warning(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_capture_is_one_warning(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_graph(*_: object) -> NoReturn:
         raise RuntimeError("operation not permitted when stream is capturing\nand more")
 

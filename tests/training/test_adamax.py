@@ -52,7 +52,7 @@ def test_updates_are_those_of_torch(dtype: torch.dtype, tolerance: float, weight
     assert optimizer.steps == 100
 
 
-def test_a_parameter_without_a_gradient_is_taken_as_one_with_none_but_zeros() -> None:
+def test_missing_gradient_counts_as_zero() -> None:
     ours, theirs = some_parameters(torch.float32), some_parameters(torch.float32)
     optimizer = Adamax(ours, lr=0.01)
     reference = torch.optim.Adamax(theirs, lr=0.01)
@@ -67,7 +67,7 @@ def test_a_parameter_without_a_gradient_is_taken_as_one_with_none_but_zeros() ->
         torch.testing.assert_close(mine, expected, rtol=1e-6, atol=1e-6)
 
 
-def test_zero_grad_takes_the_gradients_away() -> None:
+def test_zero_grad_removes_the_gradients() -> None:
     parameters = some_parameters(torch.float32)
     optimizer = Adamax(parameters, lr=0.01)
     give_gradients(parameters, 0)
@@ -103,7 +103,7 @@ def test_learning_rate_rises_linearly_and_stays(warmup_steps: float, expected: l
     assert moves == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_skipped_step_does_not_warm_up() -> None:
+def test_skipped_step_does_not_warm_up() -> None:
     parameter = nn.Parameter(torch.zeros(1))
     optimizer = Adamax([parameter], lr=0.1, warmup_steps=4)
     for allowed, rate in ((GO, 0.05), (STOP, 0.05), (GO, 0.075)):
@@ -116,7 +116,7 @@ def test_a_skipped_step_does_not_warm_up() -> None:
 
 
 def first_gradients(optimizer: Adamax, parameters: list[nn.Parameter]) -> list[NDArray[np.float32]]:
-    """What a first update took for the gradients, in the order of the parameters: their share of its first moment."""
+    """Return the gradients that a first update used, in the order of the parameters, from its first moment."""
     offset, taken = 0, []
     for parameter in parameters:
         piece = optimizer.first_moment.as_strided(parameter.shape, parameter.stride(), offset)
@@ -127,7 +127,7 @@ def first_gradients(optimizer: Adamax, parameters: list[nn.Parameter]) -> list[N
 
 @pytest.mark.parametrize("value", [0.0, 0.5])
 @pytest.mark.parametrize("norm", [0.0, 0.7, 1e6])
-def test_gradients_are_clipped_by_value_and_then_by_norm(value: float, norm: float) -> None:
+def test_gradients_are_clipped_by_value_then_by_norm(value: float, norm: float) -> None:
     parameters = some_parameters(torch.float32)
     optimizer = Adamax(parameters, lr=0.01, max_value=value, max_norm=norm)
     give_gradients(parameters, 0)
@@ -157,9 +157,7 @@ EVERYTHING = {"lr": 0.01, "warmup_steps": 8.0, "weight_decay": 0.1, "max_value":
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("settings", [{"lr": 0.01}, EVERYTHING], ids=["plain", "everything"])
-def test_one_value_that_is_not_finite_makes_the_step_one_that_changes_no_bit(
-    bad: float, settings: dict[str, float]
-) -> None:
+def test_gradient_that_is_not_finite_changes_no_bit(bad: float, settings: dict[str, float]) -> None:
     parameters = some_parameters(torch.float32)
     optimizer = Adamax(parameters, **settings)
     give_gradients(parameters, 0)
@@ -173,7 +171,7 @@ def test_one_value_that_is_not_finite_makes_the_step_one_that_changes_no_bit(
     assert same(moments(optimizer), before)
 
 
-def test_a_step_that_is_not_allowed_changes_no_bit() -> None:
+def test_step_not_allowed_changes_no_bit() -> None:
     parameters = some_parameters(torch.float32)
     optimizer = Adamax(parameters, **EVERYTHING)
     give_gradients(parameters, 0)
@@ -185,7 +183,7 @@ def test_a_step_that_is_not_allowed_changes_no_bit() -> None:
 
 
 @pytest.mark.parametrize("skipped", [(0,), (1,), (0, 1, 3, 4)], ids=str)
-def test_the_steps_around_skipped_ones_are_those_without_them(skipped: tuple[int, ...]) -> None:
+def test_skipped_steps_do_not_affect_the_others(skipped: tuple[int, ...]) -> None:
     some, all_ = some_parameters(torch.float32), some_parameters(torch.float32)
     never, saw = Adamax(some, **EVERYTHING), Adamax(all_, **EVERYTHING)
     for seed in range(6):
@@ -200,7 +198,7 @@ def test_the_steps_around_skipped_ones_are_those_without_them(skipped: tuple[int
     assert all(torch.equal(a, b) for a, b in zip(all_, some, strict=True))
 
 
-def test_a_skipped_first_step_moves_nothing() -> None:
+def test_skipped_first_step_moves_nothing() -> None:
     parameters = some_parameters(torch.float32)
     optimizer = Adamax(parameters, **EVERYTHING)
     before = moments(optimizer)
@@ -224,7 +222,7 @@ def test_parameters_keep_their_values_shapes_and_memory_formats() -> None:
     assert optimizer.vector.numel() == sum(parameter.numel() for parameter in parameters)
 
 
-def test_parameters_are_views_of_the_vector_also_after_weights_were_loaded() -> None:
+def test_loaded_weights_stay_views_of_the_vector() -> None:
     model, other = jittered_glow(), jittered_glow()
     optimizer = Adamax(model.parameters(), lr=0.01)
     optimizer.vector.fill_(2.5)

@@ -42,7 +42,7 @@ def test_log_probs_are_those_of_a_direct_call(table: ImageTable) -> None:
     assert got.unique().numel() == 11
 
 
-def test_log_probs_are_in_the_order_of_the_table(table: ImageTable) -> None:
+def test_log_probs_are_in_table_order(table: ImageTable) -> None:
     model = jittered_glow()
     got = list(log_probs(model, Batches(table, 4, CPU), 0))
     assert [len(batch) for batch in got] == [4, 4, 3]
@@ -76,13 +76,13 @@ def test_log_probs_are_the_same_each_time(table: ImageTable) -> None:
     assert not torch.equal(scores(model, table, seed=1), first)
 
 
-def test_log_probs_do_not_depend_on_the_batch_size(table: ImageTable) -> None:
+def test_batch_size_does_not_change_log_probs(table: ImageTable) -> None:
     model = jittered_glow()
     assert torch.allclose(scores(model, table, batch_size=4), scores(model, table, batch_size=11), rtol=1e-5)
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_log_probs_leave_the_mode_and_do_not_depend_on_it(table: ImageTable, training: bool) -> None:
+def test_training_mode_is_kept_and_changes_nothing(table: ImageTable, training: bool) -> None:
     model = jittered_glow()
     expected = scores(model, table)
     model.train(training)
@@ -90,7 +90,7 @@ def test_log_probs_leave_the_mode_and_do_not_depend_on_it(table: ImageTable, tra
     assert model.training is training
 
 
-def test_log_probs_restore_the_mode_when_nobody_asks_for_the_rest(table: ImageTable) -> None:
+def test_mode_is_restored_by_an_early_end(table: ImageTable) -> None:
     model = jittered_glow().train()
     some = iter(log_probs(model, Batches(table, 4, CPU), 0))
     next(some)
@@ -105,7 +105,7 @@ def test_scoring_leaves_no_gradients_and_no_graph(table: ImageTable) -> None:
     assert torch.is_grad_enabled()
 
 
-def test_labelled_asks_for_the_density_given_the_class(table: ImageTable) -> None:
+def test_labelled_is_the_density_given_the_class(table: ImageTable) -> None:
     model = jittered_glow(y_condition=True, num_classes=3)
     batch, labels = IMAGES >> 4, torch.arange(11) % 3
     noise = content_noise(batch, key(0, "score"))
@@ -133,7 +133,7 @@ def test_unknown_classes_are_scored_without_their_class(table: ImageTable, num_c
         torch.testing.assert_close(got[~known], without)
 
 
-def test_mean_bits_per_dim_is_the_mean_over_images_not_over_batches(table: ImageTable) -> None:
+def test_mean_bits_per_dim_weighs_images_alike(table: ImageTable) -> None:
     model = jittered_glow()
     nats = scores(model, table).numpy().astype(np.float64)
     expected = (-nats / (64 * math.log(2))).mean()

@@ -58,9 +58,7 @@ def convs_of(model: Glow) -> list[InvertibleConv]:
 
 @pytest.mark.parametrize("options", [{}, {"scale_floor": 0.3}, {"LU_decomposed": True}], ids=str)
 @pytest.mark.parametrize("execution", [None, Execution()], ids=["plain", "fused"])
-def test_the_smallest_scale_is_that_of_the_plain_couplings(
-    options: dict[str, Any], execution: Execution | None
-) -> None:
+def test_smallest_scale_is_of_the_plain_couplings(options: dict[str, Any], execution: Execution | None) -> None:
     model = glow(**options)
     seen: list[np.ndarray[Any, np.dtype[np.float64]]] = []
 
@@ -97,9 +95,7 @@ def by_numpy(conv: InvertibleConv) -> float:
 
 @pytest.mark.parametrize("options", [{}, {"LU_decomposed": True}, {"image_shape": (1, 16, 16), "L": 3}], ids=str)
 @pytest.mark.parametrize("stretched", [0, -1])
-def test_the_largest_condition_number_is_numpys_in_whichever_level_it_is(
-    options: dict[str, Any], stretched: int
-) -> None:
+def test_largest_condition_number_is_numpys_at_any_level(options: dict[str, Any], stretched: int) -> None:
     model = glow(**options)
     chosen = convs_of(model)[stretched]
     with torch.no_grad():
@@ -121,7 +117,7 @@ def test_fixed_permutations_have_condition_number_1(permutation: str) -> None:
 
 @pytest.mark.parametrize("n_bits", [1, 4, 8])
 @pytest.mark.parametrize("options", [{}, {"y_condition": True, "num_classes": 3}], ids=str)
-def test_the_round_trip_is_in_grey_levels(options: dict[str, Any], n_bits: int) -> None:
+def test_round_trip_is_in_grey_levels(options: dict[str, Any], n_bits: int) -> None:
     model = glow(n_bits=n_bits, **options)
     images, noise = batch(model)
     x = (images + noise) / 2**n_bits - 0.5
@@ -137,7 +133,7 @@ def test_the_round_trip_is_in_grey_levels(options: dict[str, Any], n_bits: int) 
 
 
 @pytest.mark.parametrize("execution", [None, Execution("reversible")], ids=["plain", "fused"])
-def test_scales_that_vanish_are_seen_and_a_floor_prevents_them(execution: Execution | None) -> None:
+def test_vanishing_scales_are_seen_unless_floored(execution: Execution | None) -> None:
     ill, floored = glow(), glow(scale_floor=0.1)
     for model in (ill, floored):
         set_scale_parameters(model, -30.0)
@@ -150,7 +146,7 @@ def test_scales_that_vanish_are_seen_and_a_floor_prevents_them(execution: Execut
 
 @pytest.mark.parametrize("execution", [None, Execution()], ids=["plain", "fused"])
 @pytest.mark.parametrize("worth", [0.0, math.nan, math.inf])
-def test_a_singular_or_broken_weight_is_seen(worth: float, execution: Execution | None) -> None:
+def test_singular_or_broken_weight_is_seen(worth: float, execution: Execution | None) -> None:
     model = glow()
     model.execution = execution
     with torch.no_grad():
@@ -161,19 +157,19 @@ def test_a_singular_or_broken_weight_is_seen(worth: float, execution: Execution 
     assert figures["round_trip_error"] == math.inf
 
 
-def test_scales_that_are_no_numbers_count_as_0() -> None:
+def test_scales_that_are_nan_count_as_0() -> None:
     model = glow()
     set_scale_parameters(model, math.nan)
     figures = figures_of(model)
     assert (figures["smallest_scale"], figures["round_trip_error"]) == (0.0, math.inf)
 
 
-# What it leaves behind ------------------------------------------------------------------------
+# No side effects ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("execution", [None, Execution("checkpointed", "bfloat16")], ids=["plain", "fused"])
-def test_the_model_is_left_as_it_was(training: bool, execution: Execution | None) -> None:
+def test_model_is_not_changed(training: bool, execution: Execution | None) -> None:
     model = glow().train(training)
     model.execution = execution
     before, random = copy.deepcopy(model.state_dict()), torch.get_rng_state()
@@ -193,7 +189,7 @@ def warnings_of(alarm: InvertibilityAlarm, errors: list[float], caplog: pytest.L
     caplog.clear()
     with caplog.at_level(logging.INFO):
         for error in errors:
-            alarm.look_at({"smallest_scale": 7e-13, "largest_condition_number": 123.4, "round_trip_error": error})
+            alarm.check({"smallest_scale": 7e-13, "largest_condition_number": 123.4, "round_trip_error": error})
     assert all((record.name, record.levelname) == (LOGGER, "WARNING") for record in caplog.records)
     return [record.getMessage() for record in caplog.records]
 
@@ -201,14 +197,12 @@ def warnings_of(alarm: InvertibilityAlarm, errors: list[float], caplog: pytest.L
 LOGGER = "glow_pipeline.training.invertibility_alarm"
 
 
-def test_a_flow_that_inverts_is_not_warned_about(caplog: pytest.LogCaptureFixture) -> None:
+def test_invertible_flow_raises_no_alarm(caplog: pytest.LogCaptureFixture) -> None:
     assert warnings_of(InvertibilityAlarm(), [0.0, 1e-4, 0.5], caplog) == []
 
 
 @pytest.mark.parametrize("error", [0.6, math.inf, math.nan])
-def test_the_first_lost_image_of_a_training_is_warned_about_and_no_other(
-    caplog: pytest.LogCaptureFixture, error: float
-) -> None:
+def test_only_the_first_lost_image_is_reported(caplog: pytest.LogCaptureFixture, error: float) -> None:
     alarm = InvertibilityAlarm()
     (message,) = warnings_of(alarm, [0.01, error, math.inf, 0.01, 3.0], caplog)
     assert warnings_of(alarm, [error], caplog) == []
@@ -218,11 +212,11 @@ def test_the_first_lost_image_of_a_training_is_warned_about_and_no_other(
         assert part in message
 
 
-def test_an_ill_model_raises_the_alarm(caplog: pytest.LogCaptureFixture) -> None:
+def test_ill_conditioned_model_raises_the_alarm(caplog: pytest.LogCaptureFixture) -> None:
     healthy, ill = glow(), glow()
     set_scale_parameters(ill, -30.0)
     alarm = InvertibilityAlarm()
     with caplog.at_level(logging.WARNING):
         for model in (healthy, ill, ill):
-            alarm.look_at(figures_of(model))
+            alarm.check(figures_of(model))
     assert len(caplog.records) == 1

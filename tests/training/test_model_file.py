@@ -21,12 +21,12 @@ from glow_pipeline.training import model_file
 from glow_pipeline.training.model_file import (
     FORMAT,
     HEADER_KEY,
-    ModelRecord,
     build_flow,
     read_model,
     read_record,
     write_model,
 )
+from glow_pipeline.training.records import ModelRecord
 from tests.conftest import jittered_glow, model_record, random_images
 
 ARGUMENTS: list[dict[str, Any]] = [
@@ -56,7 +56,7 @@ def one_line_about(path: Path) -> str:
 
 
 @pytest.mark.parametrize("arguments", ARGUMENTS, ids=str)
-def test_a_model_comes_back_with_the_same_bits(tmp_path: Path, arguments: dict[str, Any]) -> None:
+def test_model_is_read_with_the_same_bits(tmp_path: Path, arguments: dict[str, Any]) -> None:
     model, record = jittered_glow(**arguments), model_record(**arguments)
     write_model(tmp_path / "model.safetensors", record, model.state_dict())
     again = read_model(tmp_path / "model.safetensors")
@@ -69,7 +69,7 @@ def test_a_model_comes_back_with_the_same_bits(tmp_path: Path, arguments: dict[s
 
 
 @pytest.mark.parametrize("arguments", ARGUMENTS, ids=str)
-def test_a_model_that_came_back_gives_the_same_scores_and_images(tmp_path: Path, arguments: dict[str, Any]) -> None:
+def test_read_model_scores_and_samples_the_same(tmp_path: Path, arguments: dict[str, Any]) -> None:
     # Trained models have the channels last in memory, as `build_flow` lays them out.
     model = jittered_glow(**arguments).to(memory_format=torch.channels_last)
     write_model(tmp_path / "model.safetensors", model_record(**arguments), model.state_dict())
@@ -83,23 +83,23 @@ def test_a_model_that_came_back_gives_the_same_scores_and_images(tmp_path: Path,
         assert torch.equal(again.decode(eps, y=y), model.decode(eps, y=y))
 
 
-def test_a_model_whose_record_knows_no_floor_has_none(written: Path) -> None:
+def test_record_without_a_floor_means_none(written: Path) -> None:
     assert "scale_floor" not in read_record(written).flow
     floors = {module.scale_floor for module in read_model(written).flow.modules() if isinstance(module, AffineCoupling)}
     assert floors == {0.0}
 
 
-def test_the_record_alone_can_be_read(written: Path) -> None:
+def test_record_alone_can_be_read(written: Path) -> None:
     assert read_record(written) == model_record()
 
 
-def test_the_record_keeps_floats_and_nulls(tmp_path: Path) -> None:
+def test_record_keeps_floats_and_nulls(tmp_path: Path) -> None:
     record = model_record().model_copy(update={"val_bits_per_dim": 0.1 + 0.2, "parameters": {"a": None, "b": [1e-300]}})
     write_model(tmp_path / "model.safetensors", record, {})
     assert read_record(tmp_path / "model.safetensors") == record
 
 
-def test_an_untrained_model_is_drawn_from_its_generator() -> None:
+def test_untrained_model_is_drawn_from_its_generator() -> None:
     image_format = ImageFormat(channels=1, height=8, width=8, n_bits=4, fit="pad")
     a, b, c = (
         build_flow(image_format, {"K": 1, "L": 1}, generator(seed, "weights")).state_dict() for seed in (0, 0, 1)
@@ -108,7 +108,7 @@ def test_an_untrained_model_is_drawn_from_its_generator() -> None:
     assert any(not torch.equal(a[name], c[name]) for name in a)
 
 
-def test_an_untrained_model_is_as_spec_and_arguments_say() -> None:
+def test_untrained_model_has_its_format_and_arguments() -> None:
     image_format = ImageFormat(channels=3, height=8, width=16, n_bits=5, fit="pad")
     flow = build_flow(image_format, {"K": 2, "L": 3, "hidden_channels": 5})
     assert isinstance(flow, Glow)
@@ -117,10 +117,10 @@ def test_an_untrained_model_is_as_spec_and_arguments_say() -> None:
     assert flow.get_parameter("levels.0.steps.0.coupling.network.conv1.weight").shape[0] == 5
 
 
-# Files are written whole ----------------------------------------------------------------------
+# Files are written completely -----------------------------------------------------------------
 
 
-def test_a_write_that_fails_keeps_the_model_that_was_there(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_write_keeps_the_former_model(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = written.read_bytes()
 
     def full_disk(self: Path, content: bytes) -> NoReturn:
@@ -135,7 +135,7 @@ def test_a_write_that_fails_keeps_the_model_that_was_there(written: Path, monkey
     assert list(written.parent.iterdir()) == [written]
 
 
-def test_the_same_model_is_written_as_the_same_bytes(written: Path, tmp_path: Path) -> None:
+def test_same_model_is_written_as_same_bytes(written: Path, tmp_path: Path) -> None:
     write_model(tmp_path / "again.safetensors", model_record(), jittered_glow().state_dict())
     assert (tmp_path / "again.safetensors").read_bytes() == written.read_bytes()
 
@@ -143,35 +143,35 @@ def test_the_same_model_is_written_as_the_same_bytes(written: Path, tmp_path: Pa
 # Files that are not ours ----------------------------------------------------------------------
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_missing_file_is_named(tmp_path: Path) -> None:
     assert "no such file" in one_line_about(tmp_path / "absent.safetensors")
 
 
-def test_a_folder_is_not_a_model(tmp_path: Path) -> None:
+def test_folder_is_not_a_model(tmp_path: Path) -> None:
     one_line_about(tmp_path)
 
 
 @given(st.floats(0, 1, exclude_max=True))
-def test_a_truncated_model_is_not_read(tmp_path_factory: pytest.TempPathFactory, part: float) -> None:
+def test_truncated_model_is_refused(tmp_path_factory: pytest.TempPathFactory, part: float) -> None:
     path = tmp_path_factory.mktemp("cut") / "model.safetensors"
     content = save({"weight": torch.zeros(300)}, metadata={HEADER_KEY: model_record().model_dump_json()})
     path.write_bytes(content[: int(len(content) * part)])
     one_line_about(path)
 
 
-def test_an_empty_file_is_not_read(tmp_path: Path) -> None:
+def test_empty_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").touch()
     one_line_about(tmp_path / "model.safetensors")
 
 
 @given(st.binary(max_size=64))
-def test_other_bytes_are_not_read(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+def test_other_bytes_are_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.mktemp("other") / "model.safetensors"
     path.write_bytes(content)
     one_line_about(path)
 
 
-def test_a_text_is_not_read(tmp_path: Path) -> None:
+def test_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_text("Not a model,\nbut two lines.\n" * 100)
     one_line_about(tmp_path / "model.safetensors")
 
@@ -186,7 +186,7 @@ class Trap:
         return os.mkdir, (str(self.path),)
 
 
-def test_a_pickle_is_not_read_and_not_run(tmp_path: Path) -> None:
+def test_pickle_is_refused_and_not_run(tmp_path: Path) -> None:
     path, sprung = tmp_path / "model.safetensors", tmp_path / "sprung"
     torch.save({"state_dict": jittered_glow().state_dict(), "trap": Trap(sprung)}, path)
     one_line_about(path)
@@ -196,7 +196,7 @@ def test_a_pickle_is_not_read_and_not_run(tmp_path: Path) -> None:
     assert sprung.exists()
 
 
-def test_a_safetensors_file_of_somebody_else_is_not_ours(tmp_path: Path) -> None:
+def test_foreign_safetensors_file_is_refused(tmp_path: Path) -> None:
     for metadata in (None, {"format": "pt"}):
         save_file({"weight": torch.zeros(3)}, tmp_path / "theirs.safetensors", metadata=metadata)
         assert "without a glow_pipeline record" in one_line_about(tmp_path / "theirs.safetensors")
@@ -209,13 +209,13 @@ def without(key: str) -> str:
 
 
 @pytest.mark.parametrize("record", ["", "null", "not json", "{}", "[]", without("image_format"), without("flow")])
-def test_a_record_that_cannot_be_read_is_an_error(tmp_path: Path, record: str) -> None:
+def test_unreadable_record_is_refused(tmp_path: Path, record: str) -> None:
     path = tmp_path / "model.safetensors"
     save_file({"weight": torch.zeros(3)}, path, metadata={HEADER_KEY: record})
     assert "record cannot be read" in one_line_about(path)
 
 
-def test_a_header_that_promises_gigabytes_is_not_believed(tmp_path: Path) -> None:
+def test_header_that_promises_gigabytes_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(struct.pack("<Q", 2**62) + b"{}")
     one_line_about(tmp_path / "model.safetensors")
 
@@ -227,26 +227,24 @@ def other_weights(**arguments: Any) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize(
     "weights", [{}, other_weights(hidden_channels=5), other_weights(K=2)], ids=["none", "h5", "K2"]
 )
-def test_weights_that_are_not_those_of_the_record_are_an_error(
-    tmp_path: Path, weights: dict[str, torch.Tensor]
-) -> None:
+def test_weights_of_another_record_are_refused(tmp_path: Path, weights: dict[str, torch.Tensor]) -> None:
     write_model(tmp_path / "model.safetensors", model_record(), weights)
     one_line_about(tmp_path / "model.safetensors")
 
 
 @pytest.mark.parametrize("arguments", [{"layers": 3}, {"K": "many"}, {"L": 5}], ids=str)
-def test_a_flow_that_this_version_cannot_build_is_an_error(tmp_path: Path, arguments: dict[str, Any]) -> None:
+def test_flow_that_cannot_be_built_is_refused(tmp_path: Path, arguments: dict[str, Any]) -> None:
     write_model(tmp_path / "model.safetensors", model_record(**arguments), other_weights())
     one_line_about(tmp_path / "model.safetensors")
 
 
-def test_records_do_not_change_after_they_were_made() -> None:
+def test_records_are_frozen() -> None:
     record: ModelRecord = model_record()
     with pytest.raises(ValueError, match="frozen"):
         record.epochs = 5  # type: ignore[misc]
 
 
-def test_the_header_is_read_without_the_weights(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_header_is_read_without_the_weights(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> NoReturn:
         raise AssertionError("a flow was built")
 

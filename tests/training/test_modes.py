@@ -1,4 +1,4 @@
-"""What the choices of how to compute do to what is learned: nothing that another rounding would not do. Minutes."""
+"""Training in each mode of computation learns the same, but for rounding. Minutes."""
 
 import gzip
 import os
@@ -16,8 +16,9 @@ from glow_pipeline.images.batches import Batches
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.parameters import TrainParameters
 from glow_pipeline.randomness import generator
-from glow_pipeline.training.fit import fit
+from glow_pipeline.training.trainer import Trainer
 from tests.conftest import MakeTable
+from tests.training.helpers import checkpoint_record
 
 CPU = torch.device("cpu")
 STEPS, BATCH, N_VAL, SEEDS = 200, 64, 1000, 4
@@ -36,22 +37,21 @@ def trained(tables: tuple[ImageTable, ImageTable], execution: Execution | None, 
     """Bits/dim on validation images after 200 steps."""
     model = Glow((1, 32, 32), K=4, L=3, hidden_channels=32, generator=generator(seed, "weights"))
     model.execution = execution
-    history = fit(
+    history = Trainer(
         model,
         Batches(tables[0], BATCH, CPU),
         Batches(tables[1], N_VAL, CPU),
         TrainParameters(n_epochs=1, lr=5e-4, warmup=1.0),
+        checkpoint_record(),
         seed=seed,
-        on_epoch=lambda metrics, step: None,
-        on_save=lambda weights, history: None,
-    )
+    ).fit()
     assert (history.steps, history.skipped_steps) == (STEPS, 0)
     return history.best_val_bits_per_dim
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not FILE.is_file(), reason="GLOW_TEST_DATA names no folder with FashionMNIST/raw")
-def test_bits_per_dim_after_200_steps_are_the_same_in_every_mode(make_table: MakeTable) -> None:
+def test_modes_learn_the_same_bits_per_dim(make_table: MakeTable) -> None:
     n = STEPS * BATCH + N_VAL
     pixels = np.frombuffer(gzip.decompress(FILE.read_bytes()), np.uint8, count=n * 28 * 28, offset=16)
     table = make_table(F.pad(torch.from_numpy(pixels.reshape(n, 1, 28, 28).copy()), (2, 2, 2, 2)), 8)

@@ -9,7 +9,7 @@ from tests.training.helpers import STEPS, Poison, Tables, finite, same, train
 
 
 @pytest.mark.parametrize("kind", ["both", "loss", "gradient", "infinite"])
-def test_a_step_that_is_not_finite_changes_nothing(tables: Tables, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+def test_step_that_is_not_finite_changes_nothing(tables: Tables, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     poison = Poison({7}, kind)
     monkeypatch.setattr(step_module, "losses", poison)
     run = train(tables)
@@ -22,7 +22,7 @@ def test_a_step_that_is_not_finite_changes_nothing(tables: Tables, monkeypatch: 
 
 
 @pytest.mark.parametrize(("max_grad_clip", "max_grad_norm"), [(0.1, 0.0), (0.0, 0.1)])
-def test_clipping_does_not_hide_a_gradient_that_is_not_finite(
+def test_clipping_does_not_hide_infinite_gradients(
     tables: Tables, monkeypatch: pytest.MonkeyPatch, max_grad_clip: float, max_grad_norm: float
 ) -> None:
     poison = Poison({7}, "infinite")
@@ -32,9 +32,7 @@ def test_clipping_does_not_hide_a_gradient_that_is_not_finite(
     assert run.history.skipped_steps == 1
 
 
-def test_many_such_steps_in_a_row_end_the_training_with_the_last_good_weights(
-    tables: Tables, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_divergence_leaves_the_last_good_weights(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
     # In a row counts over the end of an epoch: steps 8 and 9 are in the second epoch, 10 in the third.
     monkeypatch.setattr(step_module, "losses", Poison(set(range(8, 100))))
     run = train(tables, n_epochs=4, max_skipped_steps=3)
@@ -45,9 +43,7 @@ def test_many_such_steps_in_a_row_end_the_training_with_the_last_good_weights(
     assert finite(run.model.state_dict())
 
 
-def test_a_training_that_never_takes_a_step_leaves_finite_weights(
-    tables: Tables, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_training_without_updates_leaves_finite_weights(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
     poison = Poison(set(range(100)))
     monkeypatch.setattr(step_module, "losses", poison)
     run = train(tables, max_skipped_steps=3)
@@ -57,22 +53,20 @@ def test_a_training_that_never_takes_a_step_leaves_finite_weights(
     assert finite(run.model.state_dict())
 
 
-def test_such_steps_that_are_not_in_a_row_do_not_end_the_training(
-    tables: Tables, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_skipped_steps_apart_do_not_diverge(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(step_module, "losses", Poison(set(range(0, 15, 2))))
     run = train(tables, max_skipped_steps=2)
     assert not run.history.diverged
     assert (run.history.skipped_steps, run.history.steps) == (8, 15)
 
 
-def test_weights_that_a_step_made_useless_end_in_the_best_ones(tables: Tables) -> None:
+def test_exploded_weights_end_in_the_best_ones(tables: Tables) -> None:
     run = train(tables, n_epochs=8, lr=1e6, warmup=4.0, max_skipped_steps=4)
     assert run.history.diverged
     assert finite(run.model.state_dict())
 
 
-def test_an_epoch_without_a_step_has_no_bits_per_dim(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_epoch_without_updates_has_no_bits_per_dim(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(step_module, "losses", Poison(set(range(STEPS, 2 * STEPS))))
     run = train(tables, max_skipped_steps=STEPS + 1)
     assert not run.history.diverged

@@ -13,8 +13,9 @@ from glow_pipeline.flow import Glow
 from glow_pipeline.flow.fast.execution import Activations, Execution
 from glow_pipeline.training import step as step_module
 from glow_pipeline.training.adamax import Adamax
-from glow_pipeline.training.history import History, Tally
+from glow_pipeline.training.history import History
 from glow_pipeline.training.step import TrainingStep, losses
+from glow_pipeline.training.step_metrics import StepMetrics
 from tests.conftest import jittered_glow
 from tests.training.helpers import CPU, Poison, inputs_of, moments, new_glow, same
 
@@ -26,7 +27,7 @@ def new_step(model: Glow, max_skipped_steps: int = 3, *, clip: dict[str, float] 
 # The loss -------------------------------------------------------------------------------------
 
 
-def test_the_loss_is_the_mean_of_bits_per_dim() -> None:
+def test_loss_is_mean_bits_per_dim() -> None:
     model = jittered_glow()
     x, logdet, images, noise, _ = inputs_of(model)
     loss, bits = losses(model, x, logdet, None, 5.0)
@@ -37,7 +38,7 @@ def test_the_loss_is_the_mean_of_bits_per_dim() -> None:
     assert not bits.requires_grad
 
 
-def test_the_loss_of_a_conditioned_model_has_the_weighted_cross_entropy() -> None:
+def test_conditioned_loss_has_the_weighted_cross_entropy() -> None:
     model = jittered_glow(y_condition=True, num_classes=3)
     x, logdet, images, noise, labels = inputs_of(model)
     loss, bits = losses(model, x, logdet, labels, 0.25)
@@ -53,7 +54,7 @@ def test_the_loss_of_a_conditioned_model_has_the_weighted_cross_entropy() -> Non
 # A step ---------------------------------------------------------------------------------------
 
 
-def test_a_step_tells_the_bits_per_dim_before_it_and_follows_the_gradient() -> None:
+def test_step_returns_bits_and_follows_the_gradient() -> None:
     model = jittered_glow()
     plain = copy.deepcopy(model)
     step, optimizer = new_step(model), torch.optim.Adamax(plain.parameters(), lr=0.01)
@@ -63,16 +64,16 @@ def test_a_step_tells_the_bits_per_dim_before_it_and_follows_the_gradient() -> N
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        told = step(x, logdet)
-        assert told.item() == pytest.approx(bits.item(), rel=1e-5)
-        assert not told.requires_grad
+        bits_per_dim = step(x, logdet)
+        assert bits_per_dim.item() == pytest.approx(bits.item(), rel=1e-5)
+        assert not bits_per_dim.requires_grad
     for trained, expected in zip(model.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(trained, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["both", "loss", "gradient", "infinite"])
 @pytest.mark.parametrize("clip", [{}, {"max_value": 0.1}, {"max_norm": 0.1}, {"weight_decay": 0.1}], ids=str)
-def test_a_step_that_is_not_finite_tells_nan_and_changes_no_bit(
+def test_infinite_step_returns_nan_and_changes_nothing(
     monkeypatch: pytest.MonkeyPatch, kind: str, clip: dict[str, float]
 ) -> None:
     monkeypatch.setattr(step_module, "losses", Poison({1}, kind))
@@ -98,14 +99,14 @@ def poisoned(monkeypatch: pytest.MonkeyPatch, steps: set[int], max_skipped_steps
 
     def updated() -> bool:
         before = moments(step.optimizer)
-        told = bool(step(x, logdet).isfinite())
-        assert told != same(moments(step.optimizer), before)
-        return told
+        finite = bool(step(x, logdet).isfinite())
+        assert finite != same(moments(step.optimizer), before)
+        return finite
 
     return updated
 
 
-def test_after_too_many_such_steps_in_a_row_no_step_changes_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_step_changes_anything_after_divergence(monkeypatch: pytest.MonkeyPatch) -> None:
     updated = poisoned(monkeypatch, {1, 2, 4, 6, 7, 8}, max_skipped_steps=3)
     assert [updated() for _ in range(12)] == [True, False, False, True, False, True] + [False] * 6
 
@@ -113,7 +114,7 @@ def test_after_too_many_such_steps_in_a_row_no_step_changes_anything(monkeypatch
 # A rehearsal ----------------------------------------------------------------------------------
 
 
-def test_a_rehearsal_changes_no_bit() -> None:
+def test_rehearsal_changes_no_bit() -> None:
     model = jittered_glow()
     step = new_step(model)
     step(*inputs_of(model)[:2])
@@ -123,7 +124,7 @@ def test_a_rehearsal_changes_no_bit() -> None:
     assert same(model.state_dict(), weights)
 
 
-def test_a_training_goes_the_same_way_after_rehearsals() -> None:
+def test_rehearsals_do_not_change_training() -> None:
     rehearsed, plain = jittered_glow(), jittered_glow()
     steps = new_step(rehearsed), new_step(plain)
     weights = copy.deepcopy(plain.state_dict())
@@ -133,12 +134,12 @@ def test_a_training_goes_the_same_way_after_rehearsals() -> None:
     assert steps[0].optimizer.steps == 0
     assert steps[0].optimizer.first_moment.count_nonzero() == 0
     for seed in range(3):
-        told = [step(*inputs_of(plain, seed)[:2]) for step in steps]
-        assert torch.equal(*told)
+        results = [step(*inputs_of(plain, seed)[:2]) for step in steps]
+        assert torch.equal(*results)
     assert same(moments(steps[0].optimizer), moments(steps[1].optimizer))
 
 
-def test_a_rehearsal_does_not_count_as_a_skipped_step(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rehearsal_is_no_skipped_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(step_module, "losses", Poison({0, 2}))
     model = jittered_glow()
     step, inputs = new_step(model, max_skipped_steps=2), inputs_of(model)[:2]
@@ -149,7 +150,7 @@ def test_a_rehearsal_does_not_count_as_a_skipped_step(monkeypatch: pytest.Monkey
     assert step(*inputs).isnan()  # finite, but after two in a row that were not: a rehearsal does not come between them
 
 
-def test_a_rehearsal_that_fails_leaves_the_training_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_rehearsal_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     model = jittered_glow()
     step, inputs = new_step(model), inputs_of(model)[:2]
 
@@ -173,22 +174,22 @@ CLIPPED = {"warmup_steps": 5.0, "weight_decay": 0.1, "max_value": 1.0, "max_norm
 
 
 def two_fake_steps(options: dict[str, Any], activations: Activations) -> None:
-    """Two steps on tensors without values: whoever asks for one is refused."""
+    """Take two steps on tensors without values, which raise an error where one is read."""
     with FakeTensorMode():
         model = Glow((1, 8, 8), K=2, L=2, hidden_channels=4, n_bits=4, **options)
         model.execution = Execution(activations)
         step = new_step(model, clip=CLIPPED)
-        tally = Tally(History(), max_skipped_steps=3, steps_per_epoch=2, device=CPU)
+        metrics = StepMetrics(History(), max_skipped_steps=3, steps_per_epoch=2, device=CPU)
         inputs = [torch.rand(6, 1, 8, 8), torch.rand(6)]
         if model.y_condition:
             inputs.append(torch.zeros(6, dtype=torch.int64))
         for _ in range(2):
-            tally.add(step(*inputs))
+            metrics.add(step(*inputs))
 
 
 @pytest.mark.parametrize("options", MODELS, ids=str)
 @pytest.mark.parametrize("activations", ["stored", "checkpointed", "reversible"])
-def test_a_step_asks_for_no_value(options: dict[str, Any], activations: Activations) -> None:
+def test_step_reads_no_value(options: dict[str, Any], activations: Activations) -> None:
     two_fake_steps(options, activations)
 
 
@@ -200,7 +201,7 @@ def test_a_step_asks_for_no_value(options: dict[str, Any], activations: Activati
         pytest.param(Tensor.tolist, RuntimeError, id="tolist"),
     ],
 )
-def test_a_step_that_asks_for_a_value_would_be_found(
+def test_step_that_reads_a_value_is_found(
     monkeypatch: pytest.MonkeyPatch, ask: Callable[[Tensor], object], refusal: type[Exception]
 ) -> None:
     def asking(*arguments: Any) -> tuple[Tensor, Tensor]:
@@ -226,7 +227,7 @@ def waiting_is_an_error() -> Iterator[None]:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 @pytest.mark.parametrize("options", MODELS, ids=str)
 @pytest.mark.parametrize("activations", ["stored", "checkpointed", "reversible"])
-def test_on_a_gpu_the_host_does_not_wait_in_a_step(
+def test_host_does_not_wait_for_the_gpu(
     options: dict[str, Any], activations: Activations, request: pytest.FixtureRequest
 ) -> None:
     model = new_glow(**options).cuda()

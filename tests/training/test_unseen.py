@@ -16,7 +16,7 @@ def published(make_table: MakeTable) -> ImageTable:
 
 
 def folder_table(table: ImageTable, **image_selection: Any) -> ImageTable:
-    """The same images as those of a user's folder."""
+    """Return the same images as those of a user's folder."""
     given: dict[str, Any] = {
         "source": "folder",
         "path": Path("xrays"),
@@ -47,7 +47,7 @@ def test_folder_with_no_unseen_image_is_refused(published: ImageTable) -> None:
 def test_unknown_training_images_refuse_a_drawn_split(published: ImageTable) -> None:
     with pytest.raises(GlowPipelineError, match=r"does not say which images it was trained on, nor what its classes"):
         unseen_images(folder_table(published), None)
-    with pytest.raises(GlowPipelineError, match="train it anew"):
+    with pytest.raises(GlowPipelineError, match="train it again"):
         unseen_images(folder_table(published, eval_path=Path("others"), eval_percentage=None), None)
 
 
@@ -62,8 +62,10 @@ def test_changed_test_images_are_refused_with_both_ways(published: ImageTable) -
     record = model_record().model_copy(update={"test_table": then})
     with pytest.raises(GlowPipelineError) as refused:
         check_same_images(record, now.record, chosen=False)
-    assert "(9 test images then; other checksums now)" in str(refused.value)
-    assert "train anew, or set stored_model=session" in str(refused.value)
+    assert "was trained and tested (9 test images) with other images than there are now (source_files changed)" in str(
+        refused.value
+    )
+    assert "bring those back, train again, or set stored_model=session" in str(refused.value)
     check_same_images(record, now.record, chosen=True)
 
 

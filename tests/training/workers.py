@@ -1,4 +1,4 @@
-"""What processes do that `launch` starts in tests. Apart from the tests: each process imports this."""
+"""Workers that `launch` starts in tests, in a module of their own, because each process imports it."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.errors import GlowPipelineError, TrainingStopped
 from glow_pipeline.signals import interruption
 from glow_pipeline.training.distributed.launch import launch, leads_here
 from glow_pipeline.training.distributed.process_group import DistributedGroup
@@ -17,8 +17,8 @@ from glow_pipeline.training.distributed.process_group import DistributedGroup
 FOR_EVER = 1000  # seconds
 
 
-def _begin(folder: Path, restarted: bool) -> DistributedGroup:
-    """DistributedGroup with the others, all of whom have written down who they are."""
+def _start(folder: Path, restarted: bool) -> DistributedGroup:
+    """Join the group, whose processes have all written down who they are."""
     rank = int(os.environ["RANK"])
     with (folder / f"starts_{rank}").open("a") as file:
         file.write(f"{os.getpid()} {restarted} {torch.get_num_threads()}\n")
@@ -29,43 +29,43 @@ def _begin(folder: Path, restarted: bool) -> DistributedGroup:
 
 
 def killed_then_failing(restarted: bool, folder: Path) -> None:
-    group = _begin(folder, restarted)
-    if group.share.rank == 1 and not restarted:
+    group = _start(folder, restarted)
+    if group.shard.rank == 1 and not restarted:
         (folder / "looked").touch()
         _wait_for(folder / "seen")
         os.kill(os.getpid(), signal.SIGKILL)
-    if group.share.rank == 1:
+    if group.shard.rank == 1:
         raise ValueError("no such luck\nand a second line")
     group.any(False)
 
 
 def mistaken(restarted: bool, folder: Path) -> None:
-    group = _begin(folder, restarted)
-    if group.share.rank == 1:
+    group = _start(folder, restarted)
+    if group.shard.rank == 1:
         raise GlowPipelineError("train.some=1: should be 2")
     group.any(False)
 
 
 def too_large(restarted: bool, folder: Path) -> None:
-    group = _begin(folder, restarted)
-    if group.share.rank == 1:
+    group = _start(folder, restarted)
+    if group.shard.rank == 1:
         raise torch.OutOfMemoryError("CUDA out of memory\nand a page of advice")
     group.any(False)
 
 
-def asked_to_stop(restarted: bool, folder: Path) -> None:
-    with interruption(patient=True) as asked:
-        group = _begin(folder, restarted)
-        while not group.any(bool(asked)):
+def stopping(restarted: bool, folder: Path) -> None:
+    with interruption(patient=True) as interrupted:
+        group = _start(folder, restarted)
+        while not group.any(bool(interrupted)):
             time.sleep(0.01)
         time.sleep(1)  # a checkpoint, say
-        (folder / f"stopped_{group.share.rank}").touch()
-        raise SystemExit(asked.exit_code)
+        (folder / f"stopped_{group.shard.rank}").touch()
+        raise TrainingStopped(5, interrupted.exit_code)
 
 
 def waiting(restarted: bool, folder: Path) -> None:
-    group = _begin(folder, restarted)
-    if group.share.rank == 1:
+    group = _start(folder, restarted)
+    if group.shard.rank == 1:
         time.sleep(FOR_EVER)
     dist.all_reduce(torch.zeros(1))
 
@@ -76,7 +76,7 @@ def _wait_for(path: Path) -> None:
 
 
 def _here(restarted: bool, folder: Path) -> DistributedGroup:
-    """DistributedGroup with another machine, after writing down, by machine, that it has begun."""
+    """Join the group with another machine, after writing down that this one has started."""
     with (folder / f"machine_{os.environ['NODE_RANK']}").open("a") as file:
         file.write(f"{restarted} ")
     group = DistributedGroup(leads=leads_here(os.environ["NODE_RANK"] == "0"))

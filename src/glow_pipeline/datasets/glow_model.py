@@ -7,7 +7,8 @@ from kedro.io import Version
 
 from glow_pipeline.datasets.places import local_path
 from glow_pipeline.datasets.versioned import OwnVersionDataset
-from glow_pipeline.training.model_file import ModelRecord, TrainedGlow, read_model, read_record, write_model
+from glow_pipeline.training.model_file import TrainedGlow, read_model, read_record, write_model
+from glow_pipeline.training.records import ModelRecord
 
 
 class GlowModelDataset(OwnVersionDataset[TrainedGlow, TrainedGlow]):

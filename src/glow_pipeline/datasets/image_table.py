@@ -104,7 +104,7 @@ class ImageTableDataset(OwnVersionDataset[TableWriter, ImageTable]):
 
     def _check_identified(self) -> None:
         if not self._identified:
-            raise DatasetError(f"{self._base}: no image format was given; is ImagesHook in settings.HOOKS?")
+            raise DatasetError(f"{self._base}: no image format was given; is RunHook in settings.HOOKS?")
 
     def _exists(self) -> bool:
         return self._identified and Path(self._get_load_path()).is_dir()

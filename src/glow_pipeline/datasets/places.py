@@ -5,9 +5,9 @@ import re
 from kedro.io.core import get_protocol_and_path
 
 from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.remote_storage import has_scheme
 
 LOCAL = "file"
-ADDRESS_WITHOUT_SLASHES = re.compile(r"[a-z][a-z0-9+.-]+:(?!//)", re.IGNORECASE)  # two letters or more: C:\ is a folder
 
 
 def protocol_and_path(filepath: str) -> tuple[str, str]:
@@ -16,7 +16,7 @@ def protocol_and_path(filepath: str) -> tuple[str, str]:
     Raises:
         GlowPipelineError: fsspec would take it for a local folder or for another path than the typed one.
     """
-    if ADDRESS_WITHOUT_SLASHES.match(filepath):
+    if has_scheme(filepath) and not re.match("[^:]+://", filepath):
         raise GlowPipelineError(f"filepath={filepath}: not an address; write it with //, as in s3://bucket/folder/name")
     if "://" in filepath and ("#" in filepath or "?" in filepath):
         raise GlowPipelineError(f"filepath={filepath}: an address may contain no # and no ?; choose another name")

@@ -11,7 +11,7 @@ from kedro.io import Version
 
 from glow_pipeline.datasets.places import LOCAL, protocol_and_path
 from glow_pipeline.datasets.versioned import OwnVersionDataset
-from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.errors import GlowPipelineError, first_line
 from glow_pipeline.files import written_whole
 from glow_pipeline.remote_storage import storage_failures
 
@@ -72,7 +72,7 @@ class StoredFileDataset(OwnVersionDataset[_Saved, _Loaded]):
             try:
                 self._fs.put_file(str(temporary), str(path))
             except storage_failures() as error:
-                line = (str(error).splitlines() or [type(error).__name__])[0]
+                line = first_line(error)
                 raise GlowPipelineError(
                     f"{self._protocol}://{path}: cannot be written ({line}); correct the address or the credentials, "
                     f"and type the same command again"

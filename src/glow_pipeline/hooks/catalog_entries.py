@@ -1,16 +1,16 @@
-"""Checks of the catalog's entries, which Kedro makes only when they are first used."""
+"""Checks of the catalog's entries, which Kedro makes only on their first use."""
 
 from collections.abc import Iterable
 
 from kedro.io import AbstractVersionedDataset, DataCatalog, DatasetError
 
-from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.errors import GlowPipelineError, first_line
 from glow_pipeline.hooks.artifacts import is_local
 from glow_pipeline.remote_storage import storage_failures
 
 
 def check_entries(catalog: DataCatalog, names: Iterable[str], written: Iterable[str] = ()) -> None:
-    """Make the entries of these names; of those that will be written, ask each remote storage whether it answers.
+    """Make the entries of these names, and check that the remote storages of those that will be written answer.
 
     Raises:
         GlowPipelineError: an entry cannot be made as catalog.yml says, or its storage does not answer.
@@ -30,7 +30,7 @@ def _failures() -> tuple[type[Exception], ...]:
 
 
 def _reason(error: BaseException) -> str:
-    """Return the first line of what Kedro's error was caused by."""
+    """Return the first line of the cause of Kedro's error."""
     while isinstance(error, DatasetError) and error.__cause__ is not None:
         error = error.__cause__
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return first_line(error)

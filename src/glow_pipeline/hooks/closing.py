@@ -18,7 +18,6 @@ from glow_pipeline.hooks.stored_model import describe_model
 from glow_pipeline.images.sources.registry import FOLDER
 from glow_pipeline.images.summary import summary
 from glow_pipeline.outliers.report import lines_of_scores, warnings_of_scores
-from glow_pipeline.parameters import Parameters
 
 FIGURES = {
     "test_bits_per_dim": "bits/dim on test images",
@@ -76,12 +75,10 @@ class ClosingHook:
         ]
         lines += [line for metrics in self._metrics for line in _copies(metrics)]
         lines += [f"  {line}" for metrics in self._metrics for line in warnings_of_scores(metrics)]
-        parameters = Parameters.model_validate(catalog.load("parameters"))
-        preset = self._project / "conf" / parameters.dataset
-        if "glow_model" in self._saved and preset.is_dir() and self._env != parameters.dataset:
-            lines.append(
-                f"  `--env {parameters.dataset}` has settings that suit this dataset (conf/{parameters.dataset})."
-            )
+        dataset_name = catalog.load("params:dataset")
+        preset = self._project / "conf" / dataset_name
+        if "glow_model" in self._saved and preset.is_dir() and self._env != dataset_name:
+            lines.append(f"  `--env {dataset_name}` has settings that suit this dataset (conf/{dataset_name}).")
         pictures = any(isinstance(catalog[name], PictureDataset) for name in self._saved)
         look = "open the pictures above; " if pictures else "" if self._saved else "nothing was made; "
         lines.append(f"Look: {look}`make ui` compares runs, `make viz` draws the pipelines.")

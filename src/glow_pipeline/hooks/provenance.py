@@ -1,19 +1,20 @@
-"""Who and what makes a run: session, commit, versions, user."""
+"""The origin of a run: session, commit, versions, user."""
 
 import getpass
 import platform
-import re
 import subprocess
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
-from glow_pipeline.training.model_file import Provenance
+from packaging.requirements import Requirement
+
+from glow_pipeline.training.records import Provenance
 
 PACKAGE = "glow_pipeline"
 
 
 def provenance_of(session: str, project: Path) -> Provenance:
-    """Of a run in this Kedro session of the project in this folder."""
+    """Return the provenance of a run in this Kedro session of the project in this folder."""
     commit = _git(project, "rev-parse", "HEAD")
     return Provenance(
         kedro_session=session,
@@ -24,15 +25,15 @@ def provenance_of(session: str, project: Path) -> Provenance:
 
 
 def versions() -> dict[str, str]:
-    """Installed versions of Python, of this package, and of each package that it asks for by itself."""
-    asked = [line for line in requires(PACKAGE) or [] if "extra ==" not in line]
-    names = [re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in asked]
-    found = {name: _version(name) for name in [PACKAGE, *sorted(names)]}
+    """Return the installed versions of Python, of this package and of its direct dependencies, without extras."""
+    required = [Requirement(line) for line in requires(PACKAGE) or []]
+    names = sorted(each.name for each in required if each.marker is None or each.marker.evaluate({"extra": ""}))
+    found = {name: _version(name) for name in [PACKAGE, *names]}
     return {"python": platform.python_version(), **{name: number for name, number in found.items() if number}}
 
 
 def user() -> str | None:
-    """Who runs this, or None where a container runs under a number without a name."""
+    """Return who runs this; None where a container runs under a number without a name."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
@@ -40,7 +41,7 @@ def user() -> str | None:
 
 
 def _version(name: str) -> str | None:
-    """None if it is not installed; what needs it will say so."""
+    """Return a package's version; None if it is not installed, which whatever needs it will report."""
     try:
         return version(name)
     except PackageNotFoundError:
@@ -48,7 +49,7 @@ def _version(name: str) -> str | None:
 
 
 def _git(project: Path, *arguments: str) -> str | None:
-    """What git answers, or None where there is no git, no repository or no commit."""
+    """Return git's answer; None where there is no git, no repository or no commit."""
     try:
         answer = subprocess.run(["git", *arguments], cwd=project, capture_output=True, text=True, check=False)
     except FileNotFoundError:

@@ -1,6 +1,6 @@
 """The stored model that a run uses: checks that it exists and is the requested one, and its description."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +9,13 @@ from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.images.classes import position
 from glow_pipeline.images.format import ImageFormat
 from glow_pipeline.images.selection import ImageSelection
-from glow_pipeline.parameters import Parameters, parse_parameters
-from glow_pipeline.training.model_file import ModelRecord, read_record
+from glow_pipeline.parameters import Parameters, flattened, parse_parameters
+from glow_pipeline.training.model_file import read_record
+from glow_pipeline.training.records import ModelRecord
 
 NAMED_AT_MOST = 5
 COMPARED_AT_MOST = 200  # versions whose headers are read in search of a better one
-# Where a folder's images are now is no part of what the model is.
+# The place of a folder's images is no part of the model.
 PLACES = ("ingest.path", "ingest.eval_path", "ingest.name", "ingest.num_workers")
 
 
@@ -39,7 +40,7 @@ def check_stored_model(dataset: GlowModelDataset, parameters: Parameters, run_pa
             f"{dataset.load_path}: a model of {record.dataset}, and this command is about {wanted}; "
             f"add {as_typed(record.train_table.image_selection)} to --params, or choose a model of {wanted}"
         )
-    for key, value in _leaves(run_params["runtime_params"]):
+    for key, value in flattened(run_params["runtime_params"]).items():
         if _contradicts(key, value, record):
             group, _, name = key.partition(".")
             raise GlowPipelineError(
@@ -77,13 +78,13 @@ def check_class(parameters: Parameters, y_condition: bool, num_classes: int, cla
 def describe_model(dataset: GlowModelDataset) -> str:
     """Say which model a run has used, whether it is the newest, and which of the same images is better."""
     record = dataset.record()
-    facts = [record.dataset, f"epoch {record.best_epoch} of {record.epochs}"]
+    details = [record.dataset, f"epoch {record.best_epoch} of {record.epochs}"]
     if record.val_bits_per_dim is not None:
         given_class = " given their class" if record.flow["y_condition"] else ""
-        facts.append(f"{record.val_bits_per_dim:.4f} bits/dim on validation images{given_class}")
+        details.append(f"{record.val_bits_per_dim:.4f} bits/dim on validation images{given_class}")
     if record.diverged:
-        facts.append("its training diverged after that epoch")
-    line = f"Model {version_of(dataset)} ({dataset.why_this_one}): {', '.join(facts)}"
+        details.append("its training diverged after that epoch")
+    line = f"Model {version_of(dataset)} ({dataset.why_this_one}): {', '.join(details)}"
     better = _better(dataset, record)
     if better is None:
         return line
@@ -178,11 +179,3 @@ def _completed(image_format: ImageFormat, record: ModelRecord) -> ImageFormat:
         if image_format.range is not None
         else image_format.model_copy(update={"range": record.image_format.range})
     )
-
-
-def _leaves(nested: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
-    for name, value in nested.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value

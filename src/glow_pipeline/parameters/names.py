@@ -1,6 +1,8 @@
 """The names of all parameters."""
 
+from collections.abc import Mapping
 from difflib import get_close_matches
+from typing import Any
 
 from pydantic.fields import FieldInfo
 
@@ -53,3 +55,11 @@ def nearest(name: object, known: list[str]) -> str:
     if known == known_names():
         return "docs/parameters.md has all that are known"
     return f"known are {', '.join(known)}"
+
+
+def flattened(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the values of nested mappings by their dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in nested.items():
+        flat |= flattened(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat

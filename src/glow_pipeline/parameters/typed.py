@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
 
-from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.errors import GlowPipelineError, first_line
 from glow_pipeline.parameters.names import all_fields, known_names, nearest
 from glow_pipeline.parameters.root import Parameters
 
@@ -141,7 +141,7 @@ def _flow(name: str, text: str, kinds: frozenset[Any]) -> Any:
     try:
         return value(yaml.compose(text, Loader=yaml.SafeLoader))
     except yaml.YAMLError as error:
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        problem = getattr(error, "problem", None) or first_line(error)
         raise _refusal(f"--params: {name}={text}: not a list or mapping: {problem}") from None
 
 

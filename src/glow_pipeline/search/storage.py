@@ -12,7 +12,7 @@ from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.errors import GlowPipelineError, first_line
 
 OPEN_ATTEMPTS = 3
 SQLITE, SQLITE_PATIENCE = "sqlite", 60  # seconds to wait for another process that is writing
@@ -76,7 +76,7 @@ def database_errors_in_one_line(storage: str, *others: type[Exception]) -> Itera
     try:
         yield
     except caught as error:
-        line = str(error.__cause__ or error).splitlines()[0]
+        line = first_line(error.__cause__ or error)
         raise GlowPipelineError(f"search.storage={storage}: {line}; fix it and type the command again") from error
 
 

@@ -12,10 +12,12 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
 
 from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.images.table import TableOrigin
 from glow_pipeline.parameters import Parameters
 from glow_pipeline.search.heartbeats import DEFAULT, Heartbeats
 from glow_pipeline.search.storage import database_errors_in_one_line, open_storage
 from glow_pipeline.training.resume import identity
+from glow_pipeline.training.same_origin import check_same_origin
 
 DIVERGED = "diverged"  # a state that Optuna does not know: complete, of infinite value
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -54,22 +56,25 @@ def open_study(parameters: Parameters, project: Path, heartbeats: Heartbeats = D
     return study
 
 
-def check_images(study: optuna.Study, parameters: Parameters, images: dict[str, Any]) -> None:
+def check_images(study: optuna.Study, parameters: Parameters, images: TableOrigin) -> None:
     """Check that all trials of a study are evaluated on the same images.
 
     Args:
-        images: their origin and preparation, as JSON has it.
+        study: of the search.
+        parameters: of the command.
+        images: the training images of this command.
 
     Raises:
         GlowPipelineError: its earlier trials had others.
     """
     with database_errors_in_one_line(parameters.search.storage):
-        changed = _differing(study, IMAGES, images)
-    if changed:
-        raise GlowPipelineError(
-            f"search.study={study.study_name}: its trials were of other images than there are now "
-            f"({', '.join(changed)} changed); bring those back, or set search.study to a new name"
-        )
+        first = _first_of_study(study, IMAGES, images.model_dump(mode="json"))
+    check_same_origin(
+        TableOrigin.model_validate(first),
+        images,
+        subject=f"search.study={study.study_name}: its trials were of",
+        remedy="or set search.study to a new name",
+    )
 
 
 def mlflow_run_of(study: optuna.Study) -> str | None:
@@ -98,10 +103,16 @@ def finished(study: optuna.Study) -> list[FrozenTrial]:
 
 def _differing(study: optuna.Study, kind: str, now: dict[str, Any]) -> list[str]:
     """Return the keys whose values differ from those of the study's first command, whose values are recorded."""
+    first = _first_of_study(study, kind, now)
+    return sorted(key for key in {*first, *now} if first.get(key) != now.get(key))
+
+
+def _first_of_study(study: optuna.Study, kind: str, now: dict[str, Any]) -> dict[str, Any]:
+    """Return the values that the study's first command recorded; the present ones if this is the first."""
     if kind not in study.user_attrs:
         study.set_user_attr(kind, now)
-    first = study.user_attrs[kind]
-    return sorted(key for key in {*first, *now} if first.get(key) != now.get(key))
+    first: dict[str, Any] = study.user_attrs[kind]
+    return first
 
 
 def _depends_on(parameters: Parameters) -> dict[str, Any]:

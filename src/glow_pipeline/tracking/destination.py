@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import click
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from glow_pipeline.tracking.runs import without_password
+from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.remote_storage import has_scheme
+from glow_pipeline.tracking.failures import without_password
 
 LOGGER = logging.getLogger(__name__)
 DEFAULT_URI, DEFAULT_EXPERIMENT, DEFAULT_ARTIFACTS = "sqlite:///mlflow.db", "glow_pipeline", "mlartifacts"
@@ -19,15 +20,13 @@ UNUSED = {
     "MLFLOW_RUN_ID": "each command has a run of its own",
     "MLFLOW_EXPERIMENT_ID": "name an experiment by MLFLOW_EXPERIMENT_NAME or in mlflow.yml",
 }
-# Kinds of address that MLflow opens in this process. All others are of a server, which keeps the artifacts itself.
-OPENED_HERE = re.compile(
-    r"(sqlite|postgresql|mysql|mssql)(\+\w+)?:|file:|(?!databricks|uc$|[a-z][a-z0-9+.-]+:)", re.IGNORECASE
-)
-ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:", re.IGNORECASE)  # of two letters or more: C:\ is a folder
+# Schemes that MLflow opens in this process; all others are of a server, which keeps the artifacts itself.
+OPENED_HERE = re.compile(r"(sqlite|postgresql|mysql|mssql)(\+\w+)?:|file:", re.IGNORECASE)
+NAMED_SERVERS = re.compile(r"databricks|uc$", re.IGNORECASE)  # which have no scheme
 
 
 class TrackingConfig(BaseModel):
-    """mlflow.yml; conf/base/mlflow.yml describes the keys."""
+    """The content of mlflow.yml; conf/base/mlflow.yml describes the keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -38,16 +37,16 @@ class TrackingConfig(BaseModel):
 
     @classmethod
     def of(cls, loaded: dict[str, Any]) -> Self:
-        """Validate what the file says.
+        """Validate the content of the file.
 
         Raises:
-            ClickException: one line with the first key that is wrong.
+            GlowPipelineError: one line with the first key that is wrong.
         """
         try:
             return cls.model_validate(loaded)
         except ValidationError as invalid:
             problem = invalid.errors()[0]
-            raise click.ClickException(f"mlflow.yml: {problem['loc'][0]}: {problem['msg']}") from None
+            raise GlowPipelineError(f"mlflow.yml: {problem['loc'][0]}: {problem['msg']}") from None
 
 
 @dataclass(frozen=True)
@@ -60,6 +59,7 @@ class Destination:
         artifacts: the address where a new experiment keeps its artifacts; None: where the server keeps them.
         artifacts_by_default: nobody has chosen that address.
         shown: what named the tracking URI, and how, for messages.
+        project: the folder of the project.
     """
 
     tracking_uri: str
@@ -67,30 +67,31 @@ class Destination:
     artifacts: str | None
     artifacts_by_default: bool
     shown: str
+    project: Path
 
     @property
     def database(self) -> Path | None:
-        """Return the file of a SQLite database without options."""
+        """The file of a SQLite database without options."""
         plain = self.tracking_uri.startswith(SQLITE) and "?" not in self.tracking_uri
         return Path(self.tracking_uri.removeprefix(SQLITE)) if plain else None
 
 
 def destination(config: TrackingConfig, project: Path, environment: Mapping[str, str]) -> Destination:
     """Return where this project's runs are recorded: by mlflow.yml, else by the environment, else by default."""
-    uri, said_by = _chosen(config.tracking_uri, "tracking_uri", environment, "MLFLOW_TRACKING_URI", DEFAULT_URI)
+    uri, named_by = _chosen(config.tracking_uri, "tracking_uri", environment, "MLFLOW_TRACKING_URI", DEFAULT_URI)
     experiment, _ = _chosen(config.experiment, "experiment", environment, "MLFLOW_EXPERIMENT_NAME", DEFAULT_EXPERIMENT)
-    shown = f"{said_by}={without_password(uri)}"
+    shown = f"{named_by}={without_password(uri)}"
     for variable, reason in UNUSED.items():
         if environment.get(variable):
             LOGGER.info("MLflow: %s of the environment is not used: %s", variable, reason)
     # MLflow itself takes a relative path in the environment from the working directory.
-    uri = _absolute(uri, Path.cwd() if said_by == "MLFLOW_TRACKING_URI" else project)
+    uri = _absolute(uri, Path.cwd() if named_by == "MLFLOW_TRACKING_URI" else project)
     artifacts = config.artifacts
-    if artifacts is None and OPENED_HERE.match(uri):
+    if artifacts is None and _is_opened_here(uri):
         artifacts = DEFAULT_ARTIFACTS
-    if artifacts is not None and not ADDRESS.match(artifacts):
+    if artifacts is not None and not has_scheme(artifacts):
         artifacts = (project / Path(artifacts).expanduser()).as_uri()
-    return Destination(uri, experiment, artifacts, config.artifacts is None, shown)
+    return Destination(uri, experiment, artifacts, config.artifacts is None, shown, project)
 
 
 def _chosen(
@@ -108,6 +109,11 @@ def _chosen(
             *(key, without_password(configured), variable, without_password(given)),
         )
     return configured, f"mlflow.yml: {key}"
+
+
+def _is_opened_here(uri: str) -> bool:
+    """Return whether MLflow opens this tracking URI in this process: a database or a folder, not a server."""
+    return bool(OPENED_HERE.match(uri)) or not (NAMED_SERVERS.match(uri) or has_scheme(uri))
 
 
 def _absolute(uri: str, folder: Path) -> str:

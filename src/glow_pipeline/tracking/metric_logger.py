@@ -1,7 +1,7 @@
-"""Metrics and figures of a training into its MLflow run, which the tracking hook has started.
+"""The logger of a training's metrics and figures, which writes to an MLflow run that is running already.
 
-A training must not wait for a server, nor end with it: a thread of its own sends, in order, and keeps what cannot be
-sent until it can. Without a run (in a test, in a script, with tracking switched off) everything goes nowhere.
+A training must not wait for a server, nor end with it: a separate thread sends, in order, and keeps what cannot be sent
+until it can. Without a run (in a test, in a script, with tracking switched off) nothing is sent.
 """
 
 import io
@@ -16,15 +16,8 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from glow_pipeline.tracking.runs import (
-    RunAddress,
-    client_of,
-    first_line,
-    metric_value,
-    mlflow_failures,
-    refused,
-    restrain_mlflow,
-)
+from glow_pipeline.tracking.failures import failure_line, is_refusal, mlflow_failures, restrain_mlflow
+from glow_pipeline.tracking.runs import RunAddress, client_of, metric_value
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,7 +25,7 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger(__name__)
 PATIENCE = 30.0  # seconds that `close` waits
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds between tries to send
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds between attempts to send
 
 _Item = TypeVar("_Item")
 
@@ -51,12 +44,12 @@ class _Picture:
 
 
 class MetricLogger:
-    """Sends to one run, from a thread of its own. A context manager, which closes.
+    """A sender of metrics to one run, from a separate thread. A context manager, which closes.
 
     Args:
-        run: None: everything goes nowhere.
+        run: None: nothing is sent.
         patience: seconds that `close` waits at most.
-        longest_pause: seconds between two tries at most, while MLflow cannot be reached.
+        longest_pause: seconds between two attempts at most, while MLflow cannot be reached.
     """
 
     def __init__(
@@ -65,10 +58,11 @@ class MetricLogger:
         self._run, self._patience, self._longest_pause = run, patience, longest_pause
         self._rows: deque[_Row] = deque()
         self._pictures: deque[_Picture] = deque()  # apart: a store that takes none must not hold up the metrics
-        self._changed = threading.Condition()  # guards what `_wait` looks at
-        self._closing = self._given_up = self._goes_on = False
-        self._away = self._has_refused = False  # of the thread alone, as are these:
-        self._asked: set[str] = set()  # metrics of which the run has told its steps
+        self._changed = threading.Condition()  # guards what `_wait` reads
+        self._closing = self._given_up = self._resumes = False
+        # Used by the thread alone:
+        self._unreachable = self._has_refused = False
+        self._queried: set[str] = set()  # metrics whose steps in the run are known
         self._known: set[tuple[str, int]] = set()  # metrics and steps that the run has
         self._thread = threading.Thread(target=self._work, name="metric_logger", daemon=True)
         if run is not None:
@@ -81,27 +75,27 @@ class MetricLogger:
         self.close()
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        """Metrics by name, at an optimiser step. Returns at once."""
+        """Log metrics by name, at an optimiser step. Returns at once."""
         self._add(self._rows, _Row(dict(metrics), step, _now()))
 
     def log_figure(self, figure: "Figure", file: str) -> None:
-        """A figure as a PNG of this path within the run: drawn now, sent later."""
+        """Log a figure as a PNG of this path within the run: drawn now, sent later."""
         if self._run is not None:
             png = io.BytesIO()
             figure.savefig(png, format="png")
             self._add(self._pictures, _Picture(png.getvalue(), PurePosixPath(file)))
 
     def catch_up(self, rows: Sequence[tuple[Mapping[str, float], int]]) -> None:
-        """For a training that goes on in an old run: log those of its past metrics and steps that the run lacks.
+        """Log the past metrics and steps of a resumed training that its run does not have yet.
 
         From now on `log_metrics` too leaves out what the run has: a step that is computed again gives the same.
         """
-        self._goes_on = True
+        self._resumes = True
         for metrics, step in rows:
             self.log_metrics(metrics, step)
 
     def close(self) -> None:
-        """Send what is left, with patience, and say what could not be sent."""
+        """Send the rest within the patience, and warn if some of it could not be sent."""
         if self._run is None or self._given_up:
             return
         with self._changed:
@@ -137,12 +131,12 @@ class MetricLogger:
             all_rows = self._send_all(self._rows, self._send_row)
             all_pictures = self._send_all(self._pictures, self._send_picture)
             pause = 0.0 if all_rows and all_pictures else min(2 * pause or FIRST_PAUSE, self._longest_pause)
-            if self._away and not pause:
-                self._away = False
+            if self._unreachable and not pause:
+                self._unreachable = False
                 LOGGER.info("MLflow is back, and has what was kept")
 
     def _wait(self, pause: float) -> bool:
-        """Until the pause is over and something waits to be sent; False when there is nothing more to do."""
+        """Wait until the pause is over and there is something to send; return False if nothing more will come."""
         with self._changed:
             if not self._closing:
                 self._changed.wait_for(lambda: self._closing, pause)
@@ -152,45 +146,45 @@ class MetricLogger:
             return bool(self._rows or self._pictures) and not self._given_up
 
     def _send_all(self, waiting: deque[_Item], send: Callable[[_Item], None]) -> bool:
-        """Whether nothing waits any more: all was sent or refused."""
+        """Send until nothing waits; return False if MLflow could not be reached meanwhile."""
         while waiting and not self._given_up:
             try:
                 send(waiting[0])
             except mlflow_failures() as error:
-                if not refused(error):
-                    self._tell_away(error)
+                if not is_refusal(error):
+                    self._report_unreachable(error)
                     return False
-                self._tell_refused(error)
+                self._report_refusal(error)
             waiting.popleft()
         return True
 
-    def _tell_away(self, error: Exception) -> None:
-        if not self._away and not self._given_up:
-            self._away = True
+    def _report_unreachable(self, error: Exception) -> None:
+        if not self._unreachable and not self._given_up:
+            self._unreachable = True
             LOGGER.warning(
-                "MLflow cannot be reached; training goes on, metrics are kept and sent later (%s)", first_line(error)
+                "MLflow cannot be reached; training goes on, metrics are kept and sent later (%s)", failure_line(error)
             )
 
-    def _tell_refused(self, error: Exception) -> None:
+    def _report_refusal(self, error: Exception) -> None:
         if not self._has_refused:
             self._has_refused = True
-            LOGGER.warning("MLflow refuses metrics or figures, which are left out (%s)", first_line(error))
+            LOGGER.warning("MLflow refuses metrics or figures, which are left out (%s)", failure_line(error))
 
     def _send_row(self, row: _Row) -> None:
         from mlflow.entities import Metric
 
         client, run_id = self._open
-        if self._goes_on:
-            for key in row.metrics.keys() - self._asked:
+        if self._resumes:
+            for key in row.metrics.keys() - self._queried:
                 self._known.update((key, past.step) for past in client.get_metric_history(run_id, key))
-                self._asked.add(key)
-        lacking = [
+                self._queried.add(key)
+        missing = [
             Metric(key, metric_value(value), row.milliseconds, row.step)
             for key, value in row.metrics.items()
             if (key, row.step) not in self._known
         ]
-        if lacking:
-            client.log_batch(run_id, metrics=lacking)
+        if missing:
+            client.log_batch(run_id, metrics=missing)
         self._known.update((key, row.step) for key in row.metrics)
 
     def _send_picture(self, picture: _Picture) -> None:

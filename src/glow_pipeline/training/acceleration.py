@@ -1,4 +1,4 @@
-"""Compilation and CUDA graphs for a training step, where this machine can have them."""
+"""Compilation and CUDA graphs for a training step, where this machine supports them."""
 
 import logging
 from collections.abc import Callable
@@ -18,33 +18,35 @@ WARM_UP = 3  # runs before a capture, in which libraries choose their algorithms
 def accelerated(
     step: TrainingStep, compile_: Compile, example: Callable[[], tuple[Tensor, ...]]
 ) -> Callable[..., Tensor]:
-    """The step, compiled and on a GPU captured as one CUDA graph; what cannot be had is left out with one warning.
+    """Return the step compiled, and on a GPU captured as one CUDA graph; whatever fails is left out with a warning.
 
-    A step of several processes is not captured: what they tell each other is not certain to come out of a graph again.
+    A step of several processes is not captured: their communication is not certain to work in a graph.
 
     `auto` leaves a CPU as it is: there compilation takes a minute and gains a few percent (docs/results/speed.md).
 
     Args:
+        step: of the training.
+        compile_: `train.compile`.
         example: gives inputs of the step; all later ones must have their shapes.
     """
     device = step.optimizer.vector.device
     wanted = device.type == "cuda" if compile_ == "auto" else compile_
     if not wanted or step.model.execution is None:
         return step
-    inputs, as_it_was = example(), step.model.execution
-    step.model.execution = replace(as_it_was, compiled=True)
-    torch._dynamo.reset()  # it counts what it has made in all a process's trainings, and stops at a limit
+    inputs, uncompiled = example(), step.model.execution
+    step.model.execution = replace(uncompiled, compiled=True)
+    torch._dynamo.reset()  # it counts its results over all trainings of a process, and stops at a limit
     try:
         step.rehearse(*inputs)
     except torch._dynamo.exc.TorchDynamoException as failed:
-        step.model.execution = as_it_was
-        logger.warning("train.compile=%s: not compiled, training goes on without: %s", compile_, _first_line(failed))
-    if device.type != "cuda" or step.group.share.of > 1:
+        step.model.execution = uncompiled
+        logger.warning("train.compile=%s: not compiled, training continues without: %s", compile_, _first_line(failed))
+    if device.type != "cuda" or step.group.shard.world_size > 1:
         return step
     try:
         return Captured(step, *inputs)
     except RuntimeError as failed:
-        logger.warning("train.compile=%s: no CUDA graph, training goes on without: %s", compile_, _first_line(failed))
+        logger.warning("train.compile=%s: no CUDA graph, training continues without: %s", compile_, _first_line(failed))
         return step
 
 
@@ -52,6 +54,7 @@ class Captured:
     """A training step as one CUDA graph, which the host launches at once instead of kernel by kernel.
 
     Args:
+        step: of the training.
         example: inputs of the step; all later ones must have these shapes.
     """
 
@@ -65,13 +68,13 @@ class Captured:
         torch.cuda.current_stream().wait_stream(stream)
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):
-            self._told = step(*self._inputs)
+            self._bits_per_dim = step(*self._inputs)
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         for place, given in zip(self._inputs, inputs, strict=True):
             place.copy_(given, non_blocking=True)
         self._graph.replay()
-        return self._told
+        return self._bits_per_dim
 
 
 def _first_line(error: Exception) -> str:

@@ -1,8 +1,8 @@
-"""Adamax of all parameters as one vector, decided on the device (Kingma and Ba 2015, arXiv:1412.6980, algorithm 2).
+"""Adamax of all parameters as one vector, on the device alone (Kingma and Ba 2015, arXiv:1412.6980, algorithm 2).
 
 A flow has hundreds of small parameters, and an operation on a small tensor costs as much as its call. So the parameters
 become views of one vector, and a step is a dozen operations however many there are. Whether a step's gradient is
-finite, which step this is and how high the learning rate is stay on the device: the host never waits to learn them.
+finite, which step this is and how high the learning rate is stay on the device: the host never waits for them.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,9 +15,9 @@ BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
 
 
 class Adamax:
-    """The updates of torch.optim.Adamax, with a linear warmup, and none at all by a gradient that is not finite.
+    """The updates of torch.optim.Adamax, with a linear warmup, and no update by a gradient that is not finite.
 
-    A parameter without a gradient is taken for one whose gradient is zero.
+    A parameter without a gradient counts as one whose gradient is zero.
 
         g <- g + weight_decay * theta
         m <- beta1 m + (1 - beta1) g;  u <- max(beta2 u, |g| + eps);  theta <- theta - lr / (1 - beta1^t) m / u
@@ -33,7 +33,7 @@ class Adamax:
     Attributes:
         vector: all parameters (P,).
         first_moment, infinity_norm: m and u, (P,).
-        steps: how many updates there were, a scalar.
+        steps: number of updates, a scalar.
         gradient_norm: of the last gradient, before it was clipped, a scalar.
     """
 
@@ -66,7 +66,7 @@ class Adamax:
 
     @property
     def learning_rate(self) -> Tensor:
-        """Of the next step, a scalar."""
+        """Return that of the next step, a scalar."""
         return self.lr * ((self.steps + 1) / max(1.0, self.warmup_steps)).clamp(max=1.0)
 
     @torch.no_grad()
@@ -74,11 +74,11 @@ class Adamax:
         """Update the parameters by their gradients, if that is allowed and the gradients are finite.
 
         Args:
-            allowed: whether to, a boolean scalar on the parameters' device.
-            combine: makes of this process's gradient (P,) that of all processes, in place.
+            allowed: a boolean scalar on the parameters' device.
+            combine: turns this process's gradient (P,) into that of all processes, in place.
 
         Returns:
-            Whether they were updated, likewise.
+            Whether they were updated, a boolean scalar on the same device.
         """
         gradient = self._gathered()
         if combine is not None:
@@ -93,7 +93,7 @@ class Adamax:
             gradient.mul_((self.max_norm / (norm + 1e-6)).clamp(max=1.0))
         if self.weight_decay > 0:
             gradient.add_(self.vector, alpha=self.weight_decay)
-        # In place throughout, and a step that is not to be is one by zero: no tensor of this size is made anew.
+        # In place throughout, and a skipped step is an update by zero: no new tensor of this size is made.
         gradient.masked_fill_(~good, 0.0)
         self.first_moment.lerp_(gradient, (1 - BETA1) * good.to(self.steps))
         self.infinity_norm.mul_(torch.where(good, BETA2, torch.ones_like(self.steps)))
@@ -104,7 +104,7 @@ class Adamax:
         return good
 
     def _gathered(self) -> Tensor:
-        """The gradients as one vector, zero where there are none."""
+        """Return the gradients as one vector, zero where there are none."""
         given = [k for k, parameter in enumerate(self.parameters) if parameter.grad is not None]
         if len(given) < len(self.parameters):
             self._gradient.zero_()
@@ -115,12 +115,12 @@ class Adamax:
 
 
 def _in_memory_order(tensor: Tensor) -> Tensor:
-    """All values, as they lie in memory; whether the tensor is contiguous or has its channels last."""
+    """Return all values in the order of memory, whether the tensor is contiguous or has its channels last."""
     return tensor.as_strided((tensor.numel(),), (1,))
 
 
 def _views(vector: Tensor, like: list[nn.Parameter]) -> list[Tensor]:
-    """A vector as tensors with the shapes and strides of these."""
+    """Return a vector as tensors with the shapes and strides of these."""
     pieces = vector.split([each.numel() for each in like])
     return [
         piece.as_strided(each.shape, each.stride(), piece.storage_offset())

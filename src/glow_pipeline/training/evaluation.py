@@ -12,9 +12,14 @@ from glow_pipeline.training.distributed.process_group import ProcessGroup, Singl
 def mean_bits_per_dim(
     model: Glow, batches: Batches, seed: int, *, labelled: bool = False, group: ProcessGroup | None = None
 ) -> float:
-    """Mean bits per dimension over a table, of which each process of a group scores some batches."""
+    """Return the mean bits per dimension over a table, of which each process of a group scores some batches.
+
+    Args:
+        model, batches, seed, labelled: as in `log_probs`.
+        group: None: this process alone.
+    """
     group = group or SingleProcess()
-    n_batches = group.share.rows(len(batches))
+    n_batches = group.shard.rows(len(batches))
     rows = slice(n_batches.start * batches.batch_size, n_batches.stop * batches.batch_size)
     part = Batches(batches.table.subset(np.arange(batches.n_images)[rows]), batches.batch_size, batches.device)
     description = "score" if group.leads else None

@@ -1,4 +1,4 @@
-"""What training steps are given: batches in the order, with the flips and the noise that seed and step decide."""
+"""The inputs of training steps: batches in the order, with the flips and the noise that seed and step decide."""
 
 from torch import Tensor
 
@@ -10,12 +10,12 @@ from glow_pipeline.shard import Shard
 
 
 def first_batch(train: Batches, seed: int) -> Batch:
-    """The first one that training will see."""
+    """Return the first batch of the training."""
     return next(train.shuffled(generator(seed, "shuffle", 1)))
 
 
 def initialize(model: Glow, train: Batches, seed: int) -> None:
-    """The data-dependent initialisation, from the whole first batch that training will see."""
+    """Initialize the flow by the complete first batch of the training, whatever the shard of `train`."""
     images = first_batch(Batches(train.table, train.batch_size, train.device), seed).images
     model.initialize(model.dequantization.dequantize(images, generator(seed, "initialize", 0, images.device))[0])
 
@@ -28,20 +28,24 @@ def inputs_of(
     *,
     flip: bool = False,
     batch_size: int | None = None,
-    share: Shard | None = None,
+    shard: Shard | None = None,
 ) -> tuple[Tensor, ...]:
-    """What step `number` is given of a batch: dequantized images with their logdet, and classes if it needs them.
+    """Return the inputs of a step: dequantized images (B, C, H, W), their logdet (B,), and classes (B,) if needed.
 
-    What is drawn for an image depends on its place in the whole batch, so that any number of processes draw alike.
+    The random draws for an image depend on its place in the complete batch, so that any number of processes draw alike.
 
     Args:
-        batch: this process's share of a batch.
-        batch_size: images of the whole batch.
-        share: which of them are in `batch`.
+        model: that is trained.
+        batch: this process's shard of a batch.
+        seed: of all draws.
+        number: of the step, counted from 0.
+        flip: mirror images at random.
+        batch_size: images of the complete batch.
+        shard: which of them are in `batch`.
     """
     images, labels = batch
     batch_size = batch_size or len(images)
-    rows = (share or Shard()).rows(batch_size)
+    rows = (shard or Shard()).rows(batch_size)
     if flip:
         images = mirror_half(images, generator(seed, "flip", number, images.device), batch_size, rows)
     noise = generator(seed, "dequantize", number, images.device)

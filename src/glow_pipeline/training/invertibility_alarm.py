@@ -1,4 +1,4 @@
-"""Whether a flow still inverts in floats: its likelihood can go on rising when its samples have long been lost."""
+"""An alarm for flows that no longer invert in floats: the likelihood may still rise when samples have long failed."""
 
 import logging
 import math
@@ -15,14 +15,14 @@ from glow_pipeline.flow.permutation import InvertibleConv
 from glow_pipeline.flow.step import FlowStep
 from glow_pipeline.flow.transform import ShiftAndScale
 
-HALF_A_LEVEL = 0.5  # beyond it an image comes back as another image
+HALF_A_LEVEL = 0.5  # beyond it an image becomes another image
 
 logger = logging.getLogger(__name__)
 
 
 @torch.no_grad()
 def invertibility(model: Glow, images: Tensor, noise: Tensor) -> dict[str, float]:
-    """How near a flow is to not being invertible; the model is left as it was.
+    """Measure how near a flow is to not being invertible; the model is not changed.
 
     Args:
         images: uint8 (B, C, H, W) below 2**n_bits.
@@ -43,16 +43,16 @@ def invertibility(model: Glow, images: Tensor, noise: Tensor) -> dict[str, float
 
 
 class InvertibilityAlarm:
-    """Warns at the first figures of a training that say that images do not come back, and then never again."""
+    """Warns once in a training, at the first figures by which images do not survive the round trip."""
 
     def __init__(self) -> None:
-        self._rang = False
+        self._warned = False
 
-    def look_at(self, figures: dict[str, float]) -> None:
-        """Take what `invertibility` returned."""
-        if self._rang or figures["round_trip_error"] <= HALF_A_LEVEL:
+    def check(self, figures: dict[str, float]) -> None:
+        """Check the figures that `invertibility` returned."""
+        if self._warned or figures["round_trip_error"] <= HALF_A_LEVEL:
             return
-        self._rang = True
+        self._warned = True
         logger.warning(
             "the flow no longer inverts, so samples are not to be trusted: an image comes back with an error of "
             "%.3g grey levels (smallest coupling scale %.3g, largest condition number of a 1x1 convolution %.3g); "
@@ -64,7 +64,7 @@ class InvertibilityAlarm:
 
 
 def _smallest_scale(model: Glow, x: Tensor) -> float:
-    """By the folded steps, which return their scales, whatever the model's execution is."""
+    """Return the smallest scale, by the folded steps, which return their scales, whatever the model's execution is."""
     if not model.foldable:
         return 1.0
     z = x
@@ -82,7 +82,7 @@ def _smallest_scale(model: Glow, x: Tensor) -> float:
 
 
 def _largest_condition_number(model: Glow) -> float:
-    """On the CPU, because not every device has float64; the matrices are small."""
+    """Return it, computed on the CPU, because not every device has float64; the matrices are small."""
     by_size: dict[int, list[Tensor]] = {}
     for conv in model.modules():
         if isinstance(conv, InvertibleConv):
@@ -92,7 +92,7 @@ def _largest_condition_number(model: Glow) -> float:
     for matrices in by_size.values():
         stacked = torch.stack(matrices).cpu().double()
         if not stacked.isfinite().all():
-            return math.inf  # of which torch.linalg would make an error
+            return math.inf  # for which torch.linalg would raise an error
         largest = max(largest, _unless_nan(torch.linalg.cond(stacked).max(), math.inf))
     return largest
 

@@ -1,7 +1,7 @@
-"""A trained flow in a file: safetensors, with everything that is known of the model in the header.
+"""Trained flows in files: safetensors with a record of the model in the header.
 
-The record has the number of the file's format. A file of an earlier format is brought to the present one when it
-is read; one that cannot be is refused with the commit that reads it.
+The record has the number of the file's format. A file of an earlier format is converted when it is read; if that is
+impossible, it is refused with the commit that reads it.
 """
 
 import json
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
@@ -21,6 +21,7 @@ from glow_pipeline.files import written_whole
 from glow_pipeline.flow import Glow
 from glow_pipeline.images.format import ImageFormat
 from glow_pipeline.images.table import TableRecord
+from glow_pipeline.training.records import ModelRecord
 from glow_pipeline.training.state import Weights
 
 HEADER_KEY = "glow_pipeline"
@@ -28,47 +29,12 @@ FORMAT = 3  # 1, without a number, and 2: until November 2026
 TRAINED_ON = "record.trained_on"  # tensor beside the weights
 
 
-class Provenance(BaseModel):
-    """The run in which something was made."""
-
-    model_config = ConfigDict(frozen=True)
-
-    kedro_session: str | None = None
-    mlflow_run_id: str | None = None
-    git_commit: str | None = None
-    git_dirty: bool | None = None
-    versions: dict[str, str] = {}
-
-
-class ModelRecord(BaseModel):
-    """What a model is, what it was trained on, and how it came about."""
-
-    model_config = ConfigDict(frozen=True)
-
-    dataset: str
-    image_format: ImageFormat
-    num_classes: int
-    flow: dict[str, Any]  # keyword arguments of Glow beside the image's shape and bits
-    parameters: dict[str, Any]  # all parameters of the run, as they were checked
-    train_table: TableRecord
-    device: str
-    epochs: int
-    best_epoch: int
-    steps: int
-    val_bits_per_dim: float | None
-    provenance: Provenance
-    started_from: str | None = None  # the model of train.checkpoint, and its SHA-256
-    resumed_from: list[str] = []  # the checkpoints at which its training was taken up again
-    test_table: TableRecord | None = None  # of the images held out for testing when it was trained
-    diverged: bool = False  # whether its training ended in steps that were not finite, after the best epoch
-
-
 @dataclass(frozen=True)
 class TrainedGlow:
     """A flow with its record.
 
     Attributes:
-        trained_on: content hashes, sorted (n,), of all images that chose its weights: those it was fitted to, those
+        trained_on: content hashes, sorted (n,), of all images that its weights depend on: those it was fitted to, those
             that chose its epoch, and those of the model it started from. None if that was not recorded (format 1).
     """
 
@@ -78,7 +44,7 @@ class TrainedGlow:
 
 
 def build_flow(image_format: ImageFormat, arguments: dict[str, Any], generator: torch.Generator | None = None) -> Glow:
-    """An untrained Glow for images of this format."""
+    """Return an untrained Glow for images of this format."""
     flow = Glow(image_format.shape, n_bits=image_format.n_bits, generator=generator, **arguments)
     return flow.to(memory_format=torch.channels_last)
 
@@ -87,8 +53,10 @@ def write_model(path: Path, record: ModelRecord, weights: Weights, trained_on: N
     """Write a model completely or not at all.
 
     Args:
+        path: of the file.
+        record: of the model.
         weights: a state dict of its flow, on any device.
-        trained_on: as `TrainedGlow` has it.
+        trained_on: as in `TrainedGlow`.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     if trained_on is not None:
@@ -134,26 +102,26 @@ def read_record(path: Path) -> ModelRecord:
     except (ValidationError, json.JSONDecodeError, AttributeError, KeyError, TypeError) as invalid:
         problem = invalid.errors()[0]["loc"] if isinstance(invalid, ValidationError) else invalid
         raise GlowPipelineError(
-            f"{path}: its record cannot be read ({problem}); {_where_it_can(header[HEADER_KEY])}"
+            f"{path}: its record cannot be read ({problem}); {_remedy(header[HEADER_KEY])}"
         ) from None
 
 
 def _from_format_1(record: Any) -> Any:
-    """Name a folder's model as folders are named now; what it was trained and tested on stays unknown."""
+    """Name a folder's model as folders are named now; the images it was trained and tested on stay unknown."""
     image_selection = TableRecord.model_validate(record["train_table"]).image_selection
     return {**record, "dataset": image_selection.key} if image_selection.is_folder else record
 
 
-def _where_it_can(record: str) -> str:
+def _remedy(record: str) -> str:
     try:
         commit = json.loads(record)["provenance"]["git_commit"]
     except (json.JSONDecodeError, KeyError, TypeError):
         commit = None
-    return "train it anew, or use another model" if commit is None else f"commit {commit} wrote it, and reads it"
+    return "train it again, or use another model" if commit is None else f"commit {commit} wrote it, and reads it"
 
 
 def read_trained_on(path: Path) -> NDArray[np.int64] | None:
-    """Read what a model was trained on, as `TrainedGlow` has it, and nothing else."""
+    """Read `trained_on` of a `TrainedGlow` alone."""
     with safe_open(path, framework="np") as file:
         found: NDArray[np.int64] | None = file.get_tensor(TRAINED_ON) if TRAINED_ON in file.keys() else None  # noqa: SIM118
     return found
@@ -163,7 +131,7 @@ def read_model(path: Path) -> TrainedGlow:
     """Read a model, on the CPU and in evaluation mode.
 
     Raises:
-        GlowPipelineError: as `read_record`, or the weights are not those of the flow that the record describes.
+        GlowPipelineError: as `read_record`, or the weights do not fit the flow that the record describes.
     """
     record = read_record(path)
     try:

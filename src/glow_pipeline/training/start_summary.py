@@ -12,6 +12,7 @@ from glow_pipeline.images.sources.registry import FOLDER, SOURCES
 from glow_pipeline.images.table import TableRecord
 from glow_pipeline.memory import available_bytes, in_words, training_bytes
 from glow_pipeline.parameters import Parameters
+from glow_pipeline.training.task import TrainingTask
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ def start_summary(
     available: int | None,
     folder: Path | None,
 ) -> list[str]:
-    """Return the lines.
+    """Return the lines of the summary.
 
     Args:
         record: of the training images.
@@ -60,54 +61,44 @@ def start_summary(
     return lines
 
 
-def announce(
-    record: TableRecord,
-    parameters: Parameters,
-    flow: Glow,
-    *,
-    counts: Mapping[str, int],
-    batch_size: int,
-    scored: int,
-    processes: int,
-    steps_done: int,
-    device: str,
-    folder: Path | None,
-) -> None:
+def announce(task: TrainingTask, flow: Glow, *, scored: int, processes: int, steps_done: int, device: str) -> None:
     """Print the summary on standard error, as the progress bar, and warn where memory does not suffice.
 
     Args:
-        record, parameters, counts, batch_size, steps_done, device, folder: as `start_summary` takes them.
+        task: the training.
         flow: on the device that trains it.
         scored: images that are scored at once after an epoch.
         processes: that train together.
+        steps_done: before this command.
+        device: in words.
     """
-    train = parameters.train
+    train = task.parameters.train
     where = next(flow.parameters()).device
     memory = training_bytes(
-        parameters.model.size(flow.image_shape),
-        batch=batch_size,
-        at_once=-(-batch_size // (processes * train.accumulate)),
-        scored=min(scored, counts["validation"]),
+        task.parameters.model.size(flow.image_shape),
+        batch=task.batch_size,
+        at_once=-(-task.batch_size // (processes * train.accumulate)),
+        scored=min(scored, len(task.val_images)),
         activations=train.activations,
         network_bytes=2 if resolve_precision(train.precision, where) == "bfloat16" else 4,
     )
     if where.type == "cpu":
         memory *= processes // train.nodes
-    available = available_bytes(where)
+    available, folder = available_bytes(where), task.folder
     lines = start_summary(
-        record,
-        parameters,
-        counts=counts,
+        task.fit_images.record,
+        task.parameters,
+        counts=task.n_images,
         n_weights=sum(parameter.numel() for parameter in flow.parameters()),
-        batch_size=batch_size,
+        batch_size=task.batch_size,
         steps_done=steps_done,
         device=device,
         memory=memory,
         available=available,
-        folder=folder if folder is None or not folder.is_relative_to(Path.cwd()) else folder.relative_to(Path.cwd()),
+        folder=folder.relative_to(Path.cwd()) if folder is not None and folder.is_relative_to(Path.cwd()) else folder,
     )
     click.echo("\n".join(lines), err=True)
-    if (warning := memory_warning(memory, available, parameters)) is not None:
+    if (warning := memory_warning(memory, available, task.parameters)) is not None:
         logger.warning("%s", warning)
 
 

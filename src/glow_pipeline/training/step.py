@@ -16,16 +16,17 @@ class TrainingStep:
     """Loss, gradients, and an update of the parameters unless one of those is not finite.
 
     Args:
+        model: that is trained.
         optimizer: of the model's parameters.
         y_weight: weight of the class head's cross-entropy, for a class-conditioned model.
         max_skipped_steps: after so many steps in a row without an update there will be no more.
-        accumulate: parts that a batch goes through the model in, one after the other; their gradients are summed.
-        batch_size: images of a whole batch, of all processes; None: those that this one is given.
-        average: of the optimizer's vector, kept up to date.
-        group: the processes that make this step together, each with its share of the batch.
+        accumulate: parts in which a batch goes through the model, one after the other; their gradients are summed.
+        batch_size: images of a complete batch, of all processes; None: those that this process has.
+        average: of the optimizer's vector, updated at each step.
+        group: the processes that make this step together, each with its shard of the batch.
 
     Attributes:
-        skipped_in_a_row: how many steps in a row, up to the last, were without an update; a scalar.
+        skipped_in_a_row: how many steps in a row, up to the last, had no update; a scalar.
     """
 
     def __init__(
@@ -47,41 +48,41 @@ class TrainingStep:
         self.skipped_in_a_row = torch.zeros((), dtype=torch.int32, device=optimizer.vector.device)
 
     def __call__(self, x: Tensor, dequantization_logdet: Tensor, labels: Tensor | None = None) -> Tensor:
-        """A batch's mean bits per dimension, a scalar on the device; NaN if there was no update.
+        """Return a batch's mean bits per dimension, a scalar on the device; NaN if there was no update.
 
         Args:
-            x: dequantized images (B, C, H, W): this process's share of the batch.
+            x: dequantized images (B, C, H, W): this process's shard of the batch.
             dequantization_logdet: (B,).
             labels: (B,), for a class-conditioned model.
         """
         self.optimizer.zero_grad()
         inputs = (x, dequantization_logdet) if labels is None else (x, dequantization_logdet, labels)
-        of_batch = self.batch_size or len(x)
-        told = x.new_zeros(2)
+        batch_size = self.batch_size or len(x)
+        sums = x.new_zeros(2)
         for part in zip(*(tensor.tensor_split(self.accumulate) for tensor in inputs), strict=True):
-            told += self._backward(len(part[0]) / of_batch, *part)
-        self.group.sum_(told)
-        loss, bits_per_dim = told
-        going_on = self.skipped_in_a_row < self.max_skipped_steps
-        updated = self.optimizer.step(loss.isfinite() & going_on, self.group.sum_)
+            sums += self._backward(len(part[0]) / batch_size, *part)
+        self.group.sum_(sums)
+        loss, bits_per_dim = sums
+        may_update = self.skipped_in_a_row < self.max_skipped_steps
+        updated = self.optimizer.step(loss.isfinite() & may_update, self.group.sum_)
         self.average.update(self.optimizer.steps, updated)
         self.skipped_in_a_row.copy_(torch.where(updated, 0, self.skipped_in_a_row + 1))
         return torch.where(updated, bits_per_dim, math.nan)
 
     def _backward(self, weight: float, x: Tensor, logdet: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Add this part's gradients to the parameters'; its part of the loss and of the bits per dimension (2,)."""
+        """Add this part's gradients to the parameters'; return its part of loss and bits per dimension (2,)."""
         loss, bits_per_dim = losses(self.model, x, logdet, labels, self.y_weight)
         (weight * loss).backward()
         return weight * torch.stack([loss.detach(), bits_per_dim])
 
     def gradients_alone(self, *inputs: Tensor) -> None:
-        """Take inputs through the model and back, which changes nothing; nearly all of the work of a step."""
+        """Compute the gradients and drop them: nearly all of the work of a step, and no change."""
         self.optimizer.zero_grad()
         self._backward(1.0, *inputs)
         self.optimizer.zero_grad()
 
     def rehearse(self, *inputs: Tensor) -> None:
-        """A step that changes nothing, to have all that is made at the first one."""
+        """Take a step that changes nothing, so that everything is made that the first step makes."""
         before = self.skipped_in_a_row.clone()
         self.skipped_in_a_row.fill_(self.max_skipped_steps)
         try:
@@ -93,7 +94,7 @@ class TrainingStep:
 def losses(
     model: Glow, x: Tensor, dequantization_logdet: Tensor, labels: Tensor | None, y_weight: float
 ) -> tuple[Tensor, Tensor]:
-    """The loss of a batch, and its mean bits per dimension without the class term: two scalars."""
+    """Return the loss of a batch, and its mean bits per dimension without the class term: two scalars."""
     latent = model.to_top(x)
     log_prob = model.log_density(latent, labels) + dequantization_logdet
     bits_per_dim = model.bits_per_dim(log_prob).mean()

@@ -1,4 +1,4 @@
-"""Images that a model has never seen: what it may be tested on."""
+"""Images that a model has never seen, on which it may be tested."""
 
 from typing import NamedTuple
 
@@ -7,14 +7,15 @@ from numpy.typing import NDArray
 
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.images.table import ImageTable, TableOrigin
-from glow_pipeline.training.model_file import ModelRecord
+from glow_pipeline.training.records import ModelRecord
+from glow_pipeline.training.same_origin import check_same_origin
 
 
 class Unseen(NamedTuple):
     """Images to test on.
 
     Attributes:
-        copies: how many of those that were given are exact copies of images that were trained on; None: not known.
+        copies: how many of the given images are exact copies of training images; None: unknown.
     """
 
     images: ImageTable
@@ -22,16 +23,16 @@ class Unseen(NamedTuple):
 
 
 def unseen_images(images: ImageTable, trained_on: NDArray[np.int64] | None) -> Unseen:
-    """Leave out the images of a folder that were trained on, whatever they are called now.
+    """Leave out the images of a folder that the model was trained on, whatever they are called now.
 
     Copies in a published set are counted and stay, so that figures are comparable with those of others.
 
     Args:
         images: all that may be tested on.
-        trained_on: content hashes of the images that were trained on; None where nobody knows them.
+        trained_on: content hashes of the training images; None: unknown.
 
     Raises:
-        GlowPipelineError: no image is left, or nobody knows which to leave out.
+        GlowPipelineError: no image is left, or it is unknown which to leave out.
     """
     check_known(images.record, trained_on)
     if trained_on is None:
@@ -48,15 +49,15 @@ def unseen_images(images: ImageTable, trained_on: NDArray[np.int64] | None) -> U
 
 
 def check_known(origin: TableOrigin, trained_on: NDArray[np.int64] | None) -> None:
-    """Check that it is known which of these images were trained on, if some may have been.
+    """Check that the training images are known, if some of these images may be among them.
 
     Raises:
-        GlowPipelineError: they are a user's own, and the model is of an earlier format.
+        GlowPipelineError: these are a user's own, and the model is of an earlier format.
     """
     if trained_on is None and origin.image_selection.is_folder:
         raise GlowPipelineError(
             f"{origin.name}: the model is of an earlier version, whose record does not say which images it was trained "
-            f"on, nor what its classes were called; it can be sampled from, but to test it, train it anew"
+            f"on, nor what its classes were called; it can be sampled from, but to test it, train it again"
         )
 
 
@@ -71,15 +72,16 @@ def check_same_images(record: ModelRecord, now: TableOrigin, *, chosen: bool) ->
     Raises:
         GlowPipelineError: they are others, and the model was not chosen explicitly.
     """
-    then = record.test_table
-    if chosen or then is None or now.image_selection.eval_path != then.image_selection.eval_path:
-        return
-    if sorted(now.source_files.values()) == sorted(then.source_files.values()):
+    before = record.test_table
+    if chosen or before is None or now.image_selection.eval_path != before.image_selection.eval_path:
         return
     place = now.image_selection.eval_path or now.image_selection.path
     version = record.provenance.kedro_session
-    raise GlowPipelineError(
-        f"{now.name}{'' if place is None else f' in {place}'}: not the images that model {version} was trained and "
-        f"tested with ({then.count} test images then; other checksums now); bring those back, train anew, or set "
-        f"stored_model={version} to use that model with these"
+    check_same_origin(
+        before,
+        now,
+        subject=f"{now.name}{'' if place is None else f' in {place}'}: model {version} was trained and tested "
+        f"({before.count} test images) with",
+        remedy=f"train again, or set stored_model={version} to use that model with these",
+        by_checksum=True,
     )

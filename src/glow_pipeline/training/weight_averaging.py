@@ -1,7 +1,7 @@
 """The average of the weights over the steps, by which flows are evaluated in the papers.
 
-Glow's and Residual Flow's (arXiv:1807.03039, arXiv:1906.02735) figures are those of averaged weights: single steps
-scatter around what they have in common.
+The figures of Glow and Residual Flow (arXiv:1807.03039, arXiv:1906.02735) are those of averaged weights: single steps
+scatter around the average.
 """
 
 from collections.abc import Iterator
@@ -16,11 +16,11 @@ class Average:
 
         average <- d average + (1 - d) vector,  d = min(decay, (1 + t) / (10 + t)) at step t
 
-    so that the first steps, which are far from where training ends, are soon forgotten.
+    so that the first steps, whose weights are far from the last ones, are soon forgotten.
 
     Args:
         vector: (P,), all parameters.
-        decay: below 1; at 0 there is no average, and the vector itself stands for it.
+        decay: below 1; at 0 there is no average, and the vector itself is used.
     """
 
     def __init__(self, vector: Tensor, decay: float) -> None:
@@ -36,19 +36,19 @@ class Average:
 
     @torch.no_grad()
     def update(self, steps: Tensor, updated: Tensor) -> None:
-        """Take the vector in, if it was updated.
+        """Include the vector in the average, if it was updated.
 
         Args:
-            steps: how many updates there were, this one included, a scalar.
-            updated: whether there was one, a boolean scalar.
+            steps: number of updates, this one included, a scalar.
+            updated: whether the vector was updated, a boolean scalar.
         """
         if self.value is not None:
             decay = ((1 + steps) / (10 + steps)).clamp(max=self.decay)
             self.value.lerp_(self._vector, (1 - decay) * updated)
 
     @contextmanager
-    def standing_in(self) -> Iterator[None]:
-        """Within this block the parameters are the averaged ones."""
+    def applied(self) -> Iterator[None]:
+        """Set the parameters to the averaged ones within the block."""
         if self.value is None:
             yield
             return

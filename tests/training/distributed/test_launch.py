@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.errors import GlowPipelineError, TrainingStopped
 from glow_pipeline.signals import SIGNALS
 from glow_pipeline.threads import usable_cores
 from glow_pipeline.training.distributed.launch import launch
@@ -27,7 +27,7 @@ CPU, CUDA, MPS = (torch.device(name) for name in ("cpu", "cuda", "mps"))
 
 
 def launch_two(worker: Callable[..., None], folder: Path, max_restarts: int) -> None:
-    """And see that signals are handled as before in the end."""
+    """Launch, and check that signals are handled as before in the end."""
     before = [signal.signal(signum, lambda *_: None) for signum in SIGNALS]
     ours = [signal.getsignal(signum) for signum in SIGNALS]
     try:
@@ -41,7 +41,7 @@ def launch_two(worker: Callable[..., None], folder: Path, max_restarts: int) -> 
 
 
 def starts(folder: Path) -> list[list[list[str]]]:
-    """Of each process and each start of it: process id, whether restarted, threads."""
+    """Return process id, whether restarted, and threads, for each start of each process."""
     return [[line.split() for line in (folder / f"starts_{rank}").read_text().splitlines()] for rank in range(2)]
 
 
@@ -53,7 +53,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 90) -> bool:
 
 
 @proc.on_linux
-def test_a_process_that_dies_is_started_again_until_it_may_no_more(
+def test_dead_process_is_restarted_as_often_as_allowed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     temporary = tmp_path / "temporary"
@@ -69,25 +69,25 @@ def test_a_process_that_dies_is_started_again_until_it_may_no_more(
 
     looking = threading.Thread(target=look)
     looking.start()
-    with pytest.raises(GlowPipelineError) as told, caplog.at_level(logging.WARNING):
+    with pytest.raises(GlowPipelineError) as refused, caplog.at_level(logging.WARNING):
         launch_two(workers.killed_then_failing, tmp_path, max_restarts=1)
     looking.join()
-    assert str(told.value) == (
-        "train.devices: process 1 of 2 failed (ValueError: no such luck); after train.max_restarts=1 new starts from "
-        "the last checkpoint it is not tried again; mend what it says and type the same command again"
+    assert str(refused.value) == (
+        "train.devices: process 1 of 2 failed (ValueError: no such luck); after train.max_restarts=1 restarts from "
+        "the last checkpoint it is not tried again; fix what it says and type the same command again"
     )
     assert [[restarted for _, restarted, _ in each] for each in starts(tmp_path)] == [["False", "True"]] * 2
-    share_of_cores = max(1, usable_cores() // 2)
-    assert {threads for each in starts(tmp_path) for *_, threads in each} == {str(share_of_cores)}
+    cores_each = max(1, usable_cores() // 2)
+    assert {threads for each in starts(tmp_path) for *_, threads in each} == {str(cores_each)}
     assert reachable == ["looked"], "no port is open to the network"
     assert caplog.records == [], "torch's own pages of what happened"
     assert [path.name for path in temporary.iterdir() if "errorfile" not in path.name] == []  # torch.multiprocessing's
 
 
-def test_a_mistake_of_the_users_ends_all_at_once_and_is_the_line_that_is_told(tmp_path: Path) -> None:
-    with pytest.raises(GlowPipelineError) as told:
+def test_error_of_the_user_ends_all_at_once(tmp_path: Path) -> None:
+    with pytest.raises(GlowPipelineError) as refused:
         launch_two(workers.mistaken, tmp_path, max_restarts=3)
-    assert str(told.value) == "train.some=1: should be 2"
+    assert str(refused.value) == "train.some=1: should be 2"
     assert [len(each) for each in starts(tmp_path)] == [1, 1]
 
 
@@ -97,19 +97,19 @@ def test_exhausted_memory_is_raised_without_a_restart(tmp_path: Path) -> None:
     assert [len(each) for each in starts(tmp_path)] == [1, 1]
 
 
-def test_being_asked_to_stop_leaves_the_processes_their_time(tmp_path: Path) -> None:
+def test_stop_leaves_the_processes_their_time(tmp_path: Path) -> None:
     def stop() -> None:
         wait_for(lambda: all((tmp_path / f"starts_{rank}").exists() for rank in range(2)))
         os.kill(os.getpid(), signal.SIGTERM)
 
     asking = threading.Thread(target=stop)
     asking.start()
-    begun = time.monotonic()
-    with pytest.raises(SystemExit) as ended:
-        launch_two(workers.asked_to_stop, tmp_path, max_restarts=3)
+    started = time.monotonic()
+    with pytest.raises(TrainingStopped) as stopped:
+        launch_two(workers.stopping, tmp_path, max_restarts=3)
     asking.join()
-    assert ended.value.code == 128 + signal.SIGTERM
-    assert time.monotonic() - begun < 30, "none of them was waited for in vain"
+    assert stopped.value.exit_code == 128 + signal.SIGTERM
+    assert time.monotonic() - started < 30, "none of them was waited for in vain"
     assert all((tmp_path / f"stopped_{rank}").exists() for rank in range(2))
     assert [len(each) for each in starts(tmp_path)] == [1, 1]
 
@@ -132,7 +132,7 @@ def test_processes_end_with_a_launcher_that_is_killed(tmp_path: Path) -> None:
 
 
 def on_two_machines(worker: str, folder: Path) -> list[tuple[int, str]]:
-    """How a launcher ended on each of two machines, which here are one, and the last line that it printed."""
+    """Launch on two machines, which here are one; return each exit code and the last line that was printed."""
     command = [sys.executable, "-m", "tests.training.workers", worker, str(folder), str(free_port())]
     launchers = [
         subprocess.Popen(
@@ -152,19 +152,19 @@ def on_two_machines(worker: str, folder: Path) -> list[tuple[int, str]]:
 
 
 @pytest.mark.slow
-def test_a_process_that_dies_on_one_machine_is_started_again_on_all(tmp_path: Path) -> None:
+def test_dead_process_restarts_those_of_all_machines(tmp_path: Path) -> None:
     assert [code for code, _ in on_two_machines("killed_on_the_second_machine", tmp_path)] == [0, 0]
     assert [(tmp_path / f"machine_{rank}").read_text() for rank in range(2)] == ["False True "] * 2
 
 
 @pytest.mark.slow
-def test_a_mistake_on_one_machine_ends_all_with_its_line(tmp_path: Path) -> None:
+def test_error_on_one_machine_ends_all(tmp_path: Path) -> None:
     line = "glow_pipeline.errors.GlowPipelineError: train.some=1: should be 2"
     assert on_two_machines("mistaken_on_the_first_machine", tmp_path) == [(1, line)] * 2
     assert [(tmp_path / f"machine_{rank}").read_text() for rank in range(2)] == ["False "] * 2
 
 
-def test_a_meeting_point_that_is_none(bare: pytest.MonkeyPatch) -> None:
+def test_invalid_meeting_point_is_refused(bare: pytest.MonkeyPatch) -> None:
     bare.setenv("NODE_RANK", "0")
     for rendezvous in ("no such host.invalid:1", "127.0.0.1:port"):
         with pytest.raises(
@@ -173,7 +173,7 @@ def test_a_meeting_point_that_is_none(bare: pytest.MonkeyPatch) -> None:
             launch(workers.waiting, (), per_machine=1, machines=2, rendezvous=rendezvous, max_restarts=0)
 
 
-def test_a_meeting_point_whose_port_is_taken_is_one_line(bare: pytest.MonkeyPatch) -> None:
+def test_meeting_point_with_a_taken_port_is_refused(bare: pytest.MonkeyPatch) -> None:
     bare.setenv("NODE_RANK", "0")
     with socket.socket() as taken:
         taken.bind(("", 0))

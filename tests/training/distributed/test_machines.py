@@ -7,7 +7,7 @@ from glow_pipeline.training.distributed.machines import machine_rank, meeting_po
 CPU, CUDA, MPS = (torch.device(name) for name in ("cpu", "cuda", "mps"))
 
 
-def test_as_many_processes_as_asked_or_as_there_are_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_is_a_process_for_each_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     assert [n_processes("auto", device) for device in (CPU, CUDA, MPS)] == [1, 4, 1]
     assert [n_processes(3, CPU), n_processes(3, CUDA), n_processes(1, MPS)] == [3, 3, 1]
@@ -20,16 +20,16 @@ def test_as_many_processes_as_asked_or_as_there_are_gpus(monkeypatch: pytest.Mon
         (2, MPS, "train.devices=2: mps is one device; set it to 1"),
     ],
 )
-def test_more_processes_than_devices(
+def test_too_many_devices_are_refused(
     monkeypatch: pytest.MonkeyPatch, devices: int, device: torch.device, line: str
 ) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
-    with pytest.raises(GlowPipelineError) as told:
+    with pytest.raises(GlowPipelineError) as refused:
         n_processes(devices, device)
-    assert str(told.value) == line
+    assert str(refused.value) == line
 
 
-def test_which_machine_this_is(bare: pytest.MonkeyPatch) -> None:
+def test_rank_comes_from_the_environment(bare: pytest.MonkeyPatch) -> None:
     assert machine_rank(1) == 0
     bare.setenv("SLURM_NODEID", "2")
     assert machine_rank(3) == 2
@@ -38,23 +38,23 @@ def test_which_machine_this_is(bare: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("rank", ["3", "-1", "first", ""])
-def test_a_rank_that_no_machine_has(bare: pytest.MonkeyPatch, rank: str) -> None:
+def test_invalid_rank_is_refused(bare: pytest.MonkeyPatch, rank: str) -> None:
     bare.setenv("NODE_RANK", rank)
-    with pytest.raises(GlowPipelineError) as told:
+    with pytest.raises(GlowPipelineError) as refused:
         machine_rank(3)
-    assert str(told.value) == f"NODE_RANK={rank}: should be 0 to 2, as train.nodes=3"
+    assert str(refused.value) == f"NODE_RANK={rank}: should be 0 to 2, as train.nodes=3"
 
 
-def test_nothing_says_which_machine_this_is(bare: pytest.MonkeyPatch) -> None:
-    with pytest.raises(GlowPipelineError) as told:
+def test_missing_rank_is_refused(bare: pytest.MonkeyPatch) -> None:
+    with pytest.raises(GlowPipelineError) as refused:
         machine_rank(2)
-    assert str(told.value) == (
+    assert str(refused.value) == (
         "train.nodes=2: none of NODE_RANK, GROUP_RANK, SLURM_NODEID says which of them this machine is; "
         "set NODE_RANK=0 on the first, 1 on the next"
     )
 
 
-def test_where_machines_meet(bare: pytest.MonkeyPatch) -> None:
+def test_meeting_point_comes_from_parameter_or_environment(bare: pytest.MonkeyPatch) -> None:
     with pytest.raises(GlowPipelineError, match=r"^train\.rendezvous=null: several machines need a place to meet; "):
         meeting_point(None)
     bare.setenv("MASTER_ADDR", "first")

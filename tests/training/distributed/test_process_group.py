@@ -1,4 +1,4 @@
-"""Shares of a batch, and what processes tell each other."""
+"""The shards of a batch, and the communication of processes."""
 
 import time
 
@@ -16,6 +16,7 @@ from glow_pipeline.training.distributed.process_group import (
     ProcessMissingError,
     SingleProcess,
 )
+from tests.training.helpers import checkpoint_record
 from tests.training.several_processes import together
 
 DTYPES = (
@@ -28,23 +29,23 @@ DTYPES = (
     torch.int64,
     torch.uint8,
 )
-FACTS = {"history": {"steps": 7}, "name": "süß", "nothing": None}
+RECORD = checkpoint_record(7, identity={"name": "süß", "nothing": None})
 
 
-@given(n=st.integers(0, 500), of=st.integers(1, 50))
-def test_shares_are_in_order_complete_and_alike(n: int, of: int) -> None:
-    parts = [list(range(n))[Shard(rank, of).rows(n)] for rank in range(of)]
+@given(n=st.integers(0, 500), world_size=st.integers(1, 50))
+def test_shards_are_in_order_complete_and_alike(n: int, world_size: int) -> None:
+    parts = [list(range(n))[Shard(rank, world_size).rows(n)] for rank in range(world_size)]
     assert [row for part in parts for row in part] == list(range(n))
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
-def test_one_process_is_all_of_them() -> None:
+def test_single_process_is_all_of_them() -> None:
     alone, rows = SingleProcess(), torch.arange(3.0)
-    assert list(range(5))[alone.share.rows(5)] == list(range(5))
+    assert list(range(5))[alone.shard.rows(5)] == list(range(5))
     assert alone.leads
     alone.sum_(rows)
     assert alone.gather(rows).tolist() == [0, 1, 2]
-    assert [alone.any(said) for said in (True, False)] == [True, False]
+    assert [alone.any(flag) for flag in (True, False)] == [True, False]
     assert alone.from_leader(None) is None
 
 
@@ -52,7 +53,7 @@ def checkpoint() -> Checkpoint:
     """One tensor of each kind that a training may hold."""
     tensors = {str(dtype): torch.arange(-3, 9).to(dtype).view(3, 4) for dtype in DTYPES}
     tensors |= {"scalar": torch.tensor(2.5), "bool": torch.tensor([True, False, True]), "empty": torch.empty(0, 3)}
-    return Checkpoint({**tensors, "strided": torch.arange(12.0).view(3, 4).t()}, FACTS)
+    return Checkpoint({**tensors, "strided": torch.arange(12.0).view(3, 4).t()}, RECORD)
 
 
 def equal(a: Tensor, b: Tensor) -> bool:
@@ -60,11 +61,11 @@ def equal(a: Tensor, b: Tensor) -> bool:
 
 
 @pytest.mark.parametrize(("n", "leader"), [(2, 0), (3, 2)])
-def test_what_processes_tell_each_other(n: int, leader: int) -> None:
+def test_processes_communicate(n: int, leader: int) -> None:
     """All in one, because each start of the processes takes its time."""
 
     def work(group: DistributedGroup) -> dict[str, object]:
-        rank = group.share.rank
+        rank = group.shard.rank
         summed = torch.full((2,), float(rank))
         group.sum_(summed)
         ours = torch.arange(float(rank * 10), float(rank * 10 + rank))[:, None]  # as many rows as the rank says
@@ -72,21 +73,21 @@ def test_what_processes_tell_each_other(n: int, leader: int) -> None:
         assert theirs is not None
         same_types = all(equal(theirs.tensors[name], tensor) for name, tensor in mine.tensors.items())
         return {
-            "share": group.share,
+            "shard": group.shard,
             "leads": group.leads,
             "sum": summed.tolist(),
             "any": [group.any(rank == n - 1), group.any(False), group.any(True)],
             "gathered": group.gather(ours)[:, 0].tolist(),
             "all empty": group.gather(torch.empty(0, 2, dtype=torch.float64)),
-            "same": same_types and theirs.tensors.keys() == mine.tensors.keys() and theirs.facts == FACTS,
+            "same": same_types and theirs.tensors.keys() == mine.tensors.keys() and theirs.record == RECORD,
             "none": group.from_leader(None),
-            # What another process has does not count.
-            "the leader's": group.from_leader(Checkpoint({"rank": torch.tensor(rank)}, {"rank": rank})),
+            # The checkpoint of another process does not count.
+            "the leader's": group.from_leader(Checkpoint({"rank": torch.tensor(rank)}, checkpoint_record(rank))),
         }
 
-    told = together(n, work, leader)
-    for rank, each in enumerate(told):
-        assert each["share"] == Shard(rank, n)
+    results = together(n, work, leader)
+    for rank, each in enumerate(results):
+        assert each["shard"] == Shard(rank, n)
         assert each["leads"] == (rank == leader)
         assert each["sum"] == [n * (n - 1) / 2] * 2
         assert each["any"] == [True, False, True]
@@ -98,13 +99,13 @@ def test_what_processes_tell_each_other(n: int, leader: int) -> None:
         assert each["none"] is None
         started = each["the leader's"]
         assert isinstance(started, Checkpoint)
-        assert started.facts == {"rank": leader}
+        assert started.step == leader
         assert int(started.tensors["rank"]) == leader
 
 
-def test_one_that_has_left_is_missed_at_once() -> None:
+def test_missing_process_is_noticed_at_once() -> None:
     def work(group: ProcessGroup) -> str:
-        if group.share.rank == 1:
+        if group.shard.rank == 1:
             return "left"
         before = time.monotonic()
         try:

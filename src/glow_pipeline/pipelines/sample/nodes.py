@@ -1,7 +1,6 @@
 """From a trained model to pictures."""
 
 from pathlib import Path
-from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -26,17 +25,16 @@ def draw_endpoints(
     image_selection: ImageSelection,
     image_format: ImageFormat,
     raw_folder: Path,
-    parameters: dict[str, Any],
+    parameters: Parameters,
 ) -> Endpoints:
     """Draw the test images that some modes start from; other modes need none, and none is read."""
-    checked = Parameters.model_validate(parameters)
-    sample, ingest, seed = checked.sample, checked.ingest, checked.seed
+    sample, ingest, seed = parameters.sample, parameters.ingest, parameters.seed
     if not MODES[sample.mode].needs_endpoints:
         return Endpoints.none(image_format.shape)
     plan = plan_table(
         image_selection, "test", image_format, raw_folder, ingest.on_unreadable, ingest.num_workers, ingest.max_pixels
     )
-    check_same_images(glow_model.record, plan.origin, chosen=checked.stored_model is not None)
+    check_same_images(glow_model.record, plan.origin, chosen=parameters.stored_model is not None)
     check_known(plan.origin, glow_model.trained_on)
     num_classes = glow_model.flow.num_classes if glow_model.flow.y_condition else None
     images, labels = draw_examples(

@@ -21,10 +21,14 @@ from glow_pipeline.plots.trials import search_history
 from glow_pipeline.search.space import raise_not_allowed
 from glow_pipeline.tracking.metric_logger import MetricLogger
 from glow_pipeline.tracking.runs import RunAddress, current_run, end_run, sibling, start_child_run
+from glow_pipeline.training.checks import check_training
 from glow_pipeline.training.history import reported
-from glow_pipeline.training.job import Job, check_training, run, untrained_flow
-from glow_pipeline.training.model_file import Provenance
+from glow_pipeline.training.new_flow import untrained_flow
+from glow_pipeline.training.records import Provenance
+from glow_pipeline.training.reporter import TrialReporter
 from glow_pipeline.training.resume import claim_training
+from glow_pipeline.training.task import TrainingTask
+from glow_pipeline.training.train import train
 
 if TYPE_CHECKING:
     from optuna import Trial
@@ -40,7 +44,7 @@ def run_search(
     search_study: Any,
     fit_images: ImageTable,
     val_images: ImageTable,
-    parameters: dict[str, Any],
+    parameters: Parameters,
     provenance: Provenance,
     checkpoints: Path,
 ) -> pd.DataFrame:
@@ -49,8 +53,7 @@ def run_search(
     from glow_pipeline.search.study import DIVERGED, ERROR, check_images, first_try
     from glow_pipeline.search.trial_runs import run_trials
 
-    given = Parameters.model_validate(parameters)
-    check_images(search_study, given, fit_images.record.origin.model_dump(mode="json"))
+    check_images(search_study, parameters, fit_images.record.origin)
     parent = _parent(search_study)
 
     def objective(trial: "Trial", proposed: Parameters, on_epoch: OnEpoch) -> float:
@@ -62,10 +65,12 @@ def run_search(
                     trial_run.tags["state"] = "pruned"
                 return stop
 
-            job = Job(fit_images, val_images, proposed, provenance, mlflow_run=trial_run.address)
+            task = TrainingTask(
+                fit_images, val_images, proposed, provenance, mlflow_run=trial_run.address, prints_summary=False
+            )
             folder = checkpoints / "trials" / first_try(search_study, trial)
             try:
-                best = train_trial(job, folder, provenance.kedro_session or "no_session", stops)
+                best = train_trial(task, folder, provenance.kedro_session or "no_session", stops)
             except (NotEnoughMemoryError, torch.OutOfMemoryError):
                 logger.warning("trial %d: %s; counts as diverged", trial.number, TOO_LARGE)
                 trial.set_user_attr(ERROR, TOO_LARGE)
@@ -74,35 +79,35 @@ def run_search(
             trial_run.tags.setdefault("state", "complete" if math.isfinite(best) else DIVERGED)
             if math.isfinite(best):
                 with MetricLogger(trial_run.address) as metrics:
-                    metrics.log_metrics(reported({"best_val_bits_per_dim": best}, given.model.y_condition), 0)
+                    metrics.log_metrics(reported({"best_val_bits_per_dim": best}, parameters.model.y_condition), 0)
             return best
 
     def on_not_allowed(trial: "Trial", reason: str) -> None:
         with suppress(NotAllowedError), _trial_run(parent, trial, search_study.study_name):
             raise NotAllowedError(reason)
 
-    run_trials(search_study, given, objective, on_not_allowed)
+    run_trials(search_study, parameters, objective, on_not_allowed)
     table = trials_table(search_study)
     counts = ", ".join(f"{count} {state}" for state, count in table["state"].value_counts().items())
     logger.info("%d trials in all: %s", len(table), counts)
     best = table.loc[table["state"] == "complete", "val_bits_per_dim"].min()
     if math.isfinite(best):
         winner = table.loc[table["val_bits_per_dim"].eq(best) & table["state"].eq("complete")].iloc[0]
-        values = ", ".join(f"{name}={winner[name]}" for name in given.search.searched if name in winner)
+        values = ", ".join(f"{name}={winner[name]}" for name in parameters.search.searched if name in winner)
         logger.info("best: trial %d, %.4f bits/dim on validation images; %s", winner["number"], best, values)
         with MetricLogger(parent) as metrics:
-            row = reported({"best_val_bits_per_dim": best}, given.model.y_condition)
+            row = reported({"best_val_bits_per_dim": best}, parameters.model.y_condition)
             metrics.catch_up([(row, len(table))])  # once, by the first command
     return table
 
 
-def train_trial(job: Job, folder: Path, session: str, on_epoch: OnEpoch) -> float:
+def train_trial(task: TrainingTask, folder: Path, session: str, on_epoch: OnEpoch) -> float:
     """Train; return the best bits per dimension of the validation images, infinite if the training diverged.
 
     An interrupted trial resumes from its last checkpoint.
 
     Args:
-        job: without a folder.
+        task: without a folder.
         folder: for the checkpoints of this trial and of its earlier tries; they are deleted at its end.
         session: name of the present Kedro session.
         on_epoch: takes each epoch with its bits per dimension, and returns whether to stop there.
@@ -111,23 +116,19 @@ def train_trial(job: Job, folder: Path, session: str, on_epoch: OnEpoch) -> floa
         NotAllowedError: this training is not possible with these images or on this device, and was not started.
     """
     with raise_not_allowed():
-        check_training(job.parameters, len(job.fit_images))
-        flow = untrained_flow(job.parameters, job.fit_images.record.image_format, job.fit_images.record.num_classes)
-    training = claim_training(job.parameters, folder, session)
-    _, history = run(
-        job.within(training),
-        flow,
-        lambda metrics, _step: on_epoch(int(metrics["epoch"]), metrics["val_bits_per_dim"]),
-    )
+        check_training(task.parameters, len(task.fit_images))
+        flow = untrained_flow(task.parameters, task.fit_images.record.image_format, task.fit_images.record.num_classes)
+    training = claim_training(task.parameters, folder, session)
+    _, history = train(task.claimed(training), flow, TrialReporter(on_epoch))
     training.discard()
     return math.inf if history.diverged else history.best_val_bits_per_dim
 
 
-def write_best(search_study: Any, search_results: pd.DataFrame, parameters: dict[str, Any]) -> str:
+def write_best(search_study: Any, search_results: pd.DataFrame, parameters: Parameters) -> str:
     """Return the best trial's parameters as the text of a parameters.yml."""
     from glow_pipeline.search.results import best_parameters_file
 
-    return best_parameters_file(search_study, search_results, Parameters.model_validate(parameters))
+    return best_parameters_file(search_study, search_results, parameters)
 
 
 def plot_search(search_results: pd.DataFrame, image_selection: ImageSelection) -> Figure:
@@ -176,7 +177,7 @@ def _trial_run(parent: RunAddress | None, trial: "Trial", study: str) -> Iterato
     try:
         yield trial_run
         status = "FINISHED"
-    except TrainingStopped:
+    except TrainingStopped:  # an Exception, but no failure
         raise
     except Exception as error:
         status = "FAILED"

@@ -3,7 +3,7 @@
 import logging
 import math
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from matplotlib.figure import Figure
@@ -23,9 +23,12 @@ from glow_pipeline.randomness import generator
 from glow_pipeline.tracking.runs import current_run
 from glow_pipeline.training.evaluation import mean_bits_per_dim
 from glow_pipeline.training.history import History, reported
-from glow_pipeline.training.job import Job, evaluation_batch, no_hashes, run, untrained_flow
-from glow_pipeline.training.model_file import Provenance, TrainedGlow, read_trained_on
-from glow_pipeline.training.resume import Training
+from glow_pipeline.training.model_file import TrainedGlow, read_trained_on
+from glow_pipeline.training.new_flow import untrained_flow
+from glow_pipeline.training.records import Provenance
+from glow_pipeline.training.resume import ClaimedTraining
+from glow_pipeline.training.task import TrainingTask, no_hashes
+from glow_pipeline.training.train import evaluation_batch, train
 from glow_pipeline.training.unseen import unseen_images
 
 PREVIEWED = 8
@@ -73,10 +76,10 @@ def plot_dequantization(train_images: ImageTable) -> Figure:
     )
 
 
-def build_glow(train_images: ImageTable, parameters: dict[str, Any]) -> Glow:
+def build_glow(train_images: ImageTable, parameters: Parameters) -> Glow:
     """Return a Glow with fresh weights, or with those of `train.checkpoint`."""
     record = train_images.record
-    return untrained_flow(Parameters.model_validate(parameters), record.image_format, record.num_classes)
+    return untrained_flow(parameters, record.image_format, record.num_classes)
 
 
 def train_glow(
@@ -84,8 +87,8 @@ def train_glow(
     fit_images: ImageTable,
     val_images: ImageTable,
     unseen_test_images: ImageTable,
-    parameters: dict[str, Any],
-    training: Training,
+    parameters: Parameters,
+    training: ClaimedTraining,
     provenance: Provenance,
 ) -> tuple[TrainedGlow, History]:
     """Fit the flow and return the model of the best epoch.
@@ -95,22 +98,21 @@ def train_glow(
     Raises:
         GlowPipelineError: no epoch was better than none, so that there is no model to store.
     """
-    checked = Parameters.model_validate(parameters)
-    start = checked.train.checkpoint
+    start = parameters.train.checkpoint
     seen_before = no_hashes() if start is None else read_trained_on(Path(start))
     test_images, _ = unseen_images(unseen_test_images, seen_before)  # refuses now what could not be tested later
-    job = Job(
+    task = TrainingTask(
         fit_images,
         val_images,
-        checked,
+        parameters,
         provenance,
         mlflow_run=current_run(),
         test_images=test_images,
         seen_before=seen_before,
     )
-    trained, history = run(job.within(training), untrained_glow)
+    trained, history = train(task.claimed(training), untrained_glow)
     if history.best_epoch == 0:
-        raise GlowPipelineError(f"{_why_it_failed(history, checked.train)}; no model is stored; {_LESS_STEEP}")
+        raise GlowPipelineError(f"{_why_it_failed(history, parameters.train)}; no model is stored; {_LESS_STEEP}")
     return trained, history
 
 
@@ -132,7 +134,7 @@ def evaluate_glow(
     seed: int,
     device: str,
 ) -> dict[str, object]:
-    """Bits per dimension of the test images under the stored model.
+    """Compute the bits per dimension of the test images under the stored model.
 
     Raises:
         GlowPipelineError: training ended because it diverged; the last good model has been saved by then.
@@ -187,5 +189,5 @@ def _warn_of_test_images(test_images: ImageTable, flow: Glow, metrics: dict[str,
 
 
 def plot_training(train_history: History, image_selection: ImageSelection, model: ModelParameters) -> Figure:
-    """Training and validation bits per dimension over the epochs."""
+    """Plot training and validation bits per dimension over the epochs."""
     return training_curves(train_history.epochs, f"Glow on {image_selection.key}", given_class=model.y_condition)

@@ -1,4 +1,4 @@
-"""Which machines and devices a training has, and how they find each other."""
+"""The machines and devices of a training, and how they find each other."""
 
 import os
 import socket
@@ -11,26 +11,32 @@ RANK_VARIABLES = ("NODE_RANK", "GROUP_RANK", "SLURM_NODEID")
 
 
 def n_processes(devices: int | str, device: torch.device) -> int:
-    """How many processes on this machine.
+    """Return the number of processes on this machine.
+
+    Args:
+        devices: `train.devices`.
+        device: on which they train.
 
     Raises:
-        GlowPipelineError: there are not so many GPUs.
+        GlowPipelineError: this machine has fewer devices.
     """
-    there = torch.cuda.device_count() if device.type == "cuda" else 1
+    available = torch.cuda.device_count() if device.type == "cuda" else 1
     if devices == "auto":
-        return there
-    if device.type == "cuda" and int(devices) > there:
-        raise GlowPipelineError(f"train.devices={devices}: torch finds {there} GPUs here; lower it, or set it to auto")
+        return available
+    if device.type == "cuda" and int(devices) > available:
+        raise GlowPipelineError(
+            f"train.devices={devices}: torch finds {available} GPUs here; lower it, or set it to auto"
+        )
     if device.type == "mps" and int(devices) > 1:
         raise GlowPipelineError(f"train.devices={devices}: mps is one device; set it to 1")
     return int(devices)
 
 
 def machine_rank(machines: int) -> int:
-    """Which of the machines this is; the first one, 0, keeps the records.
+    """Return the rank of this machine; the first one, 0, keeps the records.
 
     Raises:
-        GlowPipelineError: nothing says so.
+        GlowPipelineError: no environment variable gives a valid one.
     """
     if machines == 1:
         return 0
@@ -47,10 +53,13 @@ def machine_rank(machines: int) -> int:
 
 
 def meeting_point(rendezvous: str | None) -> str:
-    """Where the machines find each other, host:port.
+    """Return host:port where the machines find each other.
+
+    Args:
+        rendezvous: `train.rendezvous`.
 
     Raises:
-        GlowPipelineError: nothing says so.
+        GlowPipelineError: neither the parameter nor the environment gives it.
     """
     if rendezvous is not None:
         return rendezvous
@@ -63,16 +72,16 @@ def meeting_point(rendezvous: str | None) -> str:
 
 
 def own_address(endpoint: str) -> str:
-    """This machine's address on the way to the meeting point; its name need not be known to the others.
+    """Return this machine's address on the route to the meeting point; others need not know its name.
 
     Raises:
-        GlowPipelineError: the meeting point's name means nothing here.
+        GlowPipelineError: the meeting point cannot be resolved here.
     """
     try:
         kind, _, _, _, address = socket.getaddrinfo(*host_and_port(endpoint), type=socket.SOCK_DGRAM)[0]
-        with socket.socket(kind, socket.SOCK_DGRAM) as to_there:
-            to_there.connect(address)  # sends nothing
-            return str(to_there.getsockname()[0])
+        with socket.socket(kind, socket.SOCK_DGRAM) as route:
+            route.connect(address)  # sends nothing
+            return str(route.getsockname()[0])
     except (OSError, ValueError) as error:
         raise GlowPipelineError(
             f"train.rendezvous={endpoint}: no way there from this machine ({error}); set it to host:port of the first "
@@ -81,6 +90,6 @@ def own_address(endpoint: str) -> str:
 
 
 def host_and_port(endpoint: str) -> tuple[str, int]:
-    """`host:port` in its parts."""
+    """Split `host:port`."""
     host, _, port = endpoint.rpartition(":")
     return host.strip("[]"), int(port)

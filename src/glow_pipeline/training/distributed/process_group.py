@@ -1,11 +1,11 @@
-"""The processes that train one flow together, and what they tell each other.
+"""The processes that train one flow together, and how they communicate.
 
-Each process works on its share of every batch. The sum of their gradients is the gradient of the whole batch, because
-each weighs its share; so all of them make the same step, and hold the same state.
+Each process works on its shard of every batch. The sum of their gradients is the gradient of the batch, because each
+weighs its shard; so all of them make the same step, and hold the same state.
 
-That is what DistributedDataParallel does. It is not used, because here all gradients are one vector already: one
-`all_reduce` a step is all that is left to do, however the gradients came about (reversible, checkpointed, in parts,
-compiled), and a gradient that is not finite in one process is so in all.
+DistributedDataParallel does the same. It is not used, because here all gradients are one vector already: one
+`all_reduce` a step suffices, however the gradients are computed (reversible, checkpointed, in parts, compiled), and a
+gradient that is not finite in one process is so in all.
 """
 
 import json
@@ -19,42 +19,48 @@ from torch import Tensor
 
 from glow_pipeline.shard import Shard
 from glow_pipeline.training.checkpoint import Checkpoint
+from glow_pipeline.training.records import CheckpointRecord
 
 
 class ProcessMissingError(RuntimeError):
-    """Another process of the group has left, and what was to be done together cannot be."""
+    """Another process of the group has left, so that a common operation fails."""
 
 
 class ProcessGroup(Protocol):
-    """What a training asks of its processes; every call is made by all of them at the same point."""
+    """The operations of a training that involve all its processes; all of them call each one at the same point.
 
-    share: Shard
-    leads: bool  # whether this one writes files, logs metrics and shows progress
+    Attributes:
+        shard: of each batch, the one of this process.
+        leads: whether this process writes files, logs metrics and shows progress.
+    """
+
+    shard: Shard
+    leads: bool
 
     def sum_(self, tensor: Tensor) -> None:
-        """In place, over all processes."""
+        """Sum a tensor over all processes, in place."""
 
-    def any(self, said: bool) -> bool:
-        """Whether any of them says so. Waits for no device."""
+    def any(self, flag: bool) -> bool:
+        """Return whether the flag is set in any process, without waiting for a device."""
 
     def gather(self, rows: Tensor) -> Tensor:
-        """(n, ...) in each, n may differ -> all of them in the processes' order, on the CPU."""
+        """Concatenate the rows (n, ...) of all processes, in their order, on the CPU; n may differ."""
 
     def from_leader(self, checkpoint: Checkpoint | None) -> Checkpoint | None:
-        """What the leader has."""
+        """Return the leader's checkpoint."""
 
 
 class SingleProcess:
-    """One process."""
+    """A process that trains alone."""
 
-    share = Shard()
+    shard = Shard()
     leads = True
 
     def sum_(self, tensor: Tensor) -> None:
         pass
 
-    def any(self, said: bool) -> bool:
-        return said
+    def any(self, flag: bool) -> bool:
+        return flag
 
     def gather(self, rows: Tensor) -> Tensor:
         return rows.cpu()
@@ -64,38 +70,38 @@ class SingleProcess:
 
 
 class DistributedGroup:
-    """The processes of torch's default process group, which has to have a backend for CPU tensors.
+    """The processes of torch's default process group, which needs a backend for CPU tensors.
 
     Args:
-        leads: true in one of them.
+        leads: true in exactly one of them.
     """
 
     def __init__(self, *, leads: bool) -> None:
-        self.share = Shard(dist.get_rank(), dist.get_world_size())
+        self.shard = Shard(dist.get_rank(), dist.get_world_size())
         self.leads = leads
-        said = torch.zeros(self.share.of, dtype=torch.int64)
-        said[self.share.rank] = int(leads)
-        self.sum_(said)
-        self._leader = int(said.argmax())
+        flags = torch.zeros(self.shard.world_size, dtype=torch.int64)
+        flags[self.shard.rank] = int(leads)
+        self.sum_(flags)
+        self._leader = int(flags.argmax())
 
     def sum_(self, tensor: Tensor) -> None:
-        with _all_there():
+        with _missing_processes_reported():
             dist.all_reduce(tensor)
 
-    def any(self, said: bool) -> bool:
-        flag = torch.tensor(int(said))
-        self.sum_(flag)
-        return bool(flag)
+    def any(self, flag: bool) -> bool:
+        count = torch.tensor(int(flag))
+        self.sum_(count)
+        return bool(count)
 
     def gather(self, rows: Tensor) -> Tensor:
         rows = rows.cpu()
-        sizes = torch.zeros(self.share.of, dtype=torch.int64)
-        sizes[self.share.rank] = len(rows)
+        sizes = torch.zeros(self.shard.world_size, dtype=torch.int64)
+        sizes[self.shard.rank] = len(rows)
         self.sum_(sizes)
         padded = rows.new_zeros(int(sizes.max()), *rows.shape[1:])
         padded[: len(rows)] = rows
-        parts = [torch.empty_like(padded) for _ in range(self.share.of)]
-        with _all_there():
+        parts = [torch.empty_like(padded) for _ in range(self.shard.world_size)]
+        with _missing_processes_reported():
             dist.all_gather(parts, padded)
         return torch.cat([part[:n] for part, n in zip(parts, sizes.tolist(), strict=True)])
 
@@ -111,11 +117,12 @@ class DistributedGroup:
                 tensors[name] = torch.empty(shape, dtype=getattr(torch, dtype))
             if tensors[name].numel() > 0:
                 self._broadcast(tensors[name].view(-1).view(torch.uint8))  # not every type can be sent as it is
-        return Checkpoint(tensors, described["facts"], None if checkpoint is None else checkpoint.path)
+        record = CheckpointRecord.model_validate_json(described["record"])
+        return Checkpoint(tensors, record, None if checkpoint is None else checkpoint.path)
 
-    def _json_from_leader(self, told: Any) -> Any:
-        """JSON, because torch's own exchange of objects pickles them."""
-        content = torch.frombuffer(bytearray(json.dumps(told).encode()), dtype=torch.uint8)
+    def _json_from_leader(self, value: Any) -> Any:
+        """Return the leader's value. JSON, because torch's own exchange of objects pickles them."""
+        content = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
         size = torch.tensor(len(content))
         self._broadcast(size)
         content = content if self.leads else torch.empty(int(size), dtype=torch.uint8)
@@ -123,12 +130,12 @@ class DistributedGroup:
         return json.loads(content.numpy().tobytes())
 
     def _broadcast(self, tensor: Tensor) -> None:
-        with _all_there():
+        with _missing_processes_reported():
             dist.broadcast(tensor, self._leader)
 
 
 @contextmanager
-def _all_there() -> Iterator[None]:
+def _missing_processes_reported() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
@@ -137,4 +144,4 @@ def _all_there() -> Iterator[None]:
 
 def _description(checkpoint: Checkpoint) -> dict[str, object]:
     tensors = {name: (list(t.shape), str(t.dtype).removeprefix("torch.")) for name, t in checkpoint.tensors.items()}
-    return {"facts": checkpoint.facts, "tensors": tensors}
+    return {"record": checkpoint.record.model_dump_json(), "tensors": tensors}

@@ -1,0 +1,158 @@
+"""Checks of a run before it starts: nothing is downloaded, recorded or written for a run that they refuse.
+
+Kedro by itself accepts an unknown `--params` key in silence, and shows any exception but click's own as pages of
+traceback.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+from kedro.io import DataCatalog
+from kedro.pipeline import Pipeline
+
+from glow_pipeline.datasets.glow_model import GlowModelDataset
+from glow_pipeline.device import resolve_device
+from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.hooks.catalog_entries import check_entries
+from glow_pipeline.hooks.command_line import check_inputs, check_load_versions
+from glow_pipeline.hooks.missing_outputs import report_skipped
+from glow_pipeline.hooks.permissions import check_writable
+from glow_pipeline.hooks.stored_model import check_class, check_stored_model
+from glow_pipeline.hooks.training_checks import check_folder_classes, check_training, num_classes_of
+from glow_pipeline.images.selection import ImageSelection
+from glow_pipeline.images.sources.folder import check_apart, check_folder, with_class_names
+from glow_pipeline.images.sources.registry import source_of
+from glow_pipeline.images.sources.source import Split
+from glow_pipeline.parameters import Parameters
+from glow_pipeline.sampling import MODES
+from glow_pipeline.search.space import extremes
+from glow_pipeline.training.resume import check_resume
+
+SPLITS: tuple[Split, ...] = ("train", "test")
+
+
+def check_run(parameters: Parameters, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
+    """Check everything about a run that can be known before it starts.
+
+    Args:
+        parameters: of the command.
+        run_params: Kedro's record of the command.
+        pipeline: the nodes that were chosen.
+        catalog: with the images that `image_choice` has chosen.
+
+    Raises:
+        GlowPipelineError: one line about the first thing that is wrong.
+    """
+    outputs, uses_model = pipeline.all_outputs(), "glow_model" in pipeline.inputs()
+    check_entries(catalog, {*pipeline.datasets(), "raw_folder", "checkpoints"}, outputs)
+    check_load_versions(run_params["load_versions"], pipeline)
+    report_skipped(run_params, pipeline, catalog)
+    check_inputs(pipeline, catalog, run_params["load_versions"])
+    check_writable(pipeline, catalog)
+    device = resolve_device(parameters.device)
+    trainings = list(_trainings(parameters, pipeline))
+    for training in trainings:
+        check_training(training, device)
+    if "untrained_glow" in outputs:
+        check_resume(parameters)
+    if uses_model:
+        check_stored_model(cast(GlowModelDataset, catalog["glow_model"]), parameters, run_params)
+    else:
+        _check_names_no_model(parameters)
+    _check_images(parameters, trainings, pipeline, catalog)
+    if "samples" in outputs and not uses_model:
+        num_classes = parameters.model.num_classes or num_classes_of(parameters)
+        check_class(parameters, parameters.model.y_condition, num_classes)
+
+
+def _trainings(parameters: Parameters, pipeline: Pipeline) -> Iterator[Parameters]:
+    """Yield the parameters of all trainings of this run, of a search those at the ends of its ranges."""
+    if "untrained_glow" in pipeline.all_outputs():
+        yield parameters
+    if "search_results" in pipeline.all_outputs():
+        for name, value in (("nodes", 1), ("resume", "auto")):
+            if getattr(parameters.train, name) != value:
+                raise GlowPipelineError(
+                    f"train.{name}={getattr(parameters.train, name)}: trials of a search train on one machine each and "
+                    f"resume by themselves; leave it at {value} (several commands may share one search)"
+                )
+        yield from extremes(parameters)
+
+
+def _check_names_no_model(parameters: Parameters) -> None:
+    if parameters.stored_model is not None:
+        raise GlowPipelineError(
+            f"stored_model={parameters.stored_model}: this command uses no stored model; leave it out (to start a "
+            f"training from one, set train.checkpoint to its file)"
+        )
+
+
+def _check_images(
+    parameters: Parameters, trainings: list[Parameters], pipeline: Pipeline, catalog: DataCatalog
+) -> None:
+    """Check that the images are available, that test and training images differ, and that outliers are others."""
+    raw = catalog.load("raw_folder")
+    selection, out = (cast(ImageSelection, catalog.load(name)) for name in ("image_selection", "out_image_selection"))
+    if splits := _splits(pipeline, parameters):
+        _check_available(selection, splits, raw, "ingest.path", "ingest.eval_path")
+        if "train" in splits:
+            check_apart(selection)
+            for training in trainings:
+                check_folder_classes(training)
+        selection = with_class_names(selection, "ingest.classes")
+    if "out_images" in pipeline.all_outputs():
+        _check_available(parameters.out_image_selection, ["test"], raw, "ood.out_path", "ood.out_path")
+        if "glow_model" not in pipeline.inputs():
+            out = parameters.out_image_selection
+        _check_two_datasets(out, selection)
+
+
+def _splits(pipeline: Pipeline, parameters: Parameters) -> list[Split]:
+    """Return the splits of `dataset` whose images the run reads."""
+    splits = [split for split in SPLITS if f"{split}_images" in pipeline.all_outputs()]
+    needs_endpoints = MODES[parameters.sample.mode].needs_endpoints
+    if "endpoints" in pipeline.all_outputs() and needs_endpoints and "test" not in splits:
+        splits.append("test")
+    return splits
+
+
+def _check_two_datasets(out: ImageSelection, image_selection: ImageSelection) -> None:
+    """Check that no image is both an outlier and in-distribution."""
+    if with_class_names(out, "ood.out_classes").overlaps(image_selection):
+        raise GlowPipelineError(
+            f"out_dataset={out.key}: its images are among those of dataset={image_selection.key}; choose another "
+            f"out_dataset, or set ingest.classes and ood.out_classes apart"
+        )
+
+
+def _check_available(
+    image_selection: ImageSelection, splits: list[Split], raw: Path, path: str, eval_path: str
+) -> None:
+    """Check that the images which no program can fetch are on disk.
+
+    Args:
+        image_selection, splits: the images.
+        raw: the folder of downloads.
+        path, eval_path: the parameters that name a folder.
+    """
+    if image_selection.is_folder:
+        if "train" in splits or image_selection.eval_path is None:
+            _check_folder(image_selection.path, path)
+        if image_selection.eval_path is not None:
+            _check_folder(image_selection.eval_path, eval_path)
+        return
+    source = source_of(image_selection)
+    _, absent = source.on_disk(raw, splits)
+    if source.manual and absent:
+        names = ", ".join(file.name for file in absent)
+        raise GlowPipelineError(
+            f"{absent[0].parent}: {names}: missing, and {source.name} cannot be downloaded by a program; "
+            f"put there what you get from {source.manual}"
+        )
+
+
+def _check_folder(path: Path | None, parameter: str) -> None:
+    if path is None:
+        raise GlowPipelineError(f"{parameter}=null: this command reads images of a folder; set {parameter}")
+    check_folder(path, parameter)

@@ -1,0 +1,151 @@
+"""Everything that happens around the nodes of one run, in its order."""
+
+import os
+from contextlib import ExitStack
+from inspect import get_annotations
+from pathlib import Path
+from typing import Any, cast
+
+import click
+from kedro.framework.context import KedroContext
+from kedro.io import DataCatalog
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
+
+from glow_pipeline.config_loader import ConfigLoader
+from glow_pipeline.errors import TrainingStopped
+from glow_pipeline.hooks.catalog_entries import check_entries
+from glow_pipeline.hooks.checks import check_run
+from glow_pipeline.hooks.closing import ClosingHook
+from glow_pipeline.hooks.command_line import check_version_names
+from glow_pipeline.hooks.image_choice import TABLES, choose_images, choose_model, complete_range
+from glow_pipeline.hooks.missing_outputs import nodes_to_run
+from glow_pipeline.hooks.one_line import errors_in_one_line, line_of
+from glow_pipeline.hooks.provenance import provenance_of
+from glow_pipeline.hooks.tracking import Tracker, tracked
+from glow_pipeline.hooks.training_claim import TrainingClaim
+from glow_pipeline.parameters import Parameters
+from glow_pipeline.signals import ExitOnSignals
+from glow_pipeline.tracking.destination import TrackingConfig, destination
+
+
+class RunHook:
+    """The hook of one run. `PerRunHooks` makes one for each run and passes Kedro's calls on to it.
+
+    The end of the run undoes in reverse what `before_pipeline_run` has started, however the run ends.
+    """
+
+    def __init__(self) -> None:
+        self._closing = ClosingHook()
+        self._undo = ExitStack()
+        self._training: TrainingClaim | None = None
+        self._tracker: Tracker | None = None
+
+    def after_context_created(self, context: KedroContext) -> None:
+        self._project = context.project_path
+        with errors_in_one_line():
+            self._parameters = cast(ConfigLoader, context.config_loader).checked_parameters
+            check_version_names(context)
+            self._mlflow = TrackingConfig.of(context.config_loader["mlflow"])
+        self._closing.after_context_created(context)
+
+    def after_catalog_created(self, catalog: DataCatalog) -> None:
+        with errors_in_one_line():
+            check_entries(catalog, ["glow_model", *TABLES])
+        choose_model(catalog, self._parameters)
+
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
+        self._closing.before_pipeline_run()
+        self._exit_on_signals()
+        with errors_in_one_line():
+            choose_images(catalog, self._parameters, pipeline)
+            check_run(self._parameters, run_params, pipeline, catalog)
+            complete_range(catalog, self._parameters, pipeline)
+            training_run = self._claim_training(run_params, pipeline, catalog)
+            search_run = self._open_study(pipeline, catalog)
+            self._start_tracking(run_params, pipeline, catalog, resumed_run_id=search_run or training_run)
+
+    def before_node_run(self, node: Node, inputs: dict[str, Any]) -> dict[str, Any]:
+        """Hand the checked parameters to a node that takes `parameters` as `Parameters`; others get Kedro's mapping."""
+        takes_them = "parameters" in inputs and Parameters in get_annotations(node.func).values()
+        return {"parameters": self._parameters} if takes_them else {}
+
+    def after_dataset_loaded(self, dataset_name: str, data: Any) -> None:
+        self._closing.after_dataset_loaded(dataset_name)
+        if self._tracker is not None:
+            self._tracker.record_loaded(dataset_name, data)
+
+    def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
+        self._closing.after_dataset_saved(dataset_name, data)
+        if self._training is not None and dataset_name == "glow_model":
+            self._training.trained = True
+        if self._tracker is not None:
+            self._tracker.record_saved(dataset_name, data)
+
+    def after_pipeline_run(self, catalog: DataCatalog) -> None:
+        self._end(None)
+        self._closing.after_pipeline_run(catalog)
+
+    def on_pipeline_error(self, error: Exception) -> None:
+        """End a run that an error has ended.
+
+        Raises:
+            SystemExit: a training has stopped as requested; with the exit code of the command.
+            ClickException: the user can fix the error; its line is shown, without a traceback.
+        """
+        self._end(error)
+        if isinstance(error, TrainingStopped):
+            raise SystemExit(error.exit_code) from None
+        if (line := line_of(error)) is not None:
+            raise click.ClickException(line) from None
+
+    def abandon(self) -> None:
+        """End a run that was interrupted, which Kedro reports to no hook."""
+        self._end(KeyboardInterrupt())
+
+    def _end(self, error: BaseException | None) -> None:
+        """Undo everything that was started for the run; `error` is what ended it, None for success."""
+        self._training = self._tracker = None
+        if error is None:
+            self._undo.close()
+        else:
+            self._undo.__exit__(type(error), error, error.__traceback__)
+
+    def _exit_on_signals(self) -> None:
+        signals = ExitOnSignals()
+        signals.install()
+        self._undo.callback(signals.restore)
+
+    def _claim_training(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> str | None:
+        """Claim the training of the run, if it has one, and return the MLflow run in which that started."""
+        if "training" not in nodes_to_run(run_params, pipeline, catalog).inputs():
+            return None
+        checkpoints = cast(Path, catalog.load("checkpoints"))
+        claim = TrainingClaim.of(self._parameters, checkpoints, run_params["run_id"])
+        self._training = self._undo.enter_context(claim)
+        catalog.save("training", claim.training)
+        return claim.training.mlflow_run_id
+
+    def _open_study(self, pipeline: Pipeline, catalog: DataCatalog) -> str | None:
+        """Open the study of a search, if the run has one, and return the MLflow run of its first command."""
+        if "search_study" not in pipeline.inputs():
+            return None
+        from glow_pipeline.search.study import mlflow_run_of, open_study  # here, because it takes a third of a second
+
+        study = open_study(self._parameters, self._project)
+        catalog.save("search_study", study)
+        return mlflow_run_of(study) if "search_results" in pipeline.all_outputs() else None
+
+    def _start_tracking(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog, resumed_run_id: str | None
+    ) -> None:
+        """Start or resume the MLflow run, and save the run's provenance."""
+        provenance = provenance_of(run_params["run_id"], self._project)
+        only_helps = self._training is not None and self._training.only_helps
+        if self._mlflow.enabled and not only_helps:
+            place = destination(self._mlflow, self._project, os.environ)
+            names = run_params["pipeline_names"] or []
+            run = tracked(place, names, self._parameters, pipeline, catalog, provenance, resumed_run_id)
+            self._tracker = self._undo.enter_context(run)
+            provenance = provenance.model_copy(update={"mlflow_run_id": self._tracker.run.address.run_id})
+        catalog.save("provenance", provenance)

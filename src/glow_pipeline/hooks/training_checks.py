@@ -1,0 +1,80 @@
+"""Checks of one training before it starts: devices, memory, the model that it starts from, and its classes."""
+
+from pathlib import Path
+
+import torch
+
+from glow_pipeline.device import resolve_precision
+from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.images.sources.folder import n_classes
+from glow_pipeline.images.sources.registry import FOLDER, source_of
+from glow_pipeline.memory import check_weights
+from glow_pipeline.parameters import Parameters, check_num_classes
+from glow_pipeline.training.checks import check_processes
+from glow_pipeline.training.model_file import read_record
+from glow_pipeline.training.new_flow import check_knows_classes
+
+
+def check_training(parameters: Parameters, device: torch.device) -> None:
+    """Check that this machine can do the training, and that it can start from `train.checkpoint`.
+
+    Raises:
+        GlowPipelineError: one line about the first thing that is wrong.
+    """
+    resolve_precision(parameters.train.precision, device)
+    check_processes(parameters.train, device)
+    check_weights(parameters.model.size(parameters.image_format.shape))
+    if parameters.train.checkpoint is not None:
+        _check_checkpoint(Path(parameters.train.checkpoint), parameters)
+
+
+def check_folder_classes(parameters: Parameters) -> None:
+    """Check that the model of this training has all classes of the folder; those of other sources are known already.
+
+    Raises:
+        GlowPipelineError: it has fewer.
+    """
+    if parameters.dataset != FOLDER.name:
+        return
+    num_classes = num_classes_of(parameters)
+    check_num_classes(parameters, num_classes)
+    if parameters.train.checkpoint is not None and parameters.model.y_condition:
+        known = read_record(Path(parameters.train.checkpoint)).num_classes
+        check_knows_classes(parameters.train.checkpoint, known, num_classes)
+
+
+def num_classes_of(parameters: Parameters) -> int:
+    """Return the number of classes of the images of `dataset`."""
+    folder = parameters.dataset == FOLDER.name
+    return n_classes(parameters.image_selection) if folder else source_of(parameters.image_selection).num_classes
+
+
+def _check_checkpoint(path: Path, parameters: Parameters) -> None:
+    """Check that the model that training starts from has the images and the flow that the parameters request."""
+    record = read_record(path)
+    image_format = parameters.image_format
+    if record.image_format.shape != image_format.shape or record.image_format.n_bits != image_format.n_bits:
+        raise GlowPipelineError(
+            f"train.checkpoint={path}: a model of images {record.image_format.key}, but the parameters ask for "
+            f"{image_format.key}; set ingest.size, ingest.channels or model.n_bits, or choose another checkpoint"
+        )
+    for name in ("fit", "background", "range"):
+        requested, trained_with = getattr(image_format, name), getattr(record.image_format, name)
+        if requested != trained_with and not (name == "range" and requested is None):  # then the model's own is taken
+            raise GlowPipelineError(
+                f"ingest.{name}={_typed(requested)}: train.checkpoint={path} was trained with {_typed(trained_with)}, "
+                f"and would not know its own training images again; set ingest.{name}={_typed(trained_with)}"
+            )
+    wanted = {**parameters.model.model_dump(), "num_classes": parameters.num_classes}
+    if parameters.dataset == FOLDER.name and parameters.model.num_classes is None:
+        wanted["num_classes"] = record.num_classes  # the folder's own, which is not known yet
+    for name, value in record.flow.items():
+        if wanted[name] != value:
+            raise GlowPipelineError(
+                f"model.{name}={wanted[name]}: train.checkpoint={path} has {value}; set model.{name}={value}"
+            )
+
+
+def _typed(value: object) -> str:
+    """Return a value as it is typed; a range is a pair."""
+    return "-".join(f"{end:g}" for end in value) if isinstance(value, tuple) else str(value)

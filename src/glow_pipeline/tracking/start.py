@@ -1,0 +1,159 @@
+"""The start of a command's MLflow run, or one line about why there can be none."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.remote_storage import has_scheme
+from glow_pipeline.startup import without_gc
+from glow_pipeline.tracking.command_run import CommandRun
+from glow_pipeline.tracking.destination import DEFAULT_ARTIFACTS, Destination
+from glow_pipeline.tracking.failures import (
+    failure_line,
+    mlflow_failures,
+    mlflow_may_fail,
+    restrain_mlflow,
+    without_password,
+)
+from glow_pipeline.tracking.moved_artifacts import follow_artifacts
+from glow_pipeline.tracking.new_database import make_database
+from glow_pipeline.tracking.resumption import describe_again
+from glow_pipeline.tracking.runs import RunAddress, end_run, enter_run, find_run, log_params
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Experiment, Run
+
+LOGGER = logging.getLogger(__name__)
+
+
+@without_gc()  # MLflow imports its server, pandas and SQLAlchemy
+def start_run(
+    place: Destination,
+    name: str,
+    params: Mapping[str, object],
+    tags: Mapping[str, str],
+    resumed_run_id: str | None = None,
+) -> CommandRun:
+    """Start a run and make it this thread's, or resume an earlier one.
+
+    Args:
+        place: where it is recorded.
+        name, params, tags: of the run; a resumed run keeps its own, and records those that have changed.
+        resumed_run_id: the run to resume; if it is gone, a new one is started, with a warning.
+
+    Raises:
+        GlowPipelineError: MLflow or the storage of its artifacts does not answer; the line names the address.
+    """
+    restrain_mlflow()
+    import mlflow
+
+    address = None
+    try:
+        if place.database is not None:
+            make_database(place.database)
+        client = mlflow.MlflowClient(place.tracking_uri)
+        experiment = make_experiment(client, place.experiment, place.artifacts)
+        if (moved := _moved_artifacts(experiment, place)) is not None:
+            follow_artifacts(*moved)
+            experiment = client.get_experiment(experiment.experiment_id)
+        resumed = None if resumed_run_id is None else _resumed_run(client, resumed_run_id, experiment.experiment_id)
+        # mlflow.start_run would import IPython, a second, to find out whether this is a notebook.
+        run = resumed or client.create_run(experiment.experiment_id, run_name=name, tags=dict(tags))
+        address = RunAddress(place.tracking_uri, run.info.run_id)
+        check_artifacts(client, run)
+        enter_run(address, experiment.experiment_id)
+    except mlflow_failures() as error:
+        end_run(address, "FAILED")
+        raise GlowPipelineError(
+            f"{place.shown}: no run could be started there "
+            f"({failure_line(error)}); correct the address, or set enabled: false"
+        ) from None
+    report_place(experiment, place, address)
+    with mlflow_may_fail("the run's parameters"):
+        log_params(address, params if resumed is None else describe_again(client, resumed, params, tags))
+    return CommandRun(address, experiment.experiment_id)
+
+
+def make_experiment(client: "MlflowClient", name: str, artifacts: str | None) -> "Experiment":
+    """Return the experiment of this name; a new one keeps its artifacts at `artifacts`, or where its server does."""
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return client.get_experiment(client.create_experiment(name, artifact_location=artifacts))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":  # a command typed at the same moment was faster
+                raise
+            found = client.get_experiment_by_name(name)
+    if found is None or found.lifecycle_stage == "deleted":
+        raise MlflowException(f"experiment {name!r} is deleted: restore it, or choose another")
+    return found
+
+
+def check_artifacts(client: "MlflowClient", run: "Run") -> None:
+    """Check that the storage of the run's artifacts answers, if it is not a local folder.
+
+    Raises:
+        MlflowException: it does not; the run has been ended as FAILED.
+    """
+    from mlflow.exceptions import MlflowException
+
+    if _is_local(run.info.artifact_uri):
+        return
+    try:
+        client.list_artifacts(run.info.run_id)
+    except mlflow_failures() as error:
+        client.set_terminated(run.info.run_id, "FAILED")
+        raise MlflowException(f"artifacts at {run.info.artifact_uri}: {failure_line(error)}") from error
+
+
+def report_place(experiment: "Experiment", place: Destination, run: RunAddress) -> None:
+    """Log the run's page on a server, and the place of its artifacts if that is not the chosen or expected one."""
+    if place.tracking_uri.startswith("http"):
+        server = without_password(place.tracking_uri).rstrip("/")
+        LOGGER.info("MLflow: %s/#/experiments/%s/runs/%s", server, experiment.experiment_id, run.run_id)
+    if place.artifacts == experiment.artifact_location:
+        return
+    if place.artifacts is None:
+        if _is_local(experiment.artifact_location):
+            LOGGER.warning(
+                "%s: experiment %s keeps its artifacts in %s of whichever computer writes them; for a place of the "
+                "server's own, start it with --artifacts-destination and set another `experiment`.",
+                *(place.shown, experiment.name, experiment.artifact_location),
+            )
+    elif not place.artifacts_by_default:
+        LOGGER.warning(
+            "mlflow.yml: artifacts=%s: MLflow's experiment %s keeps its artifacts in %s, since it was created; for "
+            "another place, set another `experiment` in conf/local/mlflow.yml.",
+            *(place.artifacts, experiment.name, experiment.artifact_location),
+        )
+    elif place.database is not None and place.database.is_relative_to(place.project):  # else other projects share it
+        LOGGER.warning(
+            "MLflow's experiment %s keeps its artifacts in %s, not in %s: the project was moved or copied. Those "
+            "of this run go there; for a place of their own, set another `experiment` in conf/local/mlflow.yml.",
+            *(experiment.name, experiment.artifact_location, place.artifacts),
+        )
+
+
+def _resumed_run(client: "MlflowClient", run_id: str, experiment_id: str) -> "Run | None":
+    found = find_run(client, run_id, experiment_id)
+    if found is None:
+        LOGGER.warning("MLflow run %s of the training that is resumed is gone; a new one is started", run_id)
+    return found
+
+
+def _moved_artifacts(experiment: "Experiment", place: Destination) -> tuple[Path, str, str] | None:
+    """Return the database, and the old and new place of artifacts that were moved or copied with the project."""
+    now, before, database = place.artifacts, experiment.artifact_location, place.database
+    if database is None or now is None or now == before or not place.artifacts_by_default:
+        return None
+    moved = database.parent == place.project and (place.project / DEFAULT_ARTIFACTS).is_dir()
+    return (database, before, now) if moved and before.endswith(f"/{DEFAULT_ARTIFACTS}") else None
+
+
+def _is_local(artifacts: str) -> bool:
+    return artifacts.lower().startswith("file:") or not has_scheme(artifacts)

@@ -1,0 +1,52 @@
+"""Checks of a training before it starts: whether this machine can do it."""
+
+import torch
+
+from glow_pipeline.device import resolve_device, resolve_precision
+from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.parameters import Parameters, TrainParameters
+from glow_pipeline.training.distributed.machines import machine_rank, meeting_point, n_processes
+
+
+def check_training(parameters: Parameters, n_images: int) -> None:
+    """Check a training on one machine with so many images.
+
+    Raises:
+        GlowPipelineError: the first error.
+    """
+    device = resolve_device(parameters.device)
+    resolve_precision(parameters.train.precision, device)
+    check_batch_size(parameters.train, n_processes(parameters.train.devices, device), n_images)
+
+
+def check_processes(train: TrainParameters, device: torch.device) -> None:
+    """Check that there are enough devices, that several machines can find each other, and the size of the batches.
+
+    Raises:
+        GlowPipelineError: the first error.
+    """
+    processes = train.nodes * n_processes(train.devices, device)
+    if train.nodes > 1:
+        machine_rank(train.nodes)
+        meeting_point(train.rendezvous)
+    check_batch_size(train, processes)
+
+
+def check_batch_size(train: TrainParameters, processes: int, n_images: int | None = None) -> None:
+    """Check that batches can be shared by the processes in `train.accumulate` parts.
+
+    Args:
+        train: the parameters.
+        processes: that train together.
+        n_images: of training; a batch has no more. None: not known yet.
+
+    Raises:
+        GlowPipelineError: a part would be empty.
+    """
+    batch_size = train.batch_size if n_images is None else min(train.batch_size, n_images)
+    if batch_size < processes * train.accumulate:
+        shared = f"shared by {processes} processes" if processes > 1 else "taken"
+        raise GlowPipelineError(
+            f"train.batch_size={train.batch_size}: batches of {batch_size} images cannot be {shared} in "
+            f"{train.accumulate} parts; raise it, or lower train.devices or train.accumulate"
+        )

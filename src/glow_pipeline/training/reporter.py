@@ -1,0 +1,87 @@
+"""Reporters: where a training reports its epochs to."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import torch
+
+from glow_pipeline.flow import Glow
+from glow_pipeline.plots.grids import cross_out, square_grid
+from glow_pipeline.randomness import generator
+from glow_pipeline.sampling import draw
+from glow_pipeline.tracking.metric_logger import MetricLogger
+from glow_pipeline.training.history import History, Metrics, reported
+
+SAMPLES = 16
+
+
+class Reporter(Protocol):
+    """Takes what a training reports on its way."""
+
+    def epoch(self, metrics: Metrics, step: int, /) -> bool:
+        """Take a finished epoch's metrics and the step at its end; return whether the training is to stop there."""
+
+    def samples(self, flow: Glow, epoch: int, /) -> None:
+        """Take the flow after this epoch, to show samples of it."""
+
+
+class SeveralReporters:
+    """Reports to several reporters, in order; the training stops if one of them says so."""
+
+    def __init__(self, reporters: Sequence[Reporter]) -> None:
+        self._reporters = reporters
+
+    def epoch(self, metrics: Metrics, step: int) -> bool:
+        stops = [reporter.epoch(metrics, step) for reporter in self._reporters]  # all of them are called
+        return any(stops)
+
+    def samples(self, flow: Glow, epoch: int) -> None:
+        for reporter in self._reporters:
+            reporter.samples(flow, epoch)
+
+
+class MlflowReporter:
+    """Logs metrics, and grids of samples, to the training's MLflow run.
+
+    Args:
+        metric_logger: of the run.
+        given_class: whether the model is class-conditioned, and so its figures are given the class.
+        seed, temperature: of the samples.
+    """
+
+    def __init__(self, metric_logger: MetricLogger, *, given_class: bool, seed: int, temperature: float) -> None:
+        self._metric_logger, self._given_class = metric_logger, given_class
+        self._seed, self._temperature = seed, temperature
+
+    def catch_up(self, history: History) -> None:
+        """Log the epochs of a resumed training that its run lacks."""
+        rows = [({key: row[key] for key in row if key != "step"}, int(row["step"])) for row in history.epochs]
+        self._metric_logger.catch_up([(reported(metrics, self._given_class), step) for metrics, step in rows])
+
+    def epoch(self, metrics: Metrics, step: int) -> bool:
+        self._metric_logger.log_metrics(reported(metrics, self._given_class), step)
+        return False
+
+    def samples(self, flow: Glow, epoch: int) -> None:
+        device = next(flow.parameters()).device
+        labels = torch.arange(SAMPLES, device=device) % flow.num_classes if flow.y_condition else None
+        drawn = draw(flow, SAMPLES, self._temperature, generator(self._seed, "progress", 0, device), labels)
+        tiles = cross_out(flow.dequantization.expand(drawn.images).cpu(), drawn.broken.cpu())
+        self._metric_logger.log_figure(square_grid(tiles, f"epoch {epoch}"), f"progress/epoch_{epoch:04d}.png")
+
+
+class TrialReporter:
+    """Reports each epoch of a search's trial to the search, which may stop it.
+
+    Args:
+        on_epoch: takes the epoch and its bits per dimension on validation images; returns whether to stop.
+    """
+
+    def __init__(self, on_epoch: Callable[[int, float], bool]) -> None:
+        self._on_epoch = on_epoch
+
+    def epoch(self, metrics: Metrics, _step: int) -> bool:
+        return self._on_epoch(int(metrics["epoch"]), metrics["val_bits_per_dim"])
+
+    def samples(self, _flow: Glow, _epoch: int) -> None:
+        pass

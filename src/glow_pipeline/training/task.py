@@ -1,0 +1,86 @@
+"""A training task: everything that one training needs."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glow_pipeline.images.table import ImageTable
+from glow_pipeline.parameters import Parameters
+from glow_pipeline.tracking.runs import RunAddress
+from glow_pipeline.training.records import Provenance
+from glow_pipeline.training.resume import ClaimedTraining
+from glow_pipeline.training.same_origin import check_same_origin
+
+
+def no_hashes() -> NDArray[np.int64]:
+    """Return the content hashes of no image."""
+    return np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class TrainingTask:
+    """Everything that one training needs. Picklable: image tables are pickled as paths.
+
+    Attributes:
+        fit_images: to train on.
+        val_images: to validate each epoch on.
+        parameters: of the command.
+        provenance: of the command.
+        folder: of its checkpoints; None on a machine that writes none.
+        start: the checkpoint to resume from.
+        mlflow_run: takes its metrics.
+        test_images: held out for testing.
+        seen_before: content hashes of the training images of the model of `train.checkpoint`; None: unknown.
+        prints_summary: print some lines about it before it starts.
+    """
+
+    fit_images: ImageTable
+    val_images: ImageTable
+    parameters: Parameters
+    provenance: Provenance
+    folder: Path | None = None
+    start: Path | None = None
+    mlflow_run: RunAddress | None = None
+    test_images: ImageTable | None = None
+    seen_before: NDArray[np.int64] | None = field(default_factory=no_hashes)
+    prints_summary: bool = True
+
+    def claimed(self, training: ClaimedTraining) -> Self:
+        """Return the task of starting or resuming a claimed training.
+
+        Raises:
+            GlowPipelineError: it started with other images.
+        """
+        folder, start = training.folder, training.start
+        if start is not None:
+            check_same_origin(
+                start.record.train_table,
+                self.fit_images.record,
+                subject=f"{start.path}: its training started with",
+                remedy="or start a new one with train.resume=never",
+            )
+        return replace(
+            self, folder=None if folder is None else folder.path, start=None if start is None else start.path
+        )
+
+    @property
+    def batch_size(self) -> int:
+        """Return the images a step."""
+        return min(self.parameters.train.batch_size, len(self.fit_images))
+
+    @property
+    def n_images(self) -> dict[str, int]:
+        """Return the number of images for each purpose."""
+        counts = {"training": len(self.fit_images), "validation": len(self.val_images)}
+        return counts if self.test_images is None else {**counts, "testing": len(self.test_images)}
+
+    @property
+    def trained_on(self) -> NDArray[np.int64] | None:
+        """Return content hashes of all images that the weights depend on; None: those of the first are unknown."""
+        if self.seen_before is None:
+            return None
+        tables = [self.fit_images.content_hashes, self.val_images.content_hashes, self.seen_before]
+        return np.unique(np.concatenate(tables))

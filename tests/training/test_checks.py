@@ -1,0 +1,50 @@
+"""Checks of a training before it starts."""
+
+import pytest
+import torch
+
+from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.parameters import Parameters, TrainParameters
+from glow_pipeline.training.checks import check_batch_size, check_processes, check_training
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("processes", "n_images", "line"),
+    [
+        (1, 4, "batches of 4 images cannot be taken in 5 parts"),
+        (2, None, "batches of 9 images cannot be shared by 2 processes in 5 parts"),
+    ],
+)
+def test_batches_with_empty_parts_are_refused(processes: int, n_images: int | None, line: str) -> None:
+    train = TrainParameters(batch_size=9, accumulate=5)
+    check_batch_size(train, 1, 5)
+    check_batch_size(train, 1)
+    with pytest.raises(GlowPipelineError) as refused:
+        check_batch_size(train, processes, n_images)
+    assert str(refused.value) == (f"train.batch_size=9: {line}; raise it, or lower train.devices or train.accumulate")
+
+
+def test_processes_of_all_machines_are_counted(bare: pytest.MonkeyPatch) -> None:
+    bare.setenv("NODE_RANK", "1")
+    train = TrainParameters(batch_size=8, devices=3, nodes=2, rendezvous="first:1")
+    check_processes(train.model_copy(update={"batch_size": 6}), CPU)
+    with pytest.raises(GlowPipelineError, match="cannot be shared by 6 processes in 1 parts"):
+        check_processes(train.model_copy(update={"batch_size": 5}), CPU)
+    bare.delenv("NODE_RANK")
+    with pytest.raises(GlowPipelineError, match=r"^train\.nodes=2: none of"):
+        check_processes(train, CPU)
+    bare.setenv("NODE_RANK", "1")
+    with pytest.raises(GlowPipelineError, match=r"^train\.rendezvous=null"):
+        check_processes(train.model_copy(update={"rendezvous": None}), CPU)
+
+
+def test_training_is_checked_with_its_images() -> None:
+    parameters = Parameters.model_validate({"device": "cpu", "train": {"accumulate": 10, "precision": "tf32"}})
+    with pytest.raises(GlowPipelineError, match=r"^train\.precision=tf32"):
+        check_training(parameters, 100)
+    parameters = Parameters.model_validate({"device": "cpu", "train": {"accumulate": 10}})
+    check_training(parameters, 10)
+    with pytest.raises(GlowPipelineError, match="batches of 9 images"):
+        check_training(parameters, 9)

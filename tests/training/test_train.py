@@ -1,0 +1,238 @@
+"""One training from image tables to a trained flow."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import pytest
+import torch
+
+from glow_pipeline.errors import GlowPipelineError, HelperFinished, TrainingStopped
+from glow_pipeline.files import sha256
+from glow_pipeline.flow import Glow
+from glow_pipeline.images.format import ImageFormat
+from glow_pipeline.images.table import ImageTable
+from glow_pipeline.memory import NotEnoughMemoryError
+from glow_pipeline.parameters import Parameters
+from glow_pipeline.threads import most_threads
+from glow_pipeline.training.checkpoint import read_checkpoint
+from glow_pipeline.training.checkpoint_folder import TrainingFolder
+from glow_pipeline.training.history import Metrics
+from glow_pipeline.training.model_file import write_model
+from glow_pipeline.training.new_flow import untrained_flow
+from glow_pipeline.training.records import Provenance
+from glow_pipeline.training.task import TrainingTask
+from glow_pipeline.training.train import evaluation_batch, train
+from tests.conftest import MakeTable, jittered_glow, model_record, random_images
+from tests.training.helpers import checkpoint
+
+MODEL = {"K": 1, "L": 2, "hidden_channels": 4, "n_bits": 4}
+TRAIN = {"n_epochs": 2, "batch_size": 8}
+STARTS = ["Images", "Model", "Steps", "Stop"]
+
+
+@pytest.fixture
+def table(make_table: MakeTable) -> ImageTable:
+    return make_table(random_images(24), 4)
+
+
+def task_of(
+    table: ImageTable, folder: Path | None = None, start: Path | None = None, commit: str = "abc", **settings: Any
+) -> TrainingTask:
+    parameters = Parameters.model_validate({"device": "cpu", "model": MODEL, "train": {**TRAIN, **settings}})
+    provenance = Provenance(kedro_session="session", git_commit=commit, versions={"torch": "2"})
+    return TrainingTask(table, table, parameters, provenance, folder, start)
+
+
+def new_flow(task: TrainingTask) -> Glow:
+    return untrained_flow(task.parameters, task.fit_images.record.image_format, 3)
+
+
+def test_record_says_what_was_trained_on_what(table: ImageTable) -> None:
+    trained, history = train(given := task_of(table), new_flow(given))
+    record = trained.record
+    assert (record.epochs, record.steps) == (len(history.epochs), history.steps) == (2, 6)
+    assert record.val_bits_per_dim == min(row["val_bits_per_dim"] for row in history.epochs)
+    assert record.train_table == table.record
+    assert record.flow == {**record.flow, "K": 1, "L": 2, "hidden_channels": 4, "num_classes": 3}
+    assert record.parameters["train"]["batch_size"] == 8
+    assert (record.started_from, record.resumed_from) == (None, [])
+
+
+def test_training_may_start_with_weights_of_a_model(table: ImageTable, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    model = jittered_glow()
+    write_model(path, model_record(), model.state_dict())
+    flow = new_flow(given := task_of(table, checkpoint=str(path)))
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(flow.state_dict()[name], tensor), name
+    trained, _ = train(given, flow)
+    assert trained.record.started_from == f"model.safetensors sha256:{sha256(path)}"
+
+
+def test_model_knows_all_images_that_chose_its_weights(make_table: MakeTable) -> None:
+    table = make_table(random_images(24), 4)
+    given = replace(task_of(table.subset(np.arange(16))), val_images=table.subset(np.arange(16, 20)))
+    trained, _ = train(given, new_flow(given))
+    assert trained.trained_on is not None
+    assert set(trained.trained_on) == set(table.content_hashes[:20])
+    given = replace(task_of(table.subset(np.arange(20, 24)), batch_size=4), seen_before=trained.trained_on)
+    later, _ = train(given, new_flow(given))
+    assert later.trained_on is not None
+    assert set(later.trained_on) == set(table.content_hashes), "those of the model it started from too"
+
+
+def test_unknown_images_of_the_first_model_stay_unknown(table: ImageTable) -> None:
+    trained, _ = train(given := replace(task_of(table), seen_before=None), new_flow(given))
+    assert trained.trained_on is None
+
+
+def test_resumed_training_names_its_checkpoint(table: ImageTable, tmp_path: Path) -> None:
+    first = task_of(table, tmp_path)
+    train(first, new_flow(first))
+    end = TrainingFolder(tmp_path).newest()
+    assert end is not None
+    assert end.path is not None
+    more = task_of(table, tmp_path, end.path, n_epochs=3)
+    trained, history = train(more, new_flow(more))
+    assert history.steps == 9
+    assert trained.record.resumed_from == [end.path.name]
+
+
+def test_changed_computation_is_reported_on_resume(
+    table: ImageTable, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = task_of(table, tmp_path)
+    train(first, new_flow(first))
+    end = TrainingFolder(tmp_path).newest(with_tensors=False)
+    assert end is not None
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        train(again := task_of(table, tmp_path, end.path, n_epochs=3), new_flow(again))
+        assert caplog.messages == []
+        train(again := task_of(table, tmp_path, end.path, n_epochs=3, commit="def"), new_flow(again))
+        computed: dict[str, Any] = {"activations": "reversible", "compile": False, "accumulate": 2}
+        train(again := task_of(table, tmp_path, end.path, n_epochs=3, **computed), new_flow(again))
+    assert caplog.messages == [
+        "This training resumes with another commit def instead of abc: it may not end in the same bits as "
+        "without a stop.",
+        "This training resumes with another train.activations reversible instead of stored, train.compile false "
+        "instead of auto, train.accumulate 2 instead of 1: it may not end in the same bits as without a stop.",
+    ]
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(1)
+
+
+def threads_in(folder: Path) -> list[int]:
+    checkpoints = TrainingFolder(folder).checkpoints
+    return [read_checkpoint(path, with_tensors=False).record.computation.threads for path in checkpoints]
+
+
+def test_record_and_checkpoints_name_the_threads(table: ImageTable, tmp_path: Path) -> None:
+    trained, _ = train(given := task_of(table, tmp_path, threads=2), new_flow(given))
+    assert trained.record.device == "cpu (2 threads)"
+    assert set(threads_in(tmp_path)) == {2}
+    assert torch.get_num_threads() == 1
+
+
+def test_small_images_take_one_thread(table: ImageTable, tmp_path: Path, two_threads: None) -> None:
+    trained, _ = train(given := task_of(table, tmp_path), new_flow(given))
+    assert trained.record.device == "cpu (1 thread)"
+    assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_resumed_training_takes_the_recorded_threads(
+    make_table: MakeTable, tmp_path: Path, caplog: pytest.LogCaptureFixture, two_threads: None, threads: int
+) -> None:
+    larger = make_table(random_images(16, size=(64, 64)), 4)
+    train(first := task_of(larger, tmp_path, threads=threads, n_epochs=1), new_flow(first))
+    end = TrainingFolder(tmp_path).newest(with_tensors=False)
+    assert end is not None
+    with caplog.at_level(logging.WARNING):
+        train(again := task_of(larger, tmp_path, end.path, n_epochs=2), new_flow(again))
+        assert caplog.messages == []
+        assert threads_in(tmp_path)[-1] == min(threads, most_threads())
+        train(again := task_of(larger, tmp_path, end.path, n_epochs=2, threads=3), new_flow(again))
+    assert "with another device cpu (3 threads) instead of cpu (" in caplog.messages[0]
+
+
+def test_start_is_summarised(table: ImageTable, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train(given := replace(task_of(table, tmp_path), test_images=table.subset(np.arange(5))), new_flow(given))
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.partition(":")[0] in STARTS]
+    assert [line.partition(":")[0] for line in lines] == STARTS
+    assert "24 for training, 24 for validation, 5 for testing" in lines[0]
+    quiet = replace(given, prints_summary=False)
+    train(quiet, new_flow(quiet))
+    assert "Images:" not in capsys.readouterr().err
+
+
+class FullMemory:
+    """A reporter for which the memory does not suffice."""
+
+    def epoch(self, _metrics: Metrics, _step: int) -> bool:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    def samples(self, _flow: Glow, _epoch: int) -> None:
+        pass
+
+
+def test_failed_allocation_names_the_parameters(table: ImageTable) -> None:
+    with pytest.raises(NotEnoughMemoryError) as error:
+        train(given := task_of(table), new_flow(given), FullMemory())
+    assert str(error.value) == (
+        "train.batch_size=8: memory does not suffice; lower it, raise train.accumulate=1, or set "
+        "train.activations=reversible"
+    )
+
+
+def test_evaluation_takes_fewer_large_images_at_once() -> None:
+    def batch(side: int, device: str = "cpu") -> int:
+        image_format = ImageFormat(channels=3, height=side, width=side, n_bits=8, fit="resize")
+        return evaluation_batch(image_format, torch.device(device))
+
+    assert [batch(side) for side in (8, 128, 256, 4096)] == [256, 256, 64, 1]
+    assert batch(256, "cuda") == 256
+
+
+def test_batches_too_small_to_be_shared_are_refused(table: ImageTable) -> None:
+    given = task_of(table, batch_size=4, accumulate=5)
+    with pytest.raises(GlowPipelineError, match=r"^train\.batch_size=4: batches of 4 images cannot be taken in "):
+        train(given, new_flow(given))
+
+
+def test_several_processes_need_a_folder(table: ImageTable) -> None:
+    given = task_of(table, devices=2)
+    with pytest.raises(ValueError, match="2 processes here need a folder"):
+        train(given, new_flow(given))
+
+
+def test_stopped_launcher_reports_the_last_step(
+    table: ImageTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object, **__: object) -> NoReturn:
+        raise TrainingStopped(None, 143)
+
+    monkeypatch.setattr("glow_pipeline.training.train.launch", stopped)
+    TrainingFolder(tmp_path).write(checkpoint(9), 3)
+    given = task_of(table, tmp_path, devices=2)
+    with pytest.raises(TrainingStopped) as ended:
+        train(given, new_flow(given))
+    assert (ended.value.steps, ended.value.exit_code) == (9, 143)
+
+
+def test_helping_machine_ends_with_exit_code_0(table: ImageTable, bare: pytest.MonkeyPatch) -> None:
+    bare.setattr("glow_pipeline.training.train.launch", lambda *_, **__: None)
+    bare.setenv("NODE_RANK", "1")
+    given = task_of(table, nodes=2, rendezvous="127.0.0.1:1")
+    with pytest.raises(HelperFinished) as ended:
+        train(given, new_flow(given))
+    assert (ended.value.steps, ended.value.exit_code) == (None, 0)
