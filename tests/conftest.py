@@ -40,43 +40,25 @@ MLFLOW_VARIABLES = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXP
 for name in MLFLOW_VARIABLES:
     os.environ.pop(name, None)
 
-# Appended to the settings of a project: writes which modules are imported before a run and after its training.
-# The model is saved right after the last training step, so a module that is absent then was not imported by the first.
-WATCH = """
-import gc
-import json
-import sys
-from pathlib import Path
-from kedro.framework.hooks import hook_impl
+# Tests that import one of these or use one of the fixtures run pipelines, commands or servers.
+RUNNERS: tuple[object, ...] = (
+    subprocess,
+    MlflowServer,
+    project.run,
+    project.session,
+    project.typed,
+    project.kedro,
+)
+PIPELINE_FIXTURES = {"finished_digits", "digits_project", "server"}
 
 
-class Watch:
-    @hook_impl(tryfirst=True)
-    def before_pipeline_run(self):
-        self.write("discovered")
-
-    @hook_impl
-    def before_dataset_saved(self, dataset_name):
-        if dataset_name == "glow_model":
-            self.write("trained")
-
-    def write(self, moment):
-        found = {"modules": list(sys.modules), "full_collections": gc.get_stats()[-1]["collections"]}
-        Path(f"{moment}.json").write_text(json.dumps(found))
-
-
-HOOKS = (*HOOKS, Watch())
-"""
-
-# Whoever imports one of these runs pipelines, commands or servers, which `make quick` leaves out.
-RUNNERS: tuple[object, ...] = (*(subprocess, MlflowServer, project.run, project.session, project.typed, project.kedro),)
-
-
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that run pipelines, and put them first: the last tests of a parallel run should be short."""
     for item in items:
         module = item.getparent(pytest.Module)
-        if module is not None and runs_pipelines(module.obj):
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if module is not None and (fixtures & PIPELINE_FIXTURES or runs_pipelines(module.obj)):
             item.add_marker(pytest.mark.pipeline)
     items.sort(key=lambda item: item.get_closest_marker("pipeline") is None)
 
@@ -102,7 +84,7 @@ def environment_without_mlflow() -> Iterator[None]:
 def finished_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project in which `TINY_COMMAND` was typed once; made once for all xdist workers, to be read or copied.
 
-    Besides its data it holds what the command printed (`printed.out`, `printed.err`) and what `WATCH` has seen.
+    Besides its data it holds what the command printed (`printed.out`, `printed.err`) and what `project.WATCH` wrote.
     """
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:  # each worker's folder is in one that all of them share
@@ -112,7 +94,7 @@ def finished_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if not finished.exists():
             making = project.copy_project(folder / "unfinished_digits")
             with (making / "src" / "glow_pipeline" / "settings.py").open("a") as settings:
-                settings.write(WATCH)
+                settings.write(project.WATCH)
             done = project.kedro(making, *project.TINY_COMMAND)
             assert done.returncode == 0, done.stdout + done.stderr
             (making / "printed.out").write_text(done.stdout)
@@ -122,7 +104,7 @@ def finished_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def digits(finished_digits: Path, tmp_path: Path) -> Path:
+def digits_project(finished_digits: Path, tmp_path: Path) -> Path:
     """A copy of `finished_digits`, to be changed."""
     return shutil.copytree(finished_digits, tmp_path / "digits")
 
@@ -133,9 +115,9 @@ def random_images(n: int, channels: int = 1, size: tuple[int, int] = (8, 8), see
     return torch.randint(0, 256, (n, channels, *size), generator=random).to(torch.uint8)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
-    """A real MLflow server for the tests of a module."""
+    """A real MLflow server, which takes ten seconds to start; each test has an experiment of its own."""
     server = MlflowServer(tmp_path_factory.mktemp("server"))
     server.start()
     yield server

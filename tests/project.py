@@ -20,6 +20,34 @@ TINY: dict[str, Any] = {"model": {"K": 2, "L": 2, "hidden_channels": 8}, "train"
 TINY_TYPED = "model.K=2,model.L=2,model.hidden_channels=8,train.n_epochs=1,train.warmup=0"
 TINY_COMMAND = ("run", "--env", "digits", "--params", f"{TINY_TYPED},train.threads=1")
 
+# Appended to the settings of a project: writes which modules are imported before a run and after its training.
+# The model is saved right after the last training step, so a module that is absent then was not imported by the first.
+WATCH = """
+import gc
+import json
+import sys
+from pathlib import Path
+from kedro.framework.hooks import hook_impl
+
+
+class Watch:
+    @hook_impl(tryfirst=True)
+    def before_pipeline_run(self):
+        self.write("discovered")
+
+    @hook_impl
+    def before_dataset_saved(self, dataset_name):
+        if dataset_name == "glow_model":
+            self.write("trained")
+
+    def write(self, moment):
+        found = {"modules": list(sys.modules), "full_collections": gc.get_stats()[-1]["collections"]}
+        Path(f"{moment}.json").write_text(json.dumps(found))
+
+
+HOOKS = (*HOOKS, Watch())
+"""
+
 
 def copy_project(folder: Path) -> Path:
     """Copy what a fresh clone has, without the data, the tests and the environment."""

@@ -28,7 +28,7 @@ def test_every_flag_of_both_seeds_is_mapped() -> None:
         assert [flag for flag in flags.split() if f"| `--{flag}` |" not in text] == []
 
 
-def test_the_map_names_parameters_that_exist() -> None:
+def test_mapped_parameters_exist() -> None:
     named = set(re.findall(r"`((?:model|train|sample|ood|ingest|search)\.\w+)", PARAMETERS))
     assert named - set(known_names()) == set()
 
@@ -43,14 +43,14 @@ def test_every_source_is_documented_with_its_numbers() -> None:
     assert [row for row in rows if row not in DATASETS] == []
 
 
-def test_tests_that_the_documentation_names_exist() -> None:
+def test_tests_named_in_the_documentation_exist() -> None:
     written = "".join(path.read_text() for path in TESTS.rglob("test_*.py"))
     named = re.findall(r"`(test_\w+)`", DATASETS + TRAINING)
     assert len(named) > 40
     assert [name for name in named if f"def {name}(" not in written] == []
 
 
-def test_every_fault_of_a_training_has_its_test() -> None:
+def test_every_documented_fault_has_a_test() -> None:
     table = TRAINING.partition("## Faults")[2].partition("\n## ")[0]
     rows = [line for line in table.splitlines() if line.startswith("|")][2:]
     assert len(rows) > 15

@@ -1,4 +1,4 @@
-"""What must hold on a GPU as it does on a CPU: `pytest -m gpu`."""
+"""Results on a GPU that must equal those on a CPU: `pytest -m gpu`."""
 
 from pathlib import Path
 
@@ -20,11 +20,11 @@ pytestmark = [
 ]
 
 
-def test_auto_takes_the_gpu() -> None:
+def test_auto_selects_the_gpu() -> None:
     assert resolve_device("auto").type == "cuda"
 
 
-def test_the_gpu_scores_as_the_cpu_does() -> None:
+def test_gpu_scores_equal_cpu_scores() -> None:
     random = torch.Generator().manual_seed(0)
     model = Glow((3, 16, 16), K=2, L=2, hidden_channels=16, generator=random)
     images = torch.randint(0, 256, (8, 3, 16, 16), generator=random).to(torch.uint8)
@@ -41,14 +41,14 @@ def test_noise_has_the_same_bits_on_the_gpu() -> None:
     assert torch.equal(content_noise(images.cuda(), key(0, "score")).cpu(), content_noise(images, key(0, "score")))
 
 
-def test_the_whole_chain_runs_on_the_gpu(tmp_path: Path) -> None:
+def test_all_pipelines_run_on_the_gpu(tmp_path: Path) -> None:
     project = copy_project(tmp_path)
     model = {**TINY["model"], "y_condition": True}
     run(project, "__default__", device="cuda", train=TINY["train"], model=model)
     assert versions(project, "08_reporting/digits/vs_textures/ood_metrics.json/*/*")
 
 
-def test_four_images_of_256x256_train_in_16_gib() -> None:
+def test_images_of_256x256_train_in_16_gib() -> None:
     random = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (4, 3, 256, 256), generator=random).to(torch.uint8).cuda()
     model = Glow((3, 256, 256), K=32, L=6, hidden_channels=512, generator=random).cuda()

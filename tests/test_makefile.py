@@ -1,4 +1,4 @@
-"""When `make` makes the environment anew."""
+"""Targets of the Makefile, and when they make the environment anew."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def commands(folder: Path, target: str = "run") -> str:
-    """Return what `make` would do there."""
+    """Return the commands that `make` would run there."""
     done = subprocess.run(["make", "-n", target], cwd=folder, capture_output=True, text=True, check=True)
     return done.stdout
 
@@ -51,3 +51,10 @@ def test_newer_lock_is_installed_on_top(project: Path) -> None:
 def test_every_target_installs_what_it_needs(project: Path, target: str) -> None:
     shutil.rmtree(project / ".venv")
     assert "-m venv" in commands(project, target)
+
+
+def test_quick_leaves_out_what_runs_pipelines(project: Path) -> None:
+    quick, test = commands(project, "quick"), commands(project, "test")
+    assert 'pytest --numprocesses auto --dist loadfile --no-loadscope-reorder -m "not slow and not gpu' in quick
+    assert "not pipeline" in quick
+    assert "not pipeline" not in test

@@ -1,4 +1,4 @@
-"""What `benchmarks/speed.py` makes of what it measured; nothing is timed here."""
+"""The options and the table of `benchmarks/speed.py`; nothing is timed here."""
 
 import argparse
 import importlib
@@ -40,11 +40,11 @@ def speed(contenders: Any) -> Any:
     return importlib.import_module("speed")
 
 
-def options(work: list[str], **said: int) -> argparse.Namespace:
-    return argparse.Namespace(work=work, **dict.fromkeys(("K", "L", "hidden_channels", "batch_size")) | said)
+def options(work: list[str], **given: int) -> argparse.Namespace:
+    return argparse.Namespace(work=work, **dict.fromkeys(("K", "L", "hidden_channels", "batch_size")) | given)
 
 
-def test_a_work_is_the_presets_of_the_device_with_what_is_said_in_its_place(speed: Any) -> None:
+def test_options_replace_values_of_a_preset(speed: Any) -> None:
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
     both = ["small", "large"]
     assert speed.works_of(options(both), cpu) == [(8, 3, 64, 64), (16, 3, 256, 16)]
@@ -54,7 +54,7 @@ def test_a_work_is_the_presets_of_the_device_with_what_is_said_in_its_place(spee
 
 
 @pytest.mark.parametrize(("error", "raised"), [("RuntimeError", "CannotError"), ("ValueError", None)])
-def test_a_peer_of_a_harness_may_fail_to_sample_in_one_way(
+def test_only_runtime_errors_excuse_a_peer(
     contenders: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: str, raised: str | None
 ) -> None:
     path = tmp_path / "harness.py"
@@ -69,9 +69,7 @@ def test_a_peer_of_a_harness_may_fail_to_sample_in_one_way(
         peer.sample(2)
 
 
-def test_a_harness_without_checkouts_is_refused(
-    contenders: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_harness_without_checkouts_is_refused(contenders: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no harness"):
         contenders.builds_of_harness(tmp_path / "none.py", ["peer"])
     (tmp_path / "harness.py").write_text("")
@@ -80,7 +78,7 @@ def test_a_harness_without_checkouts_is_refused(
         contenders.builds_of_harness(tmp_path / "harness.py", ["peer"])
 
 
-def test_the_table_has_seconds_for_the_start_up_speed_for_the_rest_and_a_dash(speed: Any, contenders: Any) -> None:
+def test_table_has_seconds_ratios_and_dashes(speed: Any, contenders: Any) -> None:
     def row(factor: float, sample: float, remarks: list[str]) -> Any:
         seconds = {"start-up": [4 * factor], "train": [factor, 2 * factor], "score": [factor], "sample": [sample]}
         return speed.Row(seconds, 1000, 10, 2**20, remarks)

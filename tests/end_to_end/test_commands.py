@@ -45,26 +45,26 @@ def test_score_table_has_a_row_per_test_image(finished_digits: Path) -> None:
     assert metrics["in_bits_per_dim"] == pytest.approx(scores.loc[~scores["is_out"], "nll_bits_per_dim"].mean())
 
 
-def test_older_model_scores_by_load_versions(digits: Path) -> None:
-    (model,) = versions(digits, MODELS)
+def test_older_model_scores_by_load_versions(digits_project: Path) -> None:
+    (model,) = versions(digits_project, MODELS)
     older = model.parent.name
-    by_older = newest_metrics(digits)
-    typed(digits, "--tags", "ingest,training", "--params", f"{TINY_COMMAND[-1]},seed=1")
-    typed(digits, "--pipeline", "ood")
-    by_newest = newest_metrics(digits)
-    typed(digits, "--pipeline", "ood", "--load-versions", f"glow_model:{older}")
-    assert newest_metrics(digits) == by_older
+    by_older = newest_metrics(digits_project)
+    typed(digits_project, "--tags", "ingest,training", "--params", f"{TINY_COMMAND[-1]},seed=1")
+    typed(digits_project, "--pipeline", "ood")
+    by_newest = newest_metrics(digits_project)
+    typed(digits_project, "--pipeline", "ood", "--load-versions", f"glow_model:{older}")
+    assert newest_metrics(digits_project) == by_older
     assert by_older["model_session"] == older
     assert by_newest["model_session"] != older
     assert by_older["auroc"] != by_newest["auroc"]
 
 
 @pytest.mark.parametrize("mode", ["interpolate", "vtemp"])
-def test_animated_modes_write_a_movie(digits: Path, mode: str) -> None:
-    typed(digits, "--pipelines", "sample", "--params", f"sample.mode={mode},sample.frames=5")
-    with Image.open(versions(digits, f"07_model_output/digits/samples_{mode}.png/*/*.gif")[-1]) as movie:
+def test_animated_modes_write_a_movie(digits_project: Path, mode: str) -> None:
+    typed(digits_project, "--pipelines", "sample", "--params", f"sample.mode={mode},sample.frames=5")
+    with Image.open(versions(digits_project, f"07_model_output/digits/samples_{mode}.png/*/*.gif")[-1]) as movie:
         assert getattr(movie, "n_frames", 1) == 8  # five there, three back
-    assert versions(digits, f"07_model_output/digits/samples_{mode}.png/*/*.png")
+    assert versions(digits_project, f"07_model_output/digits/samples_{mode}.png/*/*.png")
 
 
 def test_wrong_parameter_is_one_line(tmp_path: Path) -> None:
@@ -79,10 +79,10 @@ def test_wrong_parameter_is_one_line(tmp_path: Path) -> None:
     assert not (fresh / "mlflow.db").exists()
 
 
-def test_kedro_viz_exports_pipelines_with_pictures(digits: Path) -> None:
-    done = kedro(digits, "viz", "build", "--include-previews")
+def test_kedro_viz_exports_pipelines_with_pictures(digits_project: Path) -> None:
+    done = kedro(digits_project, "viz", "build", "--include-previews")
     assert done.returncode == 0, done.stderr
-    api = digits / "build" / "api"
+    api = digits_project / "build" / "api"
     main = json.loads((api / "main").read_text())
     ids = {pipeline["id"] for pipeline in main["pipelines"]}
     assert ids == {"__default__", "ingest", "train", "sample", "ood", "search"}

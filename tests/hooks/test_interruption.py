@@ -53,7 +53,7 @@ def test_handlers_of_signals_last_as_long_as_runs(tmp_path: Path, before: list[o
         run_with(Calls(terminated), project, "ingest")
     assert ended.value.code == 128 + signal.SIGTERM
     with pytest.raises(ValueError, match="no such luck"):
-        run_with(RaisesInsteadOf("ingest.ingest_test", ValueError("no such luck")), project, "ingest")
+        run_with(RaisesInsteadOf("ingest.ingest_test_images", ValueError("no such luck")), project, "ingest")
     assert [signal.getsignal(number) for number in SIGNALS] == before
     run(project, "ingest")
     assert [signal.getsignal(number) for number in SIGNALS] == before

@@ -134,7 +134,7 @@ def test_interrupted_run_is_killed_and_frees_its_training(project: Path) -> None
 
 def test_next_run_kills_an_interrupted_plain_session(project: Path) -> None:
     session = plain_session(project)
-    session._hook_manager.register(RaisesInsteadOf("ingest.ingest_train", SystemExit(143)))
+    session._hook_manager.register(RaisesInsteadOf("ingest.ingest_train_images", SystemExit(143)))
     with pytest.raises(SystemExit):
         session.run(pipeline_names=["ingest"])
     assert statuses(project) == ["RUNNING"]

@@ -23,7 +23,7 @@ from glow_pipeline.errors import TrainingStopped
 class Stops:
     @hook_impl
     def before_node_run(self, node):
-        if node.name == "ingest.ingest_test":
+        if node.name == "ingest.ingest_test_images":
             raise TrainingStopped(5, 143)
 
 

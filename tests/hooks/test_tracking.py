@@ -69,7 +69,7 @@ def test_status_says_how_the_run_ended(
 ) -> None:
     project = copy_project(tmp_path)
     with pytest.raises(raised):
-        run_with(RaisesInsteadOf("ingest.ingest_test", error), project, "ingest")
+        run_with(RaisesInsteadOf("ingest.ingest_test_images", error), project, "ingest")
     (done,) = runs(project)
     assert done.info.status == status
     assert done.data.tags.get("error") == ("ValueError: no such luck" if status == "FAILED" else None)

@@ -6,14 +6,16 @@ import pickle
 import signal
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import click
 import pytest
 from safetensors.torch import load_file
 
+from glow_pipeline.hooks.training_claim import TrainingClaim
 from glow_pipeline.pipelines.train import nodes
 from glow_pipeline.training import checkpoint as checkpoint_module
+from glow_pipeline.training.resume import ClaimedTraining
 from glow_pipeline.training.step import TrainingStep
 from tests.hooks.helpers import refused, statuses, trainings
 from tests.processes import ended
@@ -44,6 +46,25 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def no_step(*_: object) -> NoReturn:
     raise AssertionError("a step was taken")
+
+
+class FullFolder:
+    """The folder of a training on a disk that is full."""
+
+    released = False
+
+    def finish(self) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def release(self) -> None:
+        self.released = True
+
+
+def test_training_is_released_if_finishing_fails() -> None:
+    folder = FullFolder()
+    with pytest.raises(OSError, match="No space left"), TrainingClaim(ClaimedTraining(cast(Any, folder))) as claim:
+        claim.trained = True
+    assert folder.released
 
 
 def test_finished_training_keeps_its_last_checkpoint(uninterrupted: Path) -> None:

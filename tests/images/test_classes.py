@@ -4,19 +4,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.images.classes import Choice, choose, natural, numbers, position, sanitised, shortened, wanted
+from glow_pipeline.images.classes import Choice, choose, chosen_rows, natural_key, numbers, position, sanitise, shorten
 
 
 def test_numbers_in_names_are_ordered_as_numbers() -> None:
     names = ["10", "9", "2", "a10b", "a9b", "a", "B", "02"]
-    assert sorted(names, key=natural) == ["02", "2", "9", "10", "B", "a", "a9b", "a10b"]
+    assert sorted(names, key=natural_key) == ["02", "2", "9", "10", "B", "a", "a9b", "a10b"]
 
 
 @given(st.lists(st.text("ab019 é²", max_size=5)))
 def test_all_names_have_one_order(names: list[str]) -> None:
-    in_order = sorted(names, key=natural)
+    in_order = sorted(names, key=natural_key)
     names.reverse()
-    assert sorted(names, key=natural) == in_order
+    assert sorted(names, key=natural_key) == in_order
 
 
 @pytest.mark.parametrize(
@@ -81,27 +81,27 @@ def test_invalid_class_is_refused_in_one_line(choice: Choice, names: list[str], 
 @pytest.mark.parametrize(
     ("choice", "names", "expected"),
     [
-        (None, PETS, [True, True, True, True]),
-        (("dogs", "mice"), PETS, [False, True, True, True]),
-        ((0, 1), [], [True, True, False, True]),
+        (None, PETS, [0, 1, 2, 3]),
+        (("dogs", "mice"), PETS, [1, 2, 3]),
+        ((0, 1), [], [0, 1, 3]),
     ],
 )
-def test_images_of_chosen_classes_are_wanted(choice: Choice | None, names: list[str], expected: list[bool]) -> None:
-    assert wanted(np.array([0, 1, 2, 1]), choice, names).tolist() == expected
+def test_rows_of_chosen_classes_are_found(choice: Choice | None, names: list[str], expected: list[int]) -> None:
+    assert chosen_rows(np.array([0, 1, 2, 1]), choice, names).tolist() == expected
 
 
 @given(st.text(max_size=100))
 def test_sanitised_name_is_short_and_never_empty(name: str) -> None:
-    made = sanitised(name)
+    made = sanitise(name)
     assert 0 < len(made) <= 49
     assert len(made.encode()) <= 89
     assert not set(made) & set("/\\:.%\"'\n\0 ")
-    assert sanitised(made) == made or len(made) > 40
+    assert sanitise(made) == made or len(made) > 40
 
 
 def test_long_lists_of_names_are_shortened() -> None:
-    assert shortened(["a", "b"]) == "a, b"
-    assert shortened(DIGITS, 3) == "0, 1, 2, ... (12 in all)"
+    assert shorten(["a", "b"]) == "a, b"
+    assert shorten(DIGITS, 3) == "0, 1, 2, ... (12 in all)"
 
 
 def test_position_follows_name_or_number() -> None:

@@ -27,7 +27,7 @@ def brightness() -> Iterator[Brightness]:
 def test_main_score_has_plain_metric_names() -> None:
     got = score_metrics([SCORES["nll"]], VALUES, IS_OUT)
     assert got == {
-        "score": "nll",
+        "main_score": "nll",
         **detection_metrics(IS_OUT, VALUES["nll_bits_per_dim"]),
         "in_bits_per_dim": 1.5,
         "out_bits_per_dim": 3.0,
@@ -52,7 +52,7 @@ def test_scores_are_found_in_metrics(brightness: Brightness) -> None:
     assert scores_in({"test_bits_per_dim": 2.0}) == []
     assert scores_in({"auroc": 0.5}) == [nll], "metrics of earlier versions name no score"
     assert scores_in(score_metrics([brightness, nll], VALUES, IS_OUT)) == [brightness, nll]
-    assert scores_in({"auroc": 0.5, "score": "of_a_file_that_is_gone"}) == []
+    assert scores_in({"auroc": 0.5, "main_score": "of_a_file_that_is_gone"}) == []
 
 
 def test_lines_of_each_score(brightness: Brightness) -> None:

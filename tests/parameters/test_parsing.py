@@ -25,7 +25,7 @@ from tests.parameters.helpers import nested, refusal
         ("dataset", "mnst", ["dataset='mnst'", "`make sources`", "did you mean mnist?"]),
         ("out_dataset", "fashion-mnist", ["out_dataset='fashion-mnist'", "did you mean fashionmnist?"]),
         ("dataset", "MNIST", ["dataset='MNIST'", "`make sources`"]),
-        ("dataset", 5, ["dataset=5", "string"]),
+        ("dataset", 5, ["dataset=5", "make sources"]),
         ("device", "gpu", ["device='gpu'", "'auto', 'cpu', 'cuda' or 'mps'"]),
         ("seed", -1, ["seed=-1", "greater than or equal to 0"]),
         ("seed", 0.5, ["seed=0.5", "integer"]),

@@ -31,10 +31,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     project = copy_project(tmp_path_factory.mktemp("additions"))
     run(project, "train", **TINY)
     run(project, "ood")
-    (project / "src" / "own_score.py").write_text(example("An outlier score"))
-    (project / "src" / "own_mode.py").write_text(example("A sampling mode"))
+    (project / "src" / "my_score.py").write_text(example("An outlier score"))
+    (project / "src" / "my_mode.py").write_text(example("A sampling mode"))
     settings = project / "src" / "glow_pipeline" / "settings.py"
-    settings.write_text(settings.read_text() + "\nimport own_mode\nimport own_score\n")
+    settings.write_text(settings.read_text() + "\nimport my_mode\nimport my_score\n")
     done = kedro(project, "run", "--pipelines", "ood,sample", "--params", BOTH)
     assert done.returncode == 0, done.stderr
     (project / "printed").write_text(done.stdout)

@@ -1,4 +1,4 @@
-"""Nodes that need more memory than there is."""
+"""Nodes that need more memory than is available."""
 
 import pytest
 import torch

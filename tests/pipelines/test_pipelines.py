@@ -29,17 +29,19 @@ def newest_metrics(project: Path, pattern: str) -> dict[str, Any]:
     return metrics
 
 
-def test_same_seed_gives_the_same_bits(digits: Path) -> None:
+def test_same_seed_gives_the_same_bits(digits_project: Path) -> None:
     *command, params = TINY_COMMAND[1:]
-    typed(digits, *command, params)
-    typed(digits, *command, f"{params},seed=1")
+    typed(digits_project, *command, params)
+    typed(digits_project, *command, f"{params},seed=1")
     for pattern in (
         "07_model_output/digits/vs_textures/ood_scores.parquet/*/*",
         "07_model_output/digits/*.png/*/*.png",
     ):
-        first, again, other = (hashlib.sha256(path.read_bytes()).hexdigest() for path in versions(digits, pattern))
+        first, again, other = (
+            hashlib.sha256(path.read_bytes()).hexdigest() for path in versions(digits_project, pattern)
+        )
         assert first == again != other
-    weights = [read_model(path).flow.state_dict() for path in models(digits)]
+    weights = [read_model(path).flow.state_dict() for path in models(digits_project)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
@@ -54,11 +56,11 @@ def test_record_names_the_models_origin(finished_digits: Path) -> None:
     assert len(record.train_table.source_files["digits.csv.gz"]) == 64
 
 
-def test_training_starts_from_a_given_model(digits: Path) -> None:
-    (first,) = models(digits)
+def test_training_starts_from_a_given_model(digits_project: Path) -> None:
+    (first,) = models(digits_project)
     standing_still = {"n_epochs": 1, "lr": 1e-12, "checkpoint": str(first)}
-    run(digits, "train", model=TINY["model"], train=standing_still)
-    bits = [read_record(path).val_bits_per_dim for path in models(digits)]
+    run(digits_project, "train", model=TINY["model"], train=standing_still)
+    bits = [read_record(path).val_bits_per_dim for path in models(digits_project)]
     assert bits[1] == pytest.approx(bits[0], abs=1e-4)
 
 
@@ -110,9 +112,9 @@ def test_auroc_follows_from_the_score_table(conditioned: Path) -> None:
     assert metrics["auroc"] == pytest.approx(pairs)
 
 
-def test_every_kind_of_activations_trains_the_same(digits: Path) -> None:
+def test_every_kind_of_activations_trains_the_same(digits_project: Path) -> None:
     for activations in ("stored", "checkpointed", "reversible"):
         train = {**TINY["train"], "lr": 0.01, "activations": activations}
-        run(digits, "train", model=TINY["model"], train=train, seed=2)
-    bits = [read_record(model).val_bits_per_dim for model in models(digits)[1:]]
+        run(digits_project, "train", model=TINY["model"], train=train, seed=2)
+    bits = [read_record(model).val_bits_per_dim for model in models(digits_project)[1:]]
     assert bits == pytest.approx([bits[0]] * 3, abs=1e-3)

@@ -19,7 +19,7 @@ Choice = tuple[int | str, ...]
 """Numbers, ranges (`0-4`) and names, as typed."""
 
 
-def natural(name: str) -> tuple[list[tuple[int, str]], str]:
+def natural_key(name: str) -> tuple[list[tuple[int, str]], str]:
     """Return a sort key by which numbers in names count as numbers: `2` before `10`."""
     parts = [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"([0-9]+)", name)]
     return parts, name
@@ -60,7 +60,7 @@ def choose(choice: Choice, class_names: Sequence[str]) -> list[int]:
         )
         if not found:
             near = get_close_matches(str(part), class_names, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]}?" if near else f"there are {shortened(class_names)}"
+            hint = f"did you mean {near[0]}?" if near else f"there are {shorten(class_names)}"
             raise GlowPipelineError(f"no class is called {part}; {hint}")
         chosen.update(found)
     return sorted(chosen)
@@ -75,10 +75,11 @@ def position(number: int, class_names: Sequence[str]) -> int:
     return choose((number,), class_names)[0] if any(class_names) else number
 
 
-def wanted(labels: NDArray[np.int64], choice: Choice | None, class_names: Sequence[str]) -> NDArray[np.bool_]:
-    """Return whether each image is of a chosen class (N,).
+def chosen_rows(labels: NDArray[np.int64], choice: Choice | None, class_names: Sequence[str]) -> NDArray[np.int64]:
+    """Return the rows of the chosen classes (n,), in order.
 
     Args:
+        labels: of all images (N,).
         choice: None for all.
         class_names: of a folder; empty where classes have numbers only.
 
@@ -86,11 +87,11 @@ def wanted(labels: NDArray[np.int64], choice: Choice | None, class_names: Sequen
         GlowPipelineError: a part of the choice is not a class of the folder.
     """
     if choice is None:
-        return np.ones(len(labels), dtype=np.bool_)
-    return np.isin(labels, choose(choice, class_names) if class_names else choice)
+        return np.arange(len(labels))
+    return np.flatnonzero(np.isin(labels, choose(choice, class_names) if class_names else choice))
 
 
-def shortened(names: Sequence[str], at_most: int = NAMED_AT_MOST) -> str:
+def shorten(names: Sequence[str], at_most: int = NAMED_AT_MOST) -> str:
     """Return `cats, dogs, ...`."""
     more = f", ... ({len(names)} in all)" if len(names) > at_most else ""
     return ", ".join(names[:at_most]) + more
@@ -103,16 +104,16 @@ def key_of(choice: Choice) -> str:
         text = _ranges(chosen)
         return text if len(text) <= KEY_LENGTH else short_hash(text)
     joined = "__".join(map(str, choice))  # not `_`: there may be a class `cats_dogs`
-    key = sanitised(joined)
+    key = sanitise(joined)
     exact = key == joined and joined.count("__") == len(choice) - 1 and "___" not in joined
     return key if exact else f"{key}_{short_hash('+'.join(map(str, choice)))}"
 
 
-def sanitised(name: str) -> str:
+def sanitise(name: str) -> str:
     """Return the name as a part of a file's name: letters and digits of any script, `-` and `_`; short, never empty.
 
     Names that look the same get one form (Unicode's NFC). A hash replaces a name without letters and digits, and is
-    appended to a shortened one.
+    appended to a shorten one.
     """
     normal = unicodedata.normalize("NFC", name)
     kept = "".join(c if c.isalnum() or c in "-_" or unicodedata.category(c)[0] == "M" else " " for c in normal)

@@ -81,10 +81,10 @@ def decode_and_prepare(
         GlowPipelineError: a process died, as it does when memory runs out.
     """
     size = min(CHUNK_IMAGES, max(1, CHUNK_BYTES // int(np.prod(image_format.shape))))
-    yield from in_processes(_Decoder(reader, image_format, max_pixels), rows, size, num_workers)
+    yield from map_in_processes(_Decoder(reader, image_format, max_pixels), rows, size, num_workers)
 
 
-def in_processes(
+def map_in_processes(
     work: Dataset[Result], rows: NDArray[np.int64], at_once: int, num_workers: int | None
 ) -> Iterator[Result]:
     """Process rows in several processes and yield the results in order.

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel
 
-from glow_pipeline.images.format import ImageFormat, shown_range
+from glow_pipeline.images.format import ImageFormat, format_range
 
 CLIPPED_AT_MOST = 0.001  # of the values of deep images
 USED_AT_LEAST = 0.25  # of the range
@@ -57,12 +57,12 @@ class Findings(BaseModel):
         advice = "see ingest.range, which holds from training on"
         if self.clipped > CLIPPED_AT_MOST * self.deep_values:
             share = self.clipped / self.deep_values
-            outside = f"outside the range {shown_range(image_format.range)}"
+            outside = f"outside the range {format_range(image_format.range)}"
             yield f"{values}; {share:.1%} are {outside} and were clipped; {advice}"
         used = (min(high, self.highest) - max(low, self.lowest)) / (high - low)
         if used < USED_AT_LEAST:
             yield (
-                f"{values}, which use {max(0, used):.0%} of the range {shown_range(image_format.range)}: "
+                f"{values}, which use {max(0, used):.0%} of the range {format_range(image_format.range)}: "
                 f"few grey levels are left of them; {advice}"
             )
 

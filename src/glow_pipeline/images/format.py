@@ -37,16 +37,16 @@ class ImageFormat(BaseModel):
     @property
     def key(self) -> str:
         """Folder name that no other format has: `1x32x32_8bit_resize`, `1x32x32_8bit_resize_range0-4095`."""
-        deep = "" if self.range is None else f"_range{shown_range(self.range)}"
+        deep = "" if self.range is None else f"_range{format_range(self.range)}"
         background = "" if self.background == "white" else f"_on_{self.background}"
         return f"{self.channels}x{self.height}x{self.width}_{self.n_bits}bit_{self.fit}{deep}{background}"
 
 
-def shown_range(grey_range: GreyRange) -> str:
+def format_range(grey_range: GreyRange) -> str:
     """Return a range as typed: `0-4095`, `-1024-3071`."""
-    return "-".join(shown_number(end) for end in grey_range)
+    return "-".join(format_number(end) for end in grey_range)
 
 
-def shown_number(number: float) -> str:
+def format_number(number: float) -> str:
     """Return a number in its shortest form: `4095`, `0.5`."""
     return str(int(number)) if number == int(number) else repr(number)

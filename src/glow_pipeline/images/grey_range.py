@@ -14,10 +14,10 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.images.classes import wanted
+from glow_pipeline.images.classes import chosen_rows
 from glow_pipeline.images.decoding import MAX_PIXELS, UnreadableImageError, decode_pixels, opened
-from glow_pipeline.images.decoding_workers import in_processes
-from glow_pipeline.images.format import GreyRange, shown_number
+from glow_pipeline.images.decoding_workers import map_in_processes
+from glow_pipeline.images.format import GreyRange, format_number
 from glow_pipeline.images.pixels import is_deep
 from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.images.sources.archives import FilesOnDisk
@@ -80,7 +80,7 @@ def decide_range(
     if not isinstance(found, EncodedSplit) or not isinstance(found.reader, FilesOnDisk):
         return None
     reader = found.reader
-    rows = np.flatnonzero(wanted(found.labels, image_selection.classes, found.class_names or []))
+    rows = chosen_rows(found.labels, image_selection.classes, found.class_names or [])
     deep = _deep_files(reader, rows, max_pixels, folder.name)
     if not len(deep):
         return None
@@ -94,7 +94,7 @@ def decide_range(
             f"others whole numbers; set ingest.range=low-high if one range fits both, or convert them"
         )
     count = "1 image has" if len(deep) == 1 else f"{len(deep):,} images have"
-    low, high = (shown_number(end) for end in values.range)
+    low, high = (format_number(end) for end in values.range)
     # A warning, since it is a guess; with ingest.range there is none.
     log.warning(
         "%s: %s more than 8 bits; of the grey values (%g to %g in %s of them) %s to %s become 0 to 255; "
@@ -148,7 +148,7 @@ class _Look(Dataset[list[DeepValues]]):
 def _values_of(look: _Look, rows: NDArray[np.int64], num_workers: int | None) -> DeepValues | None:
     found: list[DeepValues] = []
     with tqdm(total=len(rows), desc="look at grey values", unit="img", delay=2, leave=False) as bar:
-        for chunk in in_processes(look, rows, AT_ONCE, num_workers):
+        for chunk in map_in_processes(look, rows, AT_ONCE, num_workers):
             found += chunk
             bar.update(AT_ONCE)
     if not found:

@@ -7,7 +7,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict
 
-from glow_pipeline.images.classes import Choice, key_of, numbers, sanitised
+from glow_pipeline.images.classes import Choice, key_of, numbers, sanitise
 
 
 class ImageSelection(BaseModel):
@@ -81,7 +81,7 @@ class ImageSelection(BaseModel):
         """
         parts = [self.source]
         if self.is_folder:
-            parts.append(sanitised(self.name or (self.path and self.path.name) or "root"))
+            parts.append(sanitise(self.name or (self.path and self.path.name) or "root"))
         if self.classes is not None:
             parts += ["class", key_of(self.classes)]
         return "_".join(parts)

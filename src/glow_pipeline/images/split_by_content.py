@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from glow_pipeline.images.content import mix
 
 
-def drawn_by_content(hashes: NDArray[np.int64], percentage: float, seed: int, purpose: str) -> NDArray[np.bool_]:
+def draw_by_content(hashes: NDArray[np.int64], percentage: float, seed: int, purpose: str) -> NDArray[np.bool_]:
     """Draw about a percentage of images, each by its content, the seed and the purpose alone.
 
     Equal images are drawn together. If none is drawn, the image with the smallest value is; if all are, the one with

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.images.classes import wanted
+from glow_pipeline.images.classes import chosen_rows
 from glow_pipeline.images.decoding import MAX_PIXELS
 from glow_pipeline.images.decoding_workers import Prepared, decode_and_prepare
 from glow_pipeline.images.preparation import prepare
@@ -61,7 +61,7 @@ class SplitImages:
         if not len(self.labels):
             raise GlowPipelineError(f"{title}: there is no image in its files; fetch them again")
         try:
-            rows = np.flatnonzero(wanted(self.labels, choice, names))
+            rows = chosen_rows(self.labels, choice, names)
         except GlowPipelineError as error:
             raise GlowPipelineError(f"{title}: {error}") from None
         if not len(rows):

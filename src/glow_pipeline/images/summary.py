@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from glow_pipeline.images.classes import NAMED_AT_MOST, shortened
-from glow_pipeline.images.sources.image_files import reported
+from glow_pipeline.images.classes import NAMED_AT_MOST, shorten
+from glow_pipeline.images.sources.image_files import list_counts
 from glow_pipeline.images.table import ImageTable
 
 FILES_AT_MOST = 3
@@ -14,7 +14,7 @@ def summary(table: ImageTable) -> str:
     record = table.record
     parts = [f"{len(table):,} image{'' if len(table) == 1 else 's'}{_classes(table)}"]
     if record.passed_over:
-        parts.append(f"left out: {reported(record.passed_over)}")
+        parts.append(f"left out: {list_counts(record.passed_over)}")
     if record.unreadable:
         named = [f"{name} ({reason})" for name, reason in list(record.unreadable.items())[:FILES_AT_MOST]]
         more = ", ..." if len(record.unreadable) > FILES_AT_MOST else ""
@@ -27,4 +27,4 @@ def _classes(table: ImageTable) -> str:
     names = table.record.class_names
     counts = np.bincount(table.labels.numpy(), minlength=len(names))
     found = [f"{name or 'no class'} ({count:,})" for name, count in zip(names, counts, strict=False) if count]
-    return "" if names in ([], [""]) else f": {shortened(found, NAMED_AT_MOST)}"
+    return "" if names in ([], [""]) else f": {shorten(found, NAMED_AT_MOST)}"

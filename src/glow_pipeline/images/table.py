@@ -17,7 +17,7 @@ from glow_pipeline.images.findings import Findings
 from glow_pipeline.images.format import ImageFormat
 from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.images.sources.source import Split
-from glow_pipeline.images.split_by_content import drawn_by_content
+from glow_pipeline.images.split_by_content import draw_by_content
 from glow_pipeline.randomness import generator
 
 IMAGES, LABELS, CONTENT, NAMES, RECORD = "images.npy", "labels.npy", "content.npy", "names.json", "record.json"
@@ -199,7 +199,7 @@ def split_validation(table: ImageTable, percentage: float, seed: int) -> tuple[I
         boundary = len(table) - n_own
         return table.subset(np.arange(boundary)), table.subset(np.arange(boundary, len(table)))
     if table.record.image_selection.is_folder:
-        validates = drawn_by_content(table.content_hashes, percentage, seed, "validation")
+        validates = draw_by_content(table.content_hashes, percentage, seed, "validation")
         if validates.all() or not validates.any():
             raise GlowPipelineError(
                 f"{table.record.name}: its {len(table)} images are copies of one, to train on and to validate with; "

@@ -14,7 +14,7 @@ from glow_pipeline.outliers.metrics import detection_metrics, finite_mean
 from glow_pipeline.outliers.scores.registry import SCORES
 from glow_pipeline.outliers.scores.score import Score
 
-MAIN = "score"  # metric: the name of the main score
+MAIN = "main_score"  # key of the main score's name among the metrics
 
 
 def score_metrics(
@@ -55,7 +55,7 @@ def scores_in(metrics: Mapping[str, Any]) -> list[Score]:
     """Return the scores that these metrics are of, the main one first; none if they are no metrics of detection."""
     if "auroc" not in metrics:
         return []
-    # Metrics written before November 2026 do not name their score, which was the first of the registry.
+    # Metrics of earlier versions do not name their score: the first of the registry.
     main = SCORES.get(metrics.get(MAIN, next(iter(SCORES))))
     if main is None:  # of a user's own file that is gone
         return []

@@ -37,14 +37,15 @@ class OneOf:
     shown: str = ""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_after_validator_function(self._check, handler(source))
+        return core_schema.no_info_before_validator_function(self._check, handler(source))
 
-    def _check(self, name: str) -> str:
-        if name in self.names:
+    def _check(self, name: object) -> object:
+        if isinstance(name, str) and name in self.names:
             return name
         *most, last = map(repr, self.names)
         listed = f"{', '.join(most)} or {last}" if most else last
-        offered = list(self.names) if self.shown or get_close_matches(name, self.names, n=1, cutoff=0.5) else []
+        typed = isinstance(name, str) and (self.shown or get_close_matches(name, self.names, n=1, cutoff=0.5))
+        offered = list(self.names) if typed else []
         raise PydanticCustomError(
             "one_of", "Input should be {shown}", {"shown": self.shown or listed, "offered": offered}
         )

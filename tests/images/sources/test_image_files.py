@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from glow_pipeline.images.sources.image_files import ImageFiles, reported, suffixes
+from glow_pipeline.images.sources.image_files import ImageFiles, list_counts, suffixes
 
 
 def put(folder: Path, name: str, kind: str | None = "PNG") -> None:
@@ -78,6 +78,6 @@ def test_damaged_files_of_a_known_suffix_are_images(tmp_path: Path) -> None:
 
 
 def test_report_names_the_most_frequent_kinds() -> None:
-    assert reported({}) == ""
-    assert reported({".txt": 3, ".dcm": 1000, "@eaDir/": 1}) == "1,000 .dcm, 3 .txt, 1 @eaDir/"
-    assert reported({f".{k}": 100 - k for k in range(10)}).endswith("93 .7, 183 others")
+    assert list_counts({}) == ""
+    assert list_counts({".txt": 3, ".dcm": 1000, "@eaDir/": 1}) == "1,000 .dcm, 3 .txt, 1 @eaDir/"
+    assert list_counts({f".{k}": 100 - k for k in range(10)}).endswith("93 .7, 183 others")

@@ -20,15 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.images.classes import choose, natural, shortened
+from glow_pipeline.images.classes import choose, natural_key, shorten
 from glow_pipeline.images.decoding import FORMATS
 from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.images.sources.archives import FilesOnDisk
 from glow_pipeline.images.sources.file_digests import file_digests
-from glow_pipeline.images.sources.image_files import Identity, ImageFiles, identity, reported
+from glow_pipeline.images.sources.image_files import Identity, ImageFiles, identity, list_counts
 from glow_pipeline.images.sources.names import Names, printable
 from glow_pipeline.images.sources.source import EncodedSplit, Source, SourceFile, Split
-from glow_pipeline.images.split_by_content import drawn_by_content
+from glow_pipeline.images.split_by_content import draw_by_content
 
 log = logging.getLogger(__name__)
 
@@ -151,7 +151,7 @@ def with_class_names(image_selection: ImageSelection, parameter: str) -> ImageSe
     except GlowPipelineError as error:
         raise GlowPipelineError(f"{parameter}={typed}: {error}") from None
     if typed != "+".join(chosen):
-        log.info("%s=%s: these are the folders %s of %s", parameter, typed, shortened(chosen), image_selection.path)
+        log.info("%s=%s: these are the folders %s of %s", parameter, typed, shorten(chosen), image_selection.path)
     return image_selection.model_copy(update={"classes": tuple(chosen)})
 
 
@@ -187,7 +187,7 @@ def _classes_in(folder: Path, outside: frozenset[Identity]) -> list[str]:
     directly, folders = images.directly_in(folder)
     if next(directly, None) is not None:
         return [""]
-    folders.sort(key=natural)
+    folders.sort(key=natural_key)
     return [name for name in folders if next(images.below(folder / name, folder), None) is not None]
 
 
@@ -216,7 +216,7 @@ def _listed(image_selection: ImageSelection, split: Split) -> _Listing:
     if next(directly, None) is not None:
         images, found = ImageFiles(outside), [("", "")]
     else:
-        found = [(name, f"{name}{os.sep}") for name in sorted(folders, key=natural)]
+        found = [(name, f"{name}{os.sep}") for name in sorted(folders, key=natural_key)]
     for class_name, prefix in found:
         label = class_names.index(class_name) if class_name in class_names else -1  # no image is in it
         for name in images.below(folder / class_name, *([folder] if class_name else [])):
@@ -225,20 +225,20 @@ def _listed(image_selection: ImageSelection, split: Split) -> _Listing:
     if not len(names):
         raise GlowPipelineError(f"{folder}: {_no_image(images)}")
     if images.passed_over and (split == "train" or image_selection.eval_path is not None):
-        log.info("%s: left out, no images that can be read: %s", folder, reported(images.passed_over))
+        log.info("%s: left out, no images that can be read: %s", folder, list_counts(images.passed_over))
     splits = image_selection.eval_percentage is not None
     return _Listing(folder, names, np.array(labels), class_names, dict(images.passed_over), splits)
 
 
 def _no_image(images: ImageFiles) -> str:
-    found = f" (there are {reported(images.passed_over)})" if images.passed_over else ""
+    found = f" (there are {list_counts(images.passed_over)})" if images.passed_over else ""
     return f"no image in it{found}; convert what shows one to one of {', '.join(FORMATS)}"
 
 
 def _drawn(listing: _Listing, image_selection: ImageSelection, split: Split) -> NDArray[np.int64]:
     """Return the rows of a split, drawn by the files' contents, independently of the chosen classes."""
     hashes = np.ascontiguousarray(listing.digests[:, :8]).view(np.int64)[:, 0]
-    for_test = drawn_by_content(
+    for_test = draw_by_content(
         hashes, image_selection.eval_percentage or 0.0, image_selection.seed or 0, "evaluation split"
     )
     if for_test.all() or not for_test.any():

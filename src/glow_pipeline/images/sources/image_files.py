@@ -115,7 +115,7 @@ class ImageFiles:
         return False
 
 
-def reported(passed_over: Mapping[str, int]) -> str:
+def list_counts(passed_over: Mapping[str, int]) -> str:
     """Return `10 .dcm, 3 .txt, 1 @eaDir/`; empty where nothing was passed over."""
     most = sorted(passed_over.items(), key=lambda item: (-item[1], item[0]))
     rest = sum(count for _, count in most[COUNTED_AT_MOST:])

@@ -88,17 +88,23 @@ def run_search(
 
     run_trials(search_study, parameters, objective, on_not_allowed)
     table = trials_table(search_study)
+    _report_best(table, parameters, parent)
+    return table
+
+
+def _report_best(table: pd.DataFrame, parameters: Parameters, parent: RunAddress | None) -> None:
+    """Log the number of trials and the best of them, the latter also to the MLflow run above all trials."""
     counts = ", ".join(f"{count} {state}" for state, count in table["state"].value_counts().items())
     logger.info("%d trials in all: %s", len(table), counts)
     best = table.loc[table["state"] == "complete", "val_bits_per_dim"].min()
-    if math.isfinite(best):
-        winner = table.loc[table["val_bits_per_dim"].eq(best) & table["state"].eq("complete")].iloc[0]
-        values = ", ".join(f"{name}={winner[name]}" for name in parameters.search.searched if name in winner)
-        logger.info("best: trial %d, %.4f bits/dim on validation images; %s", winner["number"], best, values)
-        with MetricLogger(parent) as metrics:
-            row = reported({"best_val_bits_per_dim": best}, parameters.model.y_condition)
-            metrics.catch_up([(row, len(table))])  # once, by the first command
-    return table
+    if not math.isfinite(best):
+        return
+    winner = table.loc[table["val_bits_per_dim"].eq(best) & table["state"].eq("complete")].iloc[0]
+    values = ", ".join(f"{name}={winner[name]}" for name in parameters.search.searched if name in winner)
+    logger.info("best: trial %d, %.4f bits/dim on validation images; %s", winner["number"], best, values)
+    with MetricLogger(parent) as metrics:
+        row = reported({"best_val_bits_per_dim": best}, parameters.model.y_condition)
+        metrics.catch_up([(row, len(table))])  # once, by the first command
 
 
 def train_trial(task: TrainingTask, folder: Path, session: str, on_epoch: OnEpoch) -> float:

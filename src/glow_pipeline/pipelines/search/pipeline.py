@@ -7,7 +7,7 @@ from glow_pipeline.pipelines.train.pipeline import create_split_pipeline
 
 
 def create_pipeline() -> Pipeline:
-    """Split the images, run the trials and report them; the registry puts the ingest before it."""
+    """Return the search without the ingest, with the split of the images that training makes."""
     searching = Pipeline(
         [
             Node(
