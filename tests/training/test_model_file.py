@@ -208,7 +208,7 @@ def without(key: str) -> str:
     return json.dumps(record)
 
 
-@pytest.mark.parametrize("record", ["", "null", "not json", "{}", "[]", without("image_format"), without("flow")])
+@pytest.mark.parametrize("record", ["", "null", "not json", "{}", "[]", without("image_spec"), without("flow")])
 def test_unreadable_record_is_refused(tmp_path: Path, record: str) -> None:
     path = tmp_path / "model.safetensors"
     save_file({"weight": torch.zeros(3)}, path, metadata={HEADER_KEY: record})

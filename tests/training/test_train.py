@@ -13,6 +13,7 @@ import torch
 from glow_pipeline.errors import GlowPipelineError, HelperFinished, TrainingStopped
 from glow_pipeline.files import sha256
 from glow_pipeline.flow import Glow
+from glow_pipeline.flow.coupling import COUPLINGS
 from glow_pipeline.images.format import ImageFormat
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.memory import NotEnoughMemoryError
@@ -27,6 +28,7 @@ from glow_pipeline.training.records import Provenance
 from glow_pipeline.training.task import TrainingTask
 from glow_pipeline.training.train import evaluation_batch, train
 from tests.conftest import MakeTable, jittered_glow, model_record, random_images
+from tests.flow.test_new_coupling import ExpCoupling
 from tests.training.helpers import checkpoint
 
 MODEL = {"K": 1, "L": 2, "hidden_channels": 4, "n_bits": 4}
@@ -60,6 +62,16 @@ def test_record_says_what_was_trained_on_what(table: ImageTable) -> None:
     assert record.flow == {**record.flow, "K": 1, "L": 2, "hidden_channels": 4, "num_classes": 3}
     assert record.parameters["train"]["batch_size"] == 8
     assert (record.started_from, record.resumed_from) == (None, [])
+
+
+def test_coupling_without_a_folded_form_trains(table: ImageTable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(COUPLINGS, "exp", ExpCoupling)
+    parameters = Parameters.model_validate(
+        {"device": "cpu", "model": {**MODEL, "flow_coupling": "exp"}, "train": {**TRAIN, "n_epochs": 4, "lr": 0.01}}
+    )
+    trained, history = train(given := replace(task_of(table), parameters=parameters), new_flow(given))
+    assert trained.flow.execution is None
+    assert history.epochs[-1]["train_bits_per_dim"] < history.epochs[0]["train_bits_per_dim"]
 
 
 def test_training_may_start_with_weights_of_a_model(table: ImageTable, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from glow_pipeline.errors import GlowPipelineError
@@ -22,7 +22,6 @@ from glow_pipeline.randomness import generator
 
 IMAGES, LABELS, CONTENT, NAMES, RECORD = "images.npy", "labels.npy", "content.npy", "names.json", "record.json"
 OnUnreadable = Literal["stop", "skip"]
-FORMER_NAMES = {"image_set": "image_selection", "spec": "image_format"}  # of fields, until November 2026
 
 
 class TableOrigin(BaseModel):
@@ -33,22 +32,15 @@ class TableOrigin(BaseModel):
         made_with: whatever else the pixels depend on, such as versions of libraries.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
 
-    image_selection: ImageSelection
+    # The aliases are the names in files, which stay so that tables and models of all versions can be read.
+    image_selection: ImageSelection = Field(alias="image_set")
     split: Split
-    image_format: ImageFormat
+    image_format: ImageFormat = Field(alias="spec")
     source_files: dict[str, str]
     on_unreadable: OnUnreadable
     made_with: dict[str, str]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _rename_former_fields(cls, record: Any) -> Any:
-        """Accept records written before November 2026."""
-        if not isinstance(record, dict):
-            return record
-        return {FORMER_NAMES.get(key, key): value for key, value in record.items()}
 
     @property
     def name(self) -> str:

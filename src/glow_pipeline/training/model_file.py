@@ -25,7 +25,7 @@ from glow_pipeline.training.records import ModelRecord
 from glow_pipeline.training.state import Weights
 
 HEADER_KEY = "glow_pipeline"
-FORMAT = 3  # 1, without a number, and 2: until November 2026
+FORMAT = 2  # 1, without a number: until November 2026
 TRAINED_ON = "record.trained_on"  # tensor beside the weights
 
 
@@ -94,8 +94,6 @@ def read_record(path: Path) -> ModelRecord:
                 f"{path}: a model of format {written_in}, and this version of glow_pipeline reads 1 to {FORMAT}; "
                 f"update it"
             )
-        if written_in < 3:
-            record["image_format"] = record.pop("image_spec")
         if written_in == 1:
             record = _from_format_1(record)
         return ModelRecord.model_validate_json(json.dumps(record))

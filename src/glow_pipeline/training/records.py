@@ -26,10 +26,10 @@ class Provenance(BaseModel):
 class ModelRecord(BaseModel):
     """The record of a model: its flow, the images it was trained on, and the run that made it."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, populate_by_name=True, serialize_by_alias=True)
 
     dataset: str
-    image_format: ImageFormat
+    image_format: ImageFormat = Field(alias="image_spec")  # the name in files
     num_classes: int
     flow: dict[str, Any]  # keyword arguments of Glow beside the image's shape and bits
     parameters: dict[str, Any]  # all parameters of the run, after validation

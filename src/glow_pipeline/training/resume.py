@@ -97,7 +97,7 @@ def _resumed(folder: TrainingFolder, parameters: Parameters) -> ClaimedTraining 
         logger.info("%s: is beyond train.n_epochs=%s already; a new training", folder.path, parameters.train.n_epochs)
         return None
     logger.info(
-        "Interrupted before: this training resumes from step %s, epoch %s (%s); train.resume=never starts a new one.",
+        "Interrupted before: this training goes on from step %s, epoch %s (%s); train.resume=never starts a new one.",
         history.steps,
         len(history.epochs) + 1,
         folder.path,

@@ -121,7 +121,8 @@ def train_in_this_process(
     parameters = task.parameters.train
     device = use_device(task.parameters.device)
     flow = flow.to(device)
-    flow.execution = Execution(parameters.activations, resolve_precision(parameters.precision, device))
+    if flow.foldable:  # else its plain layers train it
+        flow.execution = Execution(parameters.activations, resolve_precision(parameters.precision, device))
     check_batch_size(parameters, group.shard.world_size, len(task.fit_images))
     start = _start(task, restarted) if group.leads else None
     threads = _threads(task, start, device, group)
