@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -89,6 +90,26 @@ def test_interruption_notes_a_signal_once(before: list[object]) -> None:
             signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGTERM)
         assert interrupted.exit_code == 130
+    assert present() == before
+
+
+def test_signal_while_handlers_are_exchanged_is_noted(before: list[object], monkeypatch: pytest.MonkeyPatch) -> None:
+    exchange, n_raised = signal.signal, 0
+
+    def exchange_and_raise(number: int, handler: Any) -> Any:
+        """Exchange a handler, and send the process all signals at once that it handles by then."""
+        nonlocal n_raised
+        previous = exchange(number, handler)
+        for each in SIGNALS:
+            if signal.getsignal(each) not in before:
+                n_raised += 1
+                os.kill(os.getpid(), each)
+        return previous
+
+    monkeypatch.setattr(signal, "signal", exchange_and_raise)
+    with interruption() as requested:
+        assert requested
+    assert n_raised
     assert present() == before
 
 

@@ -45,13 +45,15 @@ class SignalHandlers:
         self._previous = {
             number: handler for number, handler in previous.items() if handler not in (signal.SIG_IGN, None)
         }
-        for number in self._previous:
+        for number in tuple(self._previous):  # a signal may come at once, and its handler restore some
             signal.signal(number, react)
 
     def restore(self, *numbers: int) -> None:
         """Restore the previous handlers of these signals, by default of all."""
         for number in numbers or tuple(self._previous):
-            signal.signal(number, self._previous.pop(signal.Signals(number)))
+            handler = self._previous.pop(signal.Signals(number), None)
+            if handler is not None:  # a signal that came meanwhile may have restored it
+                signal.signal(number, handler)
 
     def __enter__(self) -> Self:
         self.install()
@@ -111,7 +113,8 @@ def interruption(*, patient: bool = False) -> Iterator[Interruption]:
         if not patient:
             handlers.restore(number)
 
-    with SignalHandlers(note) as handlers:
+    handlers = SignalHandlers(note)  # bound before they are installed, since a signal may come at once
+    with handlers:
         yield interrupted
 
 

@@ -69,13 +69,19 @@ def test_node_gets_parameters_as_it_annotates_them(tmp_path: Path) -> None:
     def plain(parameters: dict[str, Any]) -> int:
         return int(parameters["seed"])
 
+    def postponed(parameters: "Parameters") -> int:
+        return parameters.seed
+
+    def returned(parameters: dict[str, Any]) -> Parameters:
+        return parameters["seed"]
+
     with session(copy_project(tmp_path), seed=3) as created:
         context = created.load_context()
         hook = RunHook()
         hook.after_context_created(context)
         given = context.catalog.load("parameters")
         assert context.catalog.load("params:train").n_epochs == given["train"].n_epochs
-    for function in (typed, plain):
+    for function in (typed, plain, postponed, returned):
         node = Node(function, "parameters", "seed", name=function.__name__)
         inputs = {"parameters": given}
         inputs.update(hook.before_node_run(node, inputs))

@@ -1,5 +1,5 @@
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -74,6 +74,52 @@ class NotANumber(Score):
 
     def score(self, batch: ModelledBatch) -> Tensor:
         return torch.tensor([torch.nan, torch.inf, -torch.inf])[: len(batch.images)]
+
+
+@dataclass(frozen=True)
+class Returned(Score):
+    """Whatever a test lets it return."""
+
+    values: Any
+
+    name: ClassVar[str] = "returned"
+    summary: ClassVar[str] = "what it returned"
+    paper: ClassVar[str] = "none"
+
+    def score(self, batch: ModelledBatch) -> Tensor:
+        return self.values
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        (torch.zeros(7, 1), r"torch\.float32 \(7, 1\)"),
+        (torch.zeros(6), r"torch\.float32 \(6,\)"),
+        (torch.tensor(0), r"torch\.int64 \(\)"),
+        (torch.zeros(7, dtype=torch.complex64), r"torch\.complex64 \(7,\)"),
+        (np.zeros(7), "ndarray"),
+        (None, "NoneType"),
+    ],
+)
+def test_results_other_than_one_number_are_refused(table: ImageTable, values: object, found: str) -> None:
+    line = rf"^ood\.scores=returned: Returned\.score returned {found} for 7 images; it should return a tensor of 7"
+    with pytest.raises(GlowPipelineError, match=line):
+        score_table(jittered_glow(), batches(table, 7), [Returned(values)], 0)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        torch.arange(7),
+        torch.arange(7, dtype=torch.float16),
+        torch.arange(7, dtype=torch.float64).requires_grad_(),
+    ],
+    ids=["int64", "float16", "with gradients"],
+)
+def test_scores_of_any_real_type_are_taken(table: ImageTable, values: Tensor) -> None:
+    got = score_table(jittered_glow(), batches(table, 7), [Returned(values)], 0)["returned"]
+    assert got.dtype == np.float64
+    assert got.tolist() == list(range(7))
 
 
 def test_nan_scores_as_infinite(make_table: MakeTable) -> None:

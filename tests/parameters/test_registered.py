@@ -48,6 +48,10 @@ def test_scores_are_typed_by_name(brightness: None, typed: str, expected: list[s
             "ood.scores='nll+brightnes': should be 'nll' or 'brightness', several as nll+brightness, or 'all'; "
             "did you mean brightness?",
         ),
+        (
+            "ood.scores=[[nll]]",
+            "ood.scores=[['nll']]: should be 'nll' or 'brightness', several as nll+brightness, or 'all'",
+        ),
         ("ood.scores=[]", "ood.scores=[]: should be 'nll' or 'brightness', several as nll+brightness, or 'all'"),
         ("ood.scores=", "--params: ood.scores=: no value; write one, or null, or leave it out"),
         ("ood.score=nl", "ood.score='nl': should be 'nll' or 'brightness'; did you mean nll?"),

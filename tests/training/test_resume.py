@@ -1,5 +1,6 @@
 """The training that a command resumes."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,34 @@ def test_newest_unfinished_training_is_resumed(tmp_path: Path) -> None:
     assert folder_of(second) == alike / "2001"
     third = claim_training(parameters(), tmp_path, "2012")
     assert (folder_of(third), third.start, third.mlflow_run_id) == (alike / "2012", None, None)
+
+
+OLD_FORMAT = Path(__file__).parents[1] / "old_formats" / "step_000000002.2a650d77079403ca.safetensors"
+
+
+def test_training_of_an_earlier_format_starts_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    old = tmp_path / fingerprint(parameters()) / "2001"
+    old.mkdir(parents=True)
+    shutil.copy(OLD_FORMAT, old)
+    shutil.copy(OLD_FORMAT, old / f"step_000000001.{OLD_FORMAT.name.partition('.')[2]}")
+    training = claim_training(parameters(), tmp_path, "2010")
+    assert (folder_of(training).name, training.start) == ("2010", None)
+    (warned,) = caplog.messages
+    assert warned.startswith(f"A new training starts, since the interrupted one cannot be resumed: {old}")
+    assert "45db261714a1444096096ba4d0353e73257ad81a" in warned
+    assert TrainingFolder(old).claim(), "nobody holds it"
+
+
+@pytest.mark.parametrize("whole_folder", [True, False])
+def test_named_checkpoint_of_an_earlier_format_is_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, whole_folder: bool
+) -> None:
+    named = Path(shutil.copy(OLD_FORMAT, tmp_path))
+    with pytest.raises(GlowPipelineError) as refused:
+        check_resume(parameters(resume=str(tmp_path if whole_folder else named)))
+    assert line_of(refused).startswith(f"train.resume={named}: a checkpoint of format 2")
+    assert "45db261714a1444096096ba4d0353e73257ad81a" in line_of(refused)
+    assert not caplog.messages
 
 
 def test_never_starts_a_new_training(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from glow_pipeline.threads import most_threads
 from glow_pipeline.training.checkpoint import read_checkpoint
 from glow_pipeline.training.checkpoint_folder import TrainingFolder
 from glow_pipeline.training.history import Metrics
-from glow_pipeline.training.model_file import write_model
+from glow_pipeline.training.model_file import read_model, write_model
 from glow_pipeline.training.new_flow import untrained_flow
 from glow_pipeline.training.records import Provenance
 from glow_pipeline.training.task import TrainingTask
@@ -51,6 +51,15 @@ def task_of(
 
 def new_flow(task: TrainingTask) -> Glow:
     return untrained_flow(task.parameters, task.fit_images.record.image_format, 3)
+
+
+def test_model_of_unknown_coupling_is_refused(tmp_path: Path) -> None:
+    flow = jittered_glow()
+    record = model_record()
+    path = tmp_path / "glow_model.safetensors"
+    write_model(path, record.model_copy(update={"flow": {**record.flow, "flow_coupling": "exp"}}), flow.state_dict())
+    with pytest.raises(GlowPipelineError, match="a model with the coupling exp, which is not in COUPLINGS"):
+        read_model(path)
 
 
 def test_record_says_what_was_trained_on_what(table: ImageTable) -> None:

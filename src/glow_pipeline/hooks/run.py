@@ -67,8 +67,7 @@ class RunHook:
 
     def before_node_run(self, node: Node, inputs: dict[str, Any]) -> dict[str, Any]:
         """Hand the checked parameters to a node that takes `parameters` as `Parameters`; others get Kedro's mapping."""
-        takes_them = "parameters" in inputs and Parameters in get_annotations(node.func).values()
-        return {"parameters": self._parameters} if takes_them else {}
+        return {"parameters": self._parameters} if "parameters" in inputs and _takes_checked(node) else {}
 
     def after_dataset_loaded(self, dataset_name: str, data: Any) -> None:
         self._closing.after_dataset_loaded(dataset_name)
@@ -149,3 +148,9 @@ class RunHook:
             self._tracker = self._undo.enter_context(run)
             provenance = provenance.model_copy(update={"mlflow_run_id": self._tracker.run.address.run_id})
         catalog.save("provenance", provenance)
+
+
+def _takes_checked(node: Node) -> bool:
+    """Return whether an argument of the node's function is annotated as `Parameters`, also by name as a text."""
+    hints = get_annotations(node.func)
+    return any(hint in (Parameters, Parameters.__name__) for name, hint in hints.items() if name != "return")

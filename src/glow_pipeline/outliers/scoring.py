@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from glow_pipeline.density import modelled_batches
+from glow_pipeline.density import ModelledBatch, modelled_batches
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.flow import Glow
 from glow_pipeline.images.batches import Batches
@@ -23,12 +23,15 @@ def score_table(model: Glow, batches: Batches, scores: Sequence[Score], seed: in
         batches: of the table, in its order.
         scores: those to compute, fitted where they have to be (`fit_scores`).
         seed: of the dequantization noise.
+
+    Raises:
+        GlowPipelineError: a score returned something other than a number for each image.
     """
     columns: dict[str, list[torch.Tensor]] = {score.column: [] for score in scores}
     with torch.no_grad():
         for batch in modelled_batches(model, batches, seed, f"score {batches.table.record.name}"):
             for score in scores:
-                columns[score.column].append(score.score(batch).cpu().double())
+                columns[score.column].append(_values(score, batch))
     return {name: _infinite_for_nan(parts) for name, parts in columns.items()}
 
 
@@ -55,6 +58,18 @@ def _fitted(score: Score, model: Glow, fit_images: Batches | None, seed: int) ->
         )
     with torch.no_grad():
         return score.fit(modelled_batches(model, fit_images, seed, f"fit {score.name}"))
+
+
+def _values(score: Score, batch: ModelledBatch) -> torch.Tensor:
+    """Return the scores of a batch, float64 (B,) on the CPU, without the graph of a score that differentiates."""
+    values, n = score.score(batch), len(batch.images)
+    if not isinstance(values, torch.Tensor) or values.shape != (n,) or values.is_complex():
+        found = f"{values.dtype} {tuple(values.shape)}" if isinstance(values, torch.Tensor) else type(values).__name__
+        raise GlowPipelineError(
+            f"ood.scores={score.name}: {type(score).__name__}.score returned {found} for {n} images; it should return "
+            f"a tensor of {n} real numbers"
+        )
+    return values.detach().cpu().double()
 
 
 def _infinite_for_nan(parts: list[torch.Tensor]) -> NDArray[np.float64]:

@@ -20,7 +20,7 @@ def _names(registry: Registry[C], value: object) -> object:
     if not isinstance(names, list) or not names:
         raise PydanticCustomError("choices", "Input should be {rule}", {"rule": _several(registry)})
     for name in names:
-        if name not in registry:
+        if not isinstance(name, str) or name not in registry:  # a list cannot be looked up
             rule = _several(registry) + _hint(registry, name)
             raise PydanticCustomError("choices", "Input should be {rule}", {"rule": rule})
     return list(dict.fromkeys(names))
@@ -32,7 +32,7 @@ def _several(registry: Registry[C]) -> str:
 
 
 def _hint(registry: Registry[C], name: object) -> str:
-    nearest = registry.nearest(name)
+    nearest = registry.nearest(name) if isinstance(name, str) else None
     return f"; did you mean {nearest}?" if nearest else ""
 
 

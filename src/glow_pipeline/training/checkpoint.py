@@ -25,6 +25,10 @@ NAME = re.compile(r"step_(\d{9})\.([0-9a-f]{16})\.safetensors")
 UNNAMED = "unnamed.safetensors"  # until its digest is known; the next one replaces what a kill leaves here
 
 
+class OtherFormatError(GlowPipelineError):
+    """A checkpoint that another version of the project has written, and can read."""
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """A training between two steps.
@@ -66,7 +70,8 @@ def read_checkpoint(path: Path, *, with_tensors: bool = True, check: bool = True
         check: check the file's digest; not needed if this command has done so, since it takes a second a gigabyte.
 
     Raises:
-        GlowPipelineError: there is no such file, or it is damaged, not a checkpoint, or of another format.
+        OtherFormatError: another version of the project wrote it.
+        GlowPipelineError: there is no such file, or it is damaged or not a checkpoint.
     """
     name = NAME.fullmatch(path.name)
     if name is None or not path.is_file():
@@ -97,7 +102,7 @@ def _check_format(path: Path, header: dict[str, Any]) -> None:
     written_in = header.get("format", 1)
     if written_in != FORMAT:
         commit = header.get("record", header).get("provenance", {}).get("git_commit") or "unknown"
-        raise GlowPipelineError(
+        raise OtherFormatError(
             f"{path}: a checkpoint of format {written_in}, and this version reads {FORMAT}; resume it with the commit "
             f"that wrote it ({commit}), or start a new training with train.resume=never"
         )

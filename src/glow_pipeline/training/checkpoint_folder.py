@@ -10,7 +10,14 @@ from safetensors import SafetensorError
 
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.parameters.interval import Interval
-from glow_pipeline.training.checkpoint import NAME, UNNAMED, Checkpoint, read_checkpoint, write_checkpoint
+from glow_pipeline.training.checkpoint import (
+    NAME,
+    UNNAMED,
+    Checkpoint,
+    OtherFormatError,
+    read_checkpoint,
+    write_checkpoint,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -78,10 +85,16 @@ class TrainingFolder:
         return int(names[0][1]) if names and names[0] else None
 
     def newest(self, *, with_tensors: bool = True) -> Checkpoint | None:
-        """Return the newest complete checkpoint, with a warning for each newer one that cannot be read."""
+        """Return the newest complete checkpoint, with a warning for each newer one that cannot be read.
+
+        Raises:
+            OtherFormatError: another version of the project has trained here.
+        """
         for path in reversed(self.checkpoints):
             try:
                 return read_checkpoint(path, with_tensors=with_tensors)
+            except OtherFormatError:  # so are those before it
+                raise
             except GlowPipelineError as damaged:
                 logger.warning("%s", damaged)
         return None

@@ -19,6 +19,7 @@ from safetensors.torch import save
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.files import written_whole
 from glow_pipeline.flow import Glow
+from glow_pipeline.flow.coupling import COUPLINGS
 from glow_pipeline.images.format import ImageFormat
 from glow_pipeline.images.table import TableRecord
 from glow_pipeline.training.records import ModelRecord
@@ -129,9 +130,15 @@ def read_model(path: Path) -> TrainedGlow:
     """Read a model, on the CPU and in evaluation mode.
 
     Raises:
-        GlowPipelineError: as `read_record`, or the weights do not fit the flow that the record describes.
+        GlowPipelineError: as `read_record`, or its coupling is unknown, or the weights do not fit the flow that the
+            record describes.
     """
     record = read_record(path)
+    coupling = record.flow.get("flow_coupling", "affine")
+    if coupling not in COUPLINGS:
+        raise GlowPipelineError(
+            f"{path}: a model with the coupling {coupling}, which is not in COUPLINGS of flow/coupling.py; add it there"
+        )
     try:
         flow = build_flow(record.image_format, record.flow)
         with safe_open(path, framework="pt") as file:

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.parameters import Parameters, changeable_on_resume, flattened, known_names
-from glow_pipeline.training.checkpoint import Checkpoint, read_checkpoint
+from glow_pipeline.training.checkpoint import Checkpoint, OtherFormatError, read_checkpoint
 from glow_pipeline.training.checkpoint_folder import TrainingFolder
 
 PATIENCE = 10.0  # seconds
@@ -89,7 +89,11 @@ def claim_training(parameters: Parameters, root: Path, session: str) -> ClaimedT
 
 def _resumed(folder: TrainingFolder, parameters: Parameters) -> ClaimedTraining | None:
     """Return the training of this folder if it can be resumed."""
-    start = folder.newest(with_tensors=False)
+    try:
+        start = folder.newest(with_tensors=False)
+    except OtherFormatError as error:
+        logger.warning("A new training starts, since the interrupted one cannot be resumed: %s", error)
+        return None
     if start is None:
         return None
     history = start.record.history
@@ -144,7 +148,10 @@ def _named(parameters: Parameters) -> Checkpoint:
     command, typed again, loses nothing, even if the named file itself has been deleted meanwhile.
     """
     path = Path(parameters.train.resume)
-    newest = TrainingFolder(path if path.is_dir() else path.parent).newest(with_tensors=False)
+    try:
+        newest = TrainingFolder(path if path.is_dir() else path.parent).newest(with_tensors=False)
+    except OtherFormatError as error:
+        raise GlowPipelineError(f"train.resume={error}") from error
     if newest is not None and (path.is_dir() or path == newest.path or path.name in newest.record.resumed_from):
         return newest
     if path.is_dir():

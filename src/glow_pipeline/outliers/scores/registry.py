@@ -6,12 +6,40 @@ A score of the package has a line here. A user's own file adds one by `SCORES.re
 
 from glow_pipeline.outliers.scores.nll import NegativeLogLikelihood
 from glow_pipeline.outliers.scores.score import Score
-from glow_pipeline.registry import Registry
+from glow_pipeline.registry import NAME, Registry
 
 # Columns of the score table beside those of the scores, which therefore have other names.
 COLUMNS = ("source", "split", "index", "file", "label", "unreadable", "is_out")
 
-SCORES: Registry[Score] = Registry(
+
+class ScoreRegistry(Registry[Score]):
+    """Scores by name, each with a column and an axis label of its own."""
+
+    def register(self, choice: Score) -> Score:
+        """Add a score and return it.
+
+        Raises:
+            ValueError: its name, column or label is taken, or cannot be part of the name of a column or metric.
+        """
+        if choice.short_unit and not NAME.fullmatch(choice.short_unit):
+            raise ValueError(
+                f"{self.kind} {choice.name}: short_unit={choice.short_unit!r} should be small letters, digits and "
+                f"underscores, and begin with a letter"
+            )
+        taken = next((other for other in self.values() if choice.column == other.column), None)
+        if taken is not None or choice.column in COLUMNS:
+            owner = "the table of scores" if taken is None else taken.name
+            raise ValueError(f"{self.kind} {choice.name}: its column {choice.column} is one of {owner}; choose another")
+        for other in self.values():
+            if choice.label == other.label:
+                raise ValueError(
+                    f"{self.kind} {choice.name}: its label '{choice.label}' is that of {other.name}; "
+                    f"choose another summary"
+                )
+        return super().register(choice)
+
+
+SCORES = ScoreRegistry(
     "score",
     [
         NegativeLogLikelihood(),

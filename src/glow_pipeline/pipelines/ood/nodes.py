@@ -1,5 +1,6 @@
 """From a trained model and two sets of images to scores, metrics and figures."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -7,11 +8,12 @@ from matplotlib.figure import Figure
 
 from glow_pipeline.density import scoring_threads
 from glow_pipeline.device import describe_device, resolve_device, use_device
+from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.images.batches import Batches
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.memory import memory_in_one_line
 from glow_pipeline.outliers.metrics import roc_points
-from glow_pipeline.outliers.report import metric_name, score_metrics, scores_in
+from glow_pipeline.outliers.report import MAIN, metric_name, score_metrics, scores_in
 from glow_pipeline.outliers.scores import SCORES, Score
 from glow_pipeline.outliers.scoring import fit_scores, score_table
 from glow_pipeline.parameters import OodParameters, TrainParameters
@@ -101,6 +103,7 @@ def measure_detection(
     scored = _scored(ood_scores)
     is_out = scored["is_out"].to_numpy(dtype=bool)
     scores = _requested(ood)
+    _check_columns(scored, scores)
     return {
         **score_metrics(scores, {score.column: scored[score.column].to_numpy() for score in scores}, is_out),
         "n_in": int((~is_out).sum()),
@@ -118,6 +121,12 @@ def plot_detection(ood_scores: pd.DataFrame, ood_metrics: dict[str, Any]) -> tup
     sets = [(str(source), rows) for source, rows in scored.groupby("source", sort=False)]
     title = " vs ".join(source for source, _ in sets)
     scores = scores_in(ood_metrics)
+    if not scores:
+        raise GlowPipelineError(
+            f"ood_metrics: its score {ood_metrics.get(MAIN)} is not registered; import its file in settings.py again, "
+            f"or let all nodes of ood run"
+        )
+    _check_columns(scored, scores)
     histograms = {score.label: {source: rows[score.column].to_numpy() for source, rows in sets} for score in scores}
     curves = {}
     for score in scores:
@@ -130,6 +139,16 @@ def plot_detection(ood_scores: pd.DataFrame, ood_metrics: dict[str, Any]) -> tup
 def _requested(ood: OodParameters) -> list[Score]:
     """Return the scores to compute, the main one first."""
     return [SCORES[name] for name in ood.score_names]
+
+
+def _check_columns(scored: pd.DataFrame, scores: Sequence[Score]) -> None:
+    """Check that a table, which may be of an earlier command, has these scores."""
+    for score in scores:
+        if score.column not in scored:
+            raise GlowPipelineError(
+                f"ood.scores={score.name}: the stored ood_scores have no {score.column}; "
+                f"let score_in_images, score_out_images and gather_scores run too"
+            )
 
 
 def _scored(ood_scores: pd.DataFrame) -> pd.DataFrame:
