@@ -62,7 +62,7 @@ def main() -> None:
                 timed(lambda: (folder.newest(with_tensors=False), state.restore(read[0])))  # noqa: B023
             )
             size = path.stat().st_size
-    interval = 60 * Interval.of(TrainParameters.model_fields["checkpoint_every"].default).every
+    interval = 60 * Interval.parse(TrainParameters.model_fields["checkpoint_every"].default).every
     print(f"| {optimizer.vector.numel():,} parameters, {size / 2**20:,.0f} MiB | seconds | of {interval:.0f} s |")  # noqa: T201
     print("|---|---|---|")  # noqa: T201
     for name, each in seconds.items():

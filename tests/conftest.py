@@ -46,7 +46,7 @@ RUNNERS: tuple[object, ...] = (
     MlflowServer,
     project.run,
     project.session,
-    project.typed,
+    project.kedro_run,
     project.kedro,
 )
 PIPELINE_FIXTURES = {"finished_digits", "digits_project", "server"}

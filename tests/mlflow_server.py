@@ -1,4 +1,4 @@
-"""MLflow servers for tests: the real one, to be killed and started again, and a stub that fails as it is told."""
+"""MLflow servers for tests: the real one, to be killed and started again, and a stub that fails as set."""
 
 import json
 import os
@@ -64,10 +64,10 @@ class MlflowServer:
             self._process = None
 
     def points(self, run_id: str, key: str) -> list[tuple[int, float | None]]:
-        """Steps and values (None: NaN) in the order of their times, asked of the database itself."""
+        """Steps and values (None: NaN) in the order of their times, read from the database itself."""
         with closing(sqlite3.connect(self.database)) as database:
-            asked = "select step, case is_nan when 1 then null else value end from metrics where run_uuid=? and key=?"
-            return database.execute(f"{asked} order by timestamp, step", (run_id, key)).fetchall()
+            query = "select step, case is_nan when 1 then null else value end from metrics where run_uuid=? and key=?"
+            return database.execute(f"{query} order by timestamp, step", (run_id, key)).fetchall()
 
 
 class StubServer:
@@ -77,7 +77,7 @@ class StubServer:
         away: answer 503 to everything. hangs: answer nothing for as long.
         refused: steps that are a bad parameter.
         batches: what came, a list of (key, value, timestamp, step) for each request.
-        asked: keys whose history was asked for.
+        requested: keys whose history was requested.
         calls: how many requests came, those that failed included.
     """
 
@@ -87,7 +87,7 @@ class StubServer:
         self.hangs.set()  # set: does not hang
         self.refused: set[int] = set()
         self.batches: list[list[tuple[str, float, int, int]]] = []
-        self.asked: list[str] = []
+        self.requested: list[str] = []
         self.calls = 0
         self.artifacts = artifacts
 
@@ -107,7 +107,7 @@ class StubServer:
             return 200, {}
         if path.endswith("/metrics/get-history"):
             (key,) = query["metric_key"]
-            self.asked.append(key)
+            self.requested.append(key)
             had = [point for batch in self.batches for point in batch if point[0] == key]
             return 200, {"metrics": [{"key": k, "value": v, "timestamp": t, "step": s} for k, v, t, s in had]}
         if path.endswith("/runs/get"):
@@ -128,8 +128,8 @@ def serving(stub: StubServer) -> Iterator[str]:
             self._reply(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
 
         def _reply(self, body: dict[str, Any]) -> None:
-            asked = urlparse(self.path)
-            status, answer = stub.answer(asked.path, parse_qs(asked.query), body)
+            url = urlparse(self.path)
+            status, answer = stub.answer(url.path, parse_qs(url.query), body)
             with suppress(OSError):  # the caller has gone
                 self.send_response(status)
                 self.end_headers()

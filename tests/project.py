@@ -74,7 +74,7 @@ def kedro(project: Path, *arguments: str, timeout: float = 300) -> subprocess.Co
     )
 
 
-def typed(project: Path, *arguments: str) -> None:
+def kedro_run(project: Path, *arguments: str) -> None:
     """Run `kedro run <arguments>` in this process: read, checked and run as when typed, without seconds of imports.
 
     Raises:

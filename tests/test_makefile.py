@@ -1,4 +1,4 @@
-"""Targets of the Makefile, and when they make the environment anew."""
+"""Targets of the Makefile, and when they make a new environment."""
 
 import os
 import shutil

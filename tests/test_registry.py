@@ -1,5 +1,4 @@
 from dataclasses import dataclass
-from typing import Annotated, get_args
 
 import pytest
 
@@ -22,16 +21,8 @@ def test_registered_choice_comes_last_until_removed() -> None:
     assert list(registry) == ["red", "green", "blue"]
     assert registry["blue"] is blue
     assert registry.summaries() == "red: a colour; green: a colour; blue: the sky"
-    assert registry.quoted() == "'red', 'green' or 'blue'"
-    assert colours("red").quoted() == "'red'"
     registry.remove("blue")
     assert list(registry) == ["red", "green"]
-
-
-def test_registry_can_be_in_an_annotation() -> None:
-    registry = colours("red")
-    assert get_args(Annotated[str, registry] | None)[0].__metadata__ == (registry,)
-    assert registry != colours("red")
 
 
 @pytest.mark.parametrize("name", ["red", "all", "file"])
@@ -46,8 +37,3 @@ def test_taken_names_are_refused(name: str) -> None:
 def test_untypable_names_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match="should be small letters, digits and underscores"):
         colours(name)
-
-
-def test_nearest_name_is_the_most_similar() -> None:
-    assert colours("red", "green").nearest("gren") == "green"
-    assert colours("red", "green").nearest("violet") is None

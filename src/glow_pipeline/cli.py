@@ -79,7 +79,7 @@ def _read_params(_: click.Context, __: click.Parameter, value: Sequence[str] | d
     if isinstance(value, dict):
         return value
     with without_gc():  # torch comes with it
-        from glow_pipeline.parameters.typed import parse_typed
+        from glow_pipeline.parameters.command_line import parse_typed
     try:
         return parse_typed(value)
     except GlowPipelineError as error:

@@ -20,7 +20,7 @@ from glow_pipeline.config_files import ConfigFile, dotted_key, error_in, repeate
 from glow_pipeline.errors import GlowPipelineError, first_line
 from glow_pipeline.parameters import Parameters, flattened, nearest, parse_parameters
 
-LOGGER = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 LOCAL = "local"
 NEEDED = ("parameters", "catalog", "mlflow")
 SUFFIXES = (".yml", ".yaml", ".json")  # those that Kedro reads
@@ -142,7 +142,7 @@ class ConfigLoader(OmegaConfigLoader):
             if name in preset and preset[name] != value and name not in typed
         ]
         if changed:
-            LOGGER.info("conf/local takes precedence over --env %s: %s", self.env, ", ".join(changed))
+            logger.info("conf/local takes precedence over --env %s: %s", self.env, ", ".join(changed))
 
     def _values(self, files: list[ConfigFile]) -> dict[str, Any]:
         values: dict[str, Any] = {}

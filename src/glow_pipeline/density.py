@@ -24,7 +24,7 @@ class ModelledBatch:
         model: the flow, in evaluation mode.
         images: uint8 (B, C, H, W) below 2**n_bits, on the device of the flow.
         labels: int64 (B,), on the same device; a score has no use for them, since nobody knows an outlier's class.
-        noise: in [0, 1), the shape of the images, for dequantization.
+        noise: dequantization noise in [0, 1), of the shape of the images.
     """
 
     model: Glow
@@ -60,8 +60,8 @@ def modelled_batches(model: Glow, batches: Batches, seed: int, description: str 
 
     Args:
         model: is set to evaluation mode and afterwards back; its weights must not change meanwhile.
-        batches: of one table, in its order.
-        seed: of the noise.
+        batches: batches of one table, in its order.
+        seed: seed of the noise.
         description: beside the progress bar; None: no bar.
     """
     training, noise_key = model.training, key(seed, "score")

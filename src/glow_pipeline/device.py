@@ -36,7 +36,7 @@ def describe_device(device: torch.device, processes: int = 1, threads: int | Non
     """Return the device's name for results, with the numbers of processes and of a CPU's threads.
 
     Args:
-        device: of each process.
+        device: device of each process.
         processes: processes that train together.
         threads: threads per process; None where results do not depend on them.
     """

@@ -95,7 +95,7 @@ def training_bytes(
     """Estimate how many bytes a training takes, without the interpreter and its libraries.
 
     Args:
-        size: of the flow.
+        size: size of the flow.
         batch: images that initialise it.
         at_once: images that go through the model at once in a step.
         scored: images that are scored at once after an epoch.
@@ -124,7 +124,7 @@ def step_bytes(size: FlowSize, *, images: int, activations: Activations, network
     """Estimate how many bytes the passes of a training step take, without the parameters.
 
     Args:
-        size: of the flow.
+        size: size of the flow.
         images: images that go through the model at once.
         activations: what is kept for the backward pass.
         network_bytes: bytes of a number in the coupling networks: 4, or 2 in bfloat16.

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from difflib import get_close_matches
 from typing import Protocol, TypeVar
 
 NAME = re.compile("[a-z][a-z0-9_]*")
@@ -25,7 +24,7 @@ C = TypeVar("C", bound=Choice)
 
 
 class Registry(Mapping[str, C]):
-    """Choices by name, in the order in which they were registered; equal only to itself.
+    """Choices by name, in the order in which they were registered.
 
     Args:
         kind: noun for messages, as "score".
@@ -49,12 +48,6 @@ class Registry(Mapping[str, C]):
     def __len__(self) -> int:
         return len(self._choices)
 
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
-    def __hash__(self) -> int:  # so that it can be in a type annotation
-        return id(self)
-
     def register(self, choice: C) -> C:
         """Add a choice and return it.
 
@@ -77,12 +70,3 @@ class Registry(Mapping[str, C]):
     def summaries(self) -> str:
         """Return all choices in one line: `normal: a grid; vtemp: ...`."""
         return "; ".join(f"{choice.name}: {choice.summary}" for choice in self.values())
-
-    def quoted(self) -> str:
-        """Return all names as an error lists them: `'normal', 'vtemp' or 'interpolate'`."""
-        *first, last = map(repr, self)
-        return f"{', '.join(first)} or {last}" if first else last
-
-    def nearest(self, name: object) -> str | None:
-        """Return the most similar name; None if there is none."""
-        return next(iter(get_close_matches(str(name), list(self), n=1, cutoff=0.5)), None)

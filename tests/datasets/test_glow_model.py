@@ -68,9 +68,9 @@ def test_damaged_model_is_named(tmp_path: Path) -> None:
     entry.save(trained(epochs=5))
     path = entry.load_path
     path.write_bytes(path.read_bytes()[:500])
-    with pytest.raises(GlowPipelineError, match="not a whole safetensors file"):
+    with pytest.raises(GlowPipelineError, match="not a complete safetensors file"):
         entry.record()
-    with pytest.raises(DatasetError, match="not a whole safetensors file") as raised:
+    with pytest.raises(DatasetError, match="not a complete safetensors file") as raised:
         entry.load()
     assert isinstance(raised.value.__cause__, GlowPipelineError)
     assert str(path) in str(raised.value)

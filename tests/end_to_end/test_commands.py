@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from tests.project import TINY_COMMAND, copy_project, files_below, kedro, typed, versions
+from tests.project import TINY_COMMAND, copy_project, files_below, kedro, kedro_run, versions
 
 SCORES = "07_model_output/digits/vs_textures/ood_scores.parquet/*/*"
 METRICS = "08_reporting/digits/vs_textures/ood_metrics.json/*/*"
@@ -49,10 +49,10 @@ def test_older_model_scores_by_load_versions(digits_project: Path) -> None:
     (model,) = versions(digits_project, MODELS)
     older = model.parent.name
     by_older = newest_metrics(digits_project)
-    typed(digits_project, "--tags", "ingest,training", "--params", f"{TINY_COMMAND[-1]},seed=1")
-    typed(digits_project, "--pipeline", "ood")
+    kedro_run(digits_project, "--tags", "ingest,training", "--params", f"{TINY_COMMAND[-1]},seed=1")
+    kedro_run(digits_project, "--pipeline", "ood")
     by_newest = newest_metrics(digits_project)
-    typed(digits_project, "--pipeline", "ood", "--load-versions", f"glow_model:{older}")
+    kedro_run(digits_project, "--pipeline", "ood", "--load-versions", f"glow_model:{older}")
     assert newest_metrics(digits_project) == by_older
     assert by_older["model_session"] == older
     assert by_newest["model_session"] != older
@@ -61,7 +61,7 @@ def test_older_model_scores_by_load_versions(digits_project: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["interpolate", "vtemp"])
 def test_animated_modes_write_a_movie(digits_project: Path, mode: str) -> None:
-    typed(digits_project, "--pipelines", "sample", "--params", f"sample.mode={mode},sample.frames=5")
+    kedro_run(digits_project, "--pipelines", "sample", "--params", f"sample.mode={mode},sample.frames=5")
     with Image.open(versions(digits_project, f"07_model_output/digits/samples_{mode}.png/*/*.gif")[-1]) as movie:
         assert getattr(movie, "n_frames", 1) == 8  # five there, three back
     assert versions(digits_project, f"07_model_output/digits/samples_{mode}.png/*/*.png")

@@ -16,7 +16,7 @@ import pytest
 from safetensors import safe_open
 
 from tests.processes import comes
-from tests.project import copy_project, run, typed, versions
+from tests.project import copy_project, kedro_run, run, versions
 
 EPOCHS = 8
 SETTINGS: dict[str, Any] = {
@@ -134,7 +134,7 @@ def test_stopped_command_resumes_to_the_same_model(
     stopped_by_sigterm(project, after=2 * STEPS)
     reached = newest_step(project)
     with caplog.at_level(logging.INFO):
-        typed(project, "--pipelines", "train", "--params", PARAMS)
+        kedro_run(project, "--pipelines", "train", "--params", PARAMS)
     assert f" from step {reached}," in caplog.text
     assert digests(project) == [uninterrupted]
     assert mlflow_runs(project) == [("FINISHED", ALL_STEPS)]

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 import pytest
 
-from tests.project import TINY_TYPED, copy_project, kedro, run, typed, versions
+from tests.project import TINY_TYPED, copy_project, kedro, kedro_run, run, versions
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def ingested(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def refusal(project: Path, *arguments: str) -> str:
     """Return the one line with which the command is refused."""
     with pytest.raises(click.ClickException) as error:
-        typed(project, *arguments)
+        kedro_run(project, *arguments)
     assert "\n" not in error.value.format_message()
     return error.value.format_message()
 
@@ -115,7 +115,7 @@ def test_version_of_own_output_is_refused(digits_project: Path, pipelines: str) 
 def test_part_of_a_pipeline_runs(
     digits_project: Path, arguments: str, made: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    typed(digits_project, *arguments.split(), "--params", TINY_TYPED)
+    kedro_run(digits_project, *arguments.split(), "--params", TINY_TYPED)
     printed = [line.split()[0] for line in capsys.readouterr().out.splitlines() if " data/" in line]
     assert sorted(printed) == made.split()
 

@@ -100,7 +100,7 @@ def test_damaged_model_is_named(trained: Path, tmp_path: Path) -> None:
     damaged = project / intact.relative_to(trained)
     damaged.parent.mkdir(parents=True)
     damaged.write_bytes(intact.read_bytes()[:-10])
-    assert "not a whole safetensors file" in refused(project, "sample")
+    assert "not a complete safetensors file" in refused(project, "sample")
 
 
 def test_diverged_training_stores_no_model(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from glow_pipeline.training.model_file import read_record
 from tests.hooks.helpers import RaisesInsteadOf, client_of, run_with, runs, statuses, trainings
 from tests.project import TINY, copy_project, kedro, run, session, versions
 
-# Appended to a project's settings: a training that is asked to stop.
+# Appended to a project's settings: a training that is requested to stop.
 STOPS = """
 from kedro.framework.hooks import hook_impl
 from glow_pipeline.errors import TrainingStopped
@@ -63,7 +63,7 @@ def test_validations_of_parameters_are_counted(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_node_gets_parameters_as_it_annotates_them(tmp_path: Path) -> None:
-    def typed(parameters: Parameters) -> int:
+    def annotated(parameters: Parameters) -> int:
         return parameters.seed
 
     def plain(parameters: dict[str, Any]) -> int:
@@ -81,7 +81,7 @@ def test_node_gets_parameters_as_it_annotates_them(tmp_path: Path) -> None:
         hook.after_context_created(context)
         given = context.catalog.load("parameters")
         assert context.catalog.load("params:train").n_epochs == given["train"].n_epochs
-    for function in (typed, plain, postponed, returned):
+    for function in (annotated, plain, postponed, returned):
         node = Node(function, "parameters", "seed", name=function.__name__)
         inputs = {"parameters": given}
         inputs.update(hook.before_node_run(node, inputs))

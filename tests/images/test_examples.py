@@ -37,7 +37,7 @@ def draw(images: SplitImages, n: int, seed: int = 0, **options: Any) -> tuple[li
     return (drawn[:, 0, 0, 0] // 32).tolist(), labels.tolist()
 
 
-def test_drawn_images_have_their_labels_and_the_generators_order() -> None:
+def test_drawn_images_have_labels_and_random_order() -> None:
     plan, calls = in_memory(8, range(8), "stop", n_classes=8)
     rows, labels = draw(plan.images(), 5)
     assert rows == labels == torch.randperm(8, generator=torch.Generator().manual_seed(0))[:5].tolist()

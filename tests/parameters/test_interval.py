@@ -16,9 +16,9 @@ from glow_pipeline.parameters.interval import Interval
 )
 def test_interval_is_minutes_or_steps(number: int | str, unit: str, spaces: tuple[str, str, str]) -> None:
     expected = Interval(float(number), "steps" if unit.startswith("step") else "minutes")
-    assert Interval.of(f"{spaces[0]}{number}{spaces[1]}{unit}{spaces[2]}") == expected
+    assert Interval.parse(f"{spaces[0]}{number}{spaces[1]}{unit}{spaces[2]}") == expected
     if not unit:
-        assert Interval.of(float(number)) == expected
+        assert Interval.parse(float(number)) == expected
 
 
 @pytest.mark.parametrize(
@@ -26,10 +26,10 @@ def test_interval_is_minutes_or_steps(number: int | str, unit: str, spaces: tupl
 )
 def test_other_text_is_refused(text: float | str) -> None:
     with pytest.raises(ValueError, match=f"^{text}: not a number of minutes or steps: 10, 10min, 500steps"):
-        Interval.of(text)
+        Interval.parse(text)
 
 
 @given(st.one_of(st.text("0123456789. minutesp", max_size=8), st.text(), st.floats()))
 def test_any_text_is_refused_or_above_zero(text: float | str) -> None:
     with suppress(ValueError):
-        assert Interval.of(text).every > 0
+        assert Interval.parse(text).every > 0

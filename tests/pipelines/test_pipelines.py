@@ -14,7 +14,7 @@ from PIL import Image
 from glow_pipeline.training.checkpoint import read_checkpoint
 from glow_pipeline.training.model_file import read_model, read_record
 from glow_pipeline.training.state import best_weights_in
-from tests.project import TINY, TINY_COMMAND, copy_project, run, typed, versions
+from tests.project import TINY, TINY_COMMAND, copy_project, kedro_run, run, versions
 
 CONDITIONED = {**TINY["model"], "y_condition": True}
 MODELS = "06_models/digits/glow_model.safetensors/*/*"
@@ -31,8 +31,8 @@ def newest_metrics(project: Path, pattern: str) -> dict[str, Any]:
 
 def test_same_seed_gives_the_same_bits(digits_project: Path) -> None:
     *command, params = TINY_COMMAND[1:]
-    typed(digits_project, *command, params)
-    typed(digits_project, *command, f"{params},seed=1")
+    kedro_run(digits_project, *command, params)
+    kedro_run(digits_project, *command, f"{params},seed=1")
     for pattern in (
         "07_model_output/digits/vs_textures/ood_scores.parquet/*/*",
         "07_model_output/digits/*.png/*/*.png",

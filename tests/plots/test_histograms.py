@@ -65,7 +65,7 @@ def test_equal_scores_can_be_drawn() -> None:
     assert np.count_nonzero(heights) == 1
 
 
-def test_names_and_numbers_are_told() -> None:
+def test_legend_has_names_and_numbers() -> None:
     (axes,) = draw(digits=[1.0, 2.0], textures=[3.0]).axes
     legend = axes.get_legend()
     assert legend is not None

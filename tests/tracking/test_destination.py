@@ -13,7 +13,7 @@ SERVER, OTHER = "http://server:5000", "http://other:5000"
 
 
 def config(**given: Any) -> TrackingConfig:
-    return TrackingConfig.of({"enabled": True, "tracking_uri": None, "experiment": None, "artifacts": None, **given})
+    return TrackingConfig.parse({"enabled": True, "tracking_uri": None, "experiment": None, "artifacts": None, **given})
 
 
 def test_default_place_is_the_project(caplog: pytest.LogCaptureFixture) -> None:

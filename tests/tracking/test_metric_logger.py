@@ -69,7 +69,7 @@ def test_metrics_reach_a_server_that_was_away(
     assert stub.steps() == list(range(30))
     assert stub.batches[0][0][2] <= logged_until + 1, "the time is that of logging, not of sending"
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
-    assert "training goes on" in caplog.messages[0]
+    assert "training continues" in caplog.messages[0]
 
 
 def test_logging_never_waits_for_a_server_that_hangs(stub: StubServer, run: RunAddress) -> None:
@@ -147,7 +147,7 @@ def test_metrics_reach_a_database_that_was_locked(
         logger.log_metrics({"loss": 2.0}, 20)
     assert stub.steps() == [10, 20]
     assert caplog.messages == [
-        "MLflow cannot be reached; training goes on, metrics are kept and sent later (database is locked)",
+        "MLflow cannot be reached; training continues, metrics are kept and sent later (database is locked)",
         "MLflow is back, and has what was kept",
     ]
 
@@ -193,7 +193,7 @@ def test_catch_up_logs_only_missing_steps(stub: StubServer, run: RunAddress) -> 
         [("loss", 30), ("lr", 30)],
         [("loss", 50), ("lr", 50), ("new", 50)],
     ]
-    assert sorted(stub.asked) == ["loss", "lr", "new"], "each is asked for once"
+    assert sorted(stub.requested) == ["loss", "lr", "new"], "each is asked for once"
 
 
 def test_without_a_run_nothing_is_sent() -> None:

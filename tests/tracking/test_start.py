@@ -20,7 +20,7 @@ PARAMS: dict[str, object] = {"seed": 0, "train.n_epochs": 1}
 
 @pytest.fixture
 def place(tmp_path: Path) -> Destination:
-    return destination(TrackingConfig.of(CONFIG), tmp_path, {})
+    return destination(TrackingConfig.parse(CONFIG), tmp_path, {})
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_new_run_replaces_one_that_is_gone(
 
 def test_unreachable_address_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    place = destination(TrackingConfig.of({**CONFIG, "tracking_uri": "sqlite:///file/mlflow.db"}), tmp_path, {})
+    place = destination(TrackingConfig.parse({**CONFIG, "tracking_uri": "sqlite:///file/mlflow.db"}), tmp_path, {})
     with pytest.raises(GlowPipelineError, match=r"^mlflow.yml: tracking_uri=sqlite:///file/mlflow.db: no run could"):
         record(place)
     assert current_run() is None
@@ -129,7 +129,7 @@ def test_unexpected_artifact_location_is_reported(
     location: str, given: dict[str, str], expected: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     project = Path("/project")
-    place = destination(TrackingConfig.of({**CONFIG, **given}), project, {})
+    place = destination(TrackingConfig.parse({**CONFIG, **given}), project, {})
     experiment = Experiment("1", "glow_pipeline", location, "active")
     report_place(experiment, place, RunAddress(place.tracking_uri, "a" * 32))
     warned = [record.message for record in caplog.records if record.levelno == logging.WARNING]

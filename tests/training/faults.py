@@ -73,7 +73,7 @@ def resume(plan: Plan, tables: Tables, path: Path, every: str, **changed: Any) -
             tables,
             new_glow(**plan.glow),
             y_weight=plan.y_weight,
-            checkpoints=CheckpointSchedule(folder, Interval.of(every), KEEP),
+            checkpoints=CheckpointSchedule(folder, Interval.parse(every), KEEP),
             start=start,
             num_workers=plan.num_workers,
             **{**plan.settings, **changed},

@@ -130,7 +130,7 @@ def new_trainer(
     parameters = {"n_epochs": 3, "lr": 0.01, "warmup": 0.0, **(settings or {})}
     return kind(
         model,
-        Batches(tables[0], batch_size, CPU, num_workers, drop_last=True, share=shard),
+        Batches(tables[0], batch_size, CPU, num_workers, drop_last=True, shard=shard),
         Batches(tables[1], N_VAL, CPU),
         TrainParameters.model_validate(parameters),
         checkpoint_record(),

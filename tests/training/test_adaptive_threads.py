@@ -116,7 +116,7 @@ def test_threads_of_a_training() -> None:
     def of(
         *, fixed: int | None = None, recorded: int | None = None, pixels: int = 2**17, measured: bool = True
     ) -> tuple[int, bool]:
-        threads = TrainingThreads.of(fixed=fixed, recorded=recorded, pixels=pixels, measured=measured)
+        threads = TrainingThreads.for_training(fixed=fixed, recorded=recorded, pixels=pixels, measured=measured)
         return threads.number, len(threads.counts) > 1
 
     most, several = of()

@@ -5,13 +5,10 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.parameters.interval import Interval
@@ -200,34 +197,8 @@ def test_surviving_child_of_killed_parent_holds_nothing(tmp_path: Path) -> None:
 # When one is due ------------------------------------------------------------------------------
 
 
-@given(
-    number=st.one_of(st.integers(1, 10**9), st.decimals("0.001", "1e6", places=3).map(lambda number: f"{number:f}")),
-    unit=st.sampled_from(["", "min", "minute", "minutes", "step", "steps"]),
-    spaces=st.tuples(*[st.sampled_from(["", " "])] * 3),
-)
-def test_interval_is_minutes_or_steps(number: int | str, unit: str, spaces: tuple[str, str, str]) -> None:
-    expected = Interval(float(number), "steps" if unit.startswith("step") else "minutes")
-    assert Interval.of(f"{spaces[0]}{number}{spaces[1]}{unit}{spaces[2]}") == expected
-    if not unit:
-        assert Interval.of(float(number)) == expected
-
-
-@pytest.mark.parametrize(
-    "text", [0, -1, 0.0, True, "", "0steps", "-1min", "nan", "inf", "1e3", "10 hours", "1.min", "min"]
-)
-def test_invalid_interval_is_refused(text: float | str) -> None:
-    with pytest.raises(ValueError, match=f"^{text}: not a number of minutes or steps: 10, 10min, 500steps"):
-        Interval.of(text)
-
-
-@given(st.one_of(st.text("0123456789. minutesp", max_size=8), st.text(), st.floats()))
-def test_any_text_is_an_interval_or_refused(text: float | str) -> None:
-    with suppress(ValueError):
-        assert Interval.of(text).every > 0
-
-
 def test_checkpoint_is_due_after_some_steps(tmp_path: Path) -> None:
-    schedule = CheckpointSchedule(TrainingFolder(tmp_path), Interval.of("3steps"), 9)
+    schedule = CheckpointSchedule(TrainingFolder(tmp_path), Interval.parse("3steps"), 9)
     schedule.start(10)
     due = []
     for step in range(11, 20):
@@ -239,7 +210,7 @@ def test_checkpoint_is_due_after_some_steps(tmp_path: Path) -> None:
 
 def test_checkpoint_is_due_after_some_minutes(tmp_path: Path) -> None:
     now = 1000.0
-    schedule = CheckpointSchedule(TrainingFolder(tmp_path), Interval.of("2min"), 9, clock=lambda: now)
+    schedule = CheckpointSchedule(TrainingFolder(tmp_path), Interval.parse("2min"), 9, clock=lambda: now)
     due = []
     for step in range(1, 11):
         now += 50.0
@@ -250,7 +221,7 @@ def test_checkpoint_is_due_after_some_minutes(tmp_path: Path) -> None:
 
 
 def test_failed_write_keeps_the_former_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    schedule = CheckpointSchedule(TrainingFolder(tmp_path), Interval.of("1steps"), 1)
+    schedule = CheckpointSchedule(TrainingFolder(tmp_path), Interval.parse("1steps"), 1)
     schedule.write(checkpoint(1))
     before = sorted(tmp_path.iterdir())
 

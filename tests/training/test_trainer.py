@@ -219,7 +219,7 @@ def test_reporter_may_stop_the_training(tables: Tables) -> None:
 def test_signal_raises_training_stopped_after_a_step(
     tables: Tables, tmp_path: Path, signum: int, exit_code: int
 ) -> None:
-    schedule = CheckpointSchedule(TrainingFolder(tmp_path), Interval.of("10min"), 3)
+    schedule = CheckpointSchedule(TrainingFolder(tmp_path), Interval.parse("10min"), 3)
     trainer = new_trainer(tables, new_glow(), checkpoints=schedule, reporter=EndingReporter(signum))
     with pytest.raises(TrainingStopped) as stopped:
         trainer.fit()

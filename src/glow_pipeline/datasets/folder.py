@@ -12,8 +12,8 @@ class FolderDataset(AbstractDataset[NoReturn, Path]):
     """The absolute path of a folder, whatever the working directory is.
 
     Args:
-        filepath: of the folder.
-        metadata: for plugins.
+        filepath: path of the folder.
+        metadata: data for plugins.
     """
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:

@@ -15,9 +15,9 @@ class GlowModelDataset(OwnVersionDataset[TrainedGlow, TrainedGlow]):
     """A safetensors file with the model's record in its header.
 
     Args:
-        filepath: of the .safetensors file.
+        filepath: path of the .safetensors file.
         version: set by `versioned: true`.
-        metadata: for plugins.
+        metadata: data for plugins.
     """
 
     def __init__(

@@ -19,7 +19,7 @@ from glow_pipeline.images.format import ImageFormat
 from glow_pipeline.images.table import ImageTable, TableOrigin
 from glow_pipeline.images.table_writer import TableWriter
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class ImageTableDataset(OwnVersionDataset[TableWriter, ImageTable]):
@@ -33,9 +33,9 @@ class ImageTableDataset(OwnVersionDataset[TableWriter, ImageTable]):
         lists_both_splits: whether an error lists the unreadable files of training and of test images together.
 
     Args:
-        filepath: of the tables of one source and split.
+        filepath: path of the tables of one source and split.
         version: set by `versioned: true`.
-        metadata: for plugins.
+        metadata: data for plugins.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class ImageTableDataset(OwnVersionDataset[TableWriter, ImageTable]):
                     data.link(existing, folder)
                 else:
                     (data if self.lists_both_splits else replace(data, other_split=None)).write(folder)
-        ImageTable(path).record.report(log)
+        ImageTable(path).record.report(logger)
 
     @contextmanager
     def _alone_in(self, tables: Path) -> Iterator[None]:
@@ -84,7 +84,7 @@ class ImageTableDataset(OwnVersionDataset[TableWriter, ImageTable]):
         try:
             lock.acquire(timeout=1)
         except Timeout:
-            log.info("waiting for another process that writes %s", tables)
+            logger.info("waiting for another process that writes %s", tables)
             lock.acquire()
         try:
             yield
@@ -99,7 +99,7 @@ class ImageTableDataset(OwnVersionDataset[TableWriter, ImageTable]):
                 if table.record.makes_the_same(origin):
                     return table
             except (FileNotFoundError, ValidationError):  # edited, or of another record format
-                log.info("%s: its record cannot be used; the table is passed over", version)
+                logger.info("%s: its record cannot be used; the table is passed over", version)
         return None
 
     def _check_identified(self) -> None:

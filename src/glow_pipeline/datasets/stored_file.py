@@ -32,7 +32,7 @@ class StoredFileDataset(OwnVersionDataset[_Saved, _Loaded]):
         version: set by `versioned: true`.
         credentials: for the file system: https://docs.kedro.org/en/stable/configure/credentials/
         fs_args: more arguments of the file system.
-        metadata: for plugins.
+        metadata: data for plugins.
 
     Raises:
         GlowPipelineError: the address cannot be used.

@@ -10,7 +10,7 @@ The class of a coupling decides which code trains it, scores and samples with it
 A new coupling is a class here or in a file of its own, and a line in `COUPLINGS` (docs/extending.md).
 """
 
-from typing import TYPE_CHECKING, Literal, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -160,11 +160,6 @@ COUPLINGS: dict[str, type[Coupling]] = {
     "additive": AdditiveCoupling,
 }
 """The choices of `model.flow_coupling`."""
-
-if TYPE_CHECKING:
-    FlowCoupling = str
-else:
-    FlowCoupling = Literal[tuple(COUPLINGS)]  # for pydantic, which then checks the names of this registry
 
 
 def is_foldable(coupling: type[Coupling]) -> bool:

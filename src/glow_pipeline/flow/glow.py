@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from glow_pipeline.flow.actnorm import ActNorm, initialize_from_data
-from glow_pipeline.flow.coupling import FlowCoupling, is_foldable
+from glow_pipeline.flow.coupling import is_foldable
 from glow_pipeline.flow.dequantization import Dequantization
 from glow_pipeline.flow.fast import fused
 from glow_pipeline.flow.fast.execution import Execution
@@ -117,7 +117,7 @@ class Glow(nn.Module):
         n_bits: int = 8,
         actnorm_scale: float = 1.0,
         flow_permutation: FlowPermutation = "invconv",
-        flow_coupling: FlowCoupling = "affine",
+        flow_coupling: str = "affine",
         scale_floor: float = 0.0,
         LU_decomposed: bool = False,
         learn_top: bool = False,

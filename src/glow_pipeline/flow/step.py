@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from glow_pipeline.flow.actnorm import ActNorm
-from glow_pipeline.flow.coupling import COUPLINGS, FlowCoupling
+from glow_pipeline.flow.coupling import COUPLINGS
 from glow_pipeline.flow.permutation import (
     FixedPermutation,
     InvertibleConv,
@@ -28,7 +28,7 @@ class FlowStep(nn.Module):
         *,
         actnorm_scale: float = 1.0,
         flow_permutation: FlowPermutation = "invconv",
-        flow_coupling: FlowCoupling = "affine",
+        flow_coupling: str = "affine",
         scale_floor: float = 0.0,
         LU_decomposed: bool = False,
         generator: torch.Generator | None = None,

@@ -36,10 +36,10 @@ def check_run(parameters: Parameters, run_params: dict[str, Any], pipeline: Pipe
     """Check everything about a run that can be known before it starts.
 
     Args:
-        parameters: of the command.
+        parameters: all parameters of the command.
         run_params: Kedro's record of the command.
         pipeline: the nodes that were chosen.
-        catalog: with the images that `image_choice` has chosen.
+        catalog: the catalog, with the images that `image_choice` has chosen.
 
     Raises:
         GlowPipelineError: one line about the first thing that is wrong.

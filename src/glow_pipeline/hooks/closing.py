@@ -7,7 +7,6 @@ from typing import Any, cast
 
 import click
 from kedro.framework.context import KedroContext
-from kedro.framework.hooks import hook_impl
 from kedro.io import AbstractVersionedDataset, DataCatalog
 
 from glow_pipeline.datasets.glow_model import GlowModelDataset
@@ -32,31 +31,26 @@ COPIES = {
 }
 
 
-class ClosingHook:
-    """Prints at the end of a run what a person needs next."""
+class ClosingReport:
+    """The last lines of a run. `RunHook` passes on its calls, from which they are gathered."""
 
-    @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
         self._project, self._env = context.project_path, context.env
 
-    @hook_impl
     def before_pipeline_run(self) -> None:
         self._started = time.monotonic()
         self._saved: list[str] = []
         self._metrics: list[dict[str, Any]] = []
         self._uses_model = False
 
-    @hook_impl
     def after_dataset_loaded(self, dataset_name: str) -> None:
         self._uses_model |= dataset_name == "glow_model"
 
-    @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
         self._saved.append(dataset_name)
         if isinstance(data, dict) and "images" in data:
             self._metrics.append(data)
 
-    @hook_impl(trylast=True)
     def after_pipeline_run(self, catalog: DataCatalog) -> None:
         lines = [f"Done in {time.monotonic() - self._started:.0f} s."]
         if self._uses_model:

@@ -48,7 +48,7 @@ def check_options(options: Mapping[str, Any]) -> dict[str, list[str]]:
 
 def _check_runner(options: Mapping[str, Any]) -> None:
     """Check that the nodes will run one after the other in the main thread."""
-    # MLflow's active run is a thread's, and only the main thread can be asked to stop.
+    # MLflow's active run is a thread's, and only the main thread receives the signals that stop it.
     if options.get("is_async") or (options.get("runner_params") or {}).get("is_async"):
         raise GlowPipelineError("--async: nodes save in other threads, and their MLflow run is lost; leave it out")
     runner = options.get("runner")

@@ -113,7 +113,7 @@ def _out_image_selection(parameters: Parameters, inside: ImageSelection) -> Imag
     """Return the outliers; those of the training's own folder are split as it was, so that none was trained on.
 
     Args:
-        parameters: of the command.
+        parameters: all parameters of the command.
         inside: the in-distribution images, in their present folders.
     """
     out, typed = parameters.out_image_selection, parameters.image_selection

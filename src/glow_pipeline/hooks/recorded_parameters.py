@@ -6,9 +6,9 @@ from glow_pipeline.hooks.stored_model import PLACES
 from glow_pipeline.parameters import Parameters, flattened
 from glow_pipeline.training.records import ModelRecord
 
-OF_THE_MODEL = ("ingest", "model", "train")
+MODEL_GROUPS = ("ingest", "model", "train")
 # Parameters of the groups above that are the command's own: where the images are now, and how it computes.
-OF_THE_COMMAND = (*PLACES, "ingest.on_unreadable", "ingest.max_pixels", "train.threads")
+COMMAND_PARAMETERS = (*PLACES, "ingest.on_unreadable", "ingest.max_pixels", "train.threads")
 
 
 class StoredModel(NamedTuple):
@@ -25,13 +25,15 @@ def recorded_parameters(parameters: Parameters, stored: StoredModel | None) -> d
     this command's are, so that runs compared by `model.K` are compared by the model's own. `stored_model` is the
     model's version, and `trained.seed` its seed.
     """
-    typed = flattened(parameters.model_dump())
+    present = flattened(parameters.model_dump())
     if stored is None:
-        return typed
+        return present
     made_with = flattened(stored.record.parameters)
-    own = {name: value for name, value in typed.items() if _group(name) not in OF_THE_MODEL or name in OF_THE_COMMAND}
-    of_the_model = {name: value for name, value in made_with.items() if _group(name) in OF_THE_MODEL}
-    return {**of_the_model, **own, "stored_model": stored.version, "trained.seed": made_with.get("seed")}
+    models = {name: value for name, value in made_with.items() if _group(name) in MODEL_GROUPS}
+    commands = {
+        name: value for name, value in present.items() if _group(name) not in MODEL_GROUPS or name in COMMAND_PARAMETERS
+    }
+    return {**models, **commands, "stored_model": stored.version, "trained.seed": made_with.get("seed")}
 
 
 def model_name(record: ModelRecord) -> str:

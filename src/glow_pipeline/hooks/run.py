@@ -16,7 +16,7 @@ from glow_pipeline.config_loader import ConfigLoader
 from glow_pipeline.errors import TrainingStopped
 from glow_pipeline.hooks.catalog_entries import check_entries
 from glow_pipeline.hooks.checks import check_run
-from glow_pipeline.hooks.closing import ClosingHook
+from glow_pipeline.hooks.closing import ClosingReport
 from glow_pipeline.hooks.command_line import check_version_names
 from glow_pipeline.hooks.image_choice import TABLES, choose_images, choose_model, complete_range
 from glow_pipeline.hooks.missing_outputs import nodes_to_run
@@ -36,7 +36,7 @@ class RunHook:
     """
 
     def __init__(self) -> None:
-        self._closing = ClosingHook()
+        self._closing = ClosingReport()
         self._undo = ExitStack()
         self._training: TrainingClaim | None = None
         self._tracker: Tracker | None = None
@@ -46,7 +46,7 @@ class RunHook:
         with errors_in_one_line():
             self._parameters = cast(ConfigLoader, context.config_loader).checked_parameters
             check_version_names(context)
-            self._mlflow = TrackingConfig.of(context.config_loader["mlflow"])
+            self._mlflow = TrackingConfig.parse(context.config_loader["mlflow"])
         self._closing.after_context_created(context)
 
     def after_catalog_created(self, catalog: DataCatalog) -> None:
@@ -120,7 +120,7 @@ class RunHook:
         if "training" not in nodes_to_run(run_params, pipeline, catalog).inputs():
             return None
         checkpoints = cast(Path, catalog.load("checkpoints"))
-        claim = TrainingClaim.of(self._parameters, checkpoints, run_params["run_id"])
+        claim = TrainingClaim.claim(self._parameters, checkpoints, run_params["run_id"])
         self._training = self._undo.enter_context(claim)
         catalog.save("training", claim.training)
         return claim.training.mlflow_run_id

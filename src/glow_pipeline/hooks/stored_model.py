@@ -38,7 +38,7 @@ def check_stored_model(dataset: GlowModelDataset, parameters: Parameters, run_pa
     if record.dataset != wanted:
         raise GlowPipelineError(
             f"{dataset.load_path}: a model of {record.dataset}, and this command is about {wanted}; "
-            f"add {as_typed(record.train_table.image_selection)} to --params, or choose a model of {wanted}"
+            f"add {images_as_typed(record.train_table.image_selection)} to --params, or choose a model of {wanted}"
         )
     for key, value in flattened(run_params["runtime_params"]).items():
         if _contradicts(key, value, record):
@@ -55,8 +55,9 @@ def check_class(parameters: Parameters, y_condition: bool, num_classes: int, cla
     """Check `sample.y` against the classes that a model knows.
 
     Args:
-        parameters: of the command.
-        y_condition, num_classes, class_names: of the model; a folder's classes have names.
+        parameters: all parameters of the command.
+        y_condition, num_classes: the model's own.
+        class_names: names of its classes; empty where they have numbers only.
 
     Raises:
         GlowPipelineError: the model does not know that class.
@@ -96,7 +97,7 @@ def version_of(dataset: GlowModelDataset) -> str:
     return dataset.record().provenance.kedro_session or dataset.load_path.parent.name
 
 
-def as_typed(image_selection: ImageSelection) -> str:
+def images_as_typed(image_selection: ImageSelection) -> str:
     """Return the `--params` that name these images."""
     typed = f"dataset={image_selection.source}"
     if image_selection.is_folder:
@@ -121,9 +122,10 @@ def _absent(dataset: GlowModelDataset, parameters: Parameters, env: str | None) 
         {found.parents[2].name for found in models.glob(f"*/{dataset.filepath.name}/*/{dataset.filepath.name}")}
     )
     known = f" (there are models of {', '.join(others)})" if others else ""
+    images = images_as_typed(parameters.image_selection)
     return (
         f"dataset={parameters.image_selection.key}: no trained model of it yet{known}; first type `kedro run "
-        f"{'' if env is None else f'--env {env} '}--pipelines train --params {as_typed(parameters.image_selection)}`"
+        f"{'' if env is None else f'--env {env} '}--pipelines train --params {images}`"
     )
 
 

@@ -36,8 +36,8 @@ class Tracker:
     be reached during a run, a warning says what is not recorded, and the run continues.
 
     Args:
-        run: of MLflow.
-        catalog: of the run.
+        run: the MLflow run.
+        catalog: catalog of the Kedro run.
         project: paths of models are recorded relative to this folder.
     """
 
@@ -103,7 +103,7 @@ def tracked(
 
     Args:
         place: where the run is recorded.
-        pipeline_names: as typed; empty for all.
+        pipeline_names: names of the pipelines as typed; empty for the default.
         parameters, pipeline, catalog, provenance: of the run.
         resumed_run_id: the MLflow run of the training or search that this run resumes.
 

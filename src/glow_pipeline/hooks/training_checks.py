@@ -6,10 +6,11 @@ import torch
 
 from glow_pipeline.device import resolve_precision
 from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.images.format import format_range
 from glow_pipeline.images.sources.folder import n_classes
 from glow_pipeline.images.sources.registry import FOLDER, source_of
 from glow_pipeline.memory import check_weights
-from glow_pipeline.parameters import Parameters, check_num_classes
+from glow_pipeline.parameters import Parameters, as_typed, check_num_classes
 from glow_pipeline.training.checks import check_processes
 from glow_pipeline.training.model_file import read_record
 from glow_pipeline.training.new_flow import check_knows_classes
@@ -76,5 +77,5 @@ def _check_checkpoint(path: Path, parameters: Parameters) -> None:
 
 
 def _typed(value: object) -> str:
-    """Return a value as it is typed; a range is a pair."""
-    return "-".join(f"{end:g}" for end in value) if isinstance(value, tuple) else str(value)
+    """Return a setting of the image format as it is typed; a range is a pair of numbers."""
+    return format_range(value) if isinstance(value, tuple) else as_typed(value)

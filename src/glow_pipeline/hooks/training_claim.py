@@ -24,13 +24,13 @@ class TrainingClaim:
         self.training, self.trained = training, False
 
     @classmethod
-    def of(cls, parameters: Parameters, checkpoints: Path, session: str) -> Self:
+    def claim(cls, parameters: Parameters, checkpoints: Path, session: str) -> Self:
         """Claim the training that these parameters mean.
 
         Args:
-            parameters: of the command.
+            parameters: all parameters of the command.
             checkpoints: the folder of all trainings.
-            session: the present one.
+            session: name of the present session.
 
         Raises:
             GlowPipelineError: `train.resume` names another training, or another process trains it.

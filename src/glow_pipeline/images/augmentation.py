@@ -12,8 +12,8 @@ def mirror_half(images: Tensor, generator: torch.Generator, batch_size: int | No
     Args:
         images: (B, C, H, W), on the generator's device.
         generator: draws for each image of the batch.
-        batch_size: of the complete batch, if `images` is a shard of it.
-        rows: of the shard in the batch.
+        batch_size: number of images of the complete batch; None: `images` is complete.
+        rows: the rows of the batch that `images` are.
     """
     chosen = torch.rand(batch_size or len(images), generator=generator, device=images.device)[rows] < 0.5
     return torch.where(chosen[:, None, None, None], images.flip(-1), images)

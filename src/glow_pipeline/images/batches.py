@@ -34,7 +34,7 @@ class Batches:
         num_workers: processes that read ahead; 0 reads in this one, which is enough for most memory maps.
         drop_last: leave out an incomplete last batch, so that every step has the same number of images.
         on_device: copy the complete table to the device once, and gather the batches there.
-        share: the rows of a shuffled batch that this process works on; None for all.
+        shard: the part of each shuffled batch that this process works on; None for all.
     """
 
     def __init__(
@@ -45,14 +45,14 @@ class Batches:
         num_workers: int = 0,
         drop_last: bool = False,
         on_device: bool = False,
-        share: Shard | None = None,
+        shard: Shard | None = None,
     ) -> None:
         self.table = table
         self.batch_size = batch_size
         self.device = device
         self.num_workers = num_workers
         self.on_device = on_device
-        self.share = share or Shard()
+        self.shard = shard or Shard()
         self.n_images = len(table) // batch_size * batch_size if drop_last else len(table)
 
     def __len__(self) -> int:
@@ -70,7 +70,7 @@ class Batches:
             first: batch to start with; those before it are not read.
         """
         order = torch.randperm(len(self.table), generator=generator).numpy()[: self.n_images]
-        return self._batches([rows[self.share.rows(len(rows))] for rows in self._in_batches(order)[first:]])
+        return self._batches([rows[self.shard.rows(len(rows))] for rows in self._in_batches(order)[first:]])
 
     def _in_batches(self, order: NDArray[np.int64]) -> list[NDArray[np.int64]]:
         return [order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)]

@@ -79,9 +79,9 @@ def chosen_rows(labels: NDArray[np.int64], choice: Choice | None, class_names: S
     """Return the rows of the chosen classes (n,), in order.
 
     Args:
-        labels: of all images (N,).
+        labels: labels of all images (N,).
         choice: None for all.
-        class_names: of a folder; empty where classes have numbers only.
+        class_names: names of the classes by number; empty where they have numbers only.
 
     Raises:
         GlowPipelineError: a part of the choice is not a class of the folder.
@@ -113,7 +113,7 @@ def sanitise(name: str) -> str:
     """Return the name as a part of a file's name: letters and digits of any script, `-` and `_`; short, never empty.
 
     Names that look the same get one form (Unicode's NFC). A hash replaces a name without letters and digits, and is
-    appended to a shorten one.
+    appended to a shortened one.
     """
     normal = unicodedata.normalize("NFC", name)
     kept = "".join(c if c.isalnum() or c in "-_" or unicodedata.category(c)[0] == "M" else " " for c in normal)

@@ -67,7 +67,7 @@ def decode(
         grey_range: the values that become 0 and 255, of images deeper than 8 bits.
         background: the colour under transparent pixels.
         max_pixels: larger images are not decoded.
-        findings: to which those in this file are added.
+        findings: counts to which this file is added.
 
     Raises:
         UnreadableImageError: damaged, empty, too large, or deeper than 8 bits while there is no range.

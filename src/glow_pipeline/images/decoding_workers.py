@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.errors import GlowPipelineError, first_line
 from glow_pipeline.images.decoding import MAX_PIXELS, UnreadableImageError, decode
 from glow_pipeline.images.findings import Findings
 from glow_pipeline.images.format import ImageFormat
@@ -112,7 +112,7 @@ def map_in_processes(
         if not str(problem).startswith("DataLoader worker"):
             raise
         raise GlowPipelineError(
-            f"ingest.num_workers={num_workers}: a decoding process died ({str(problem).splitlines()[0]}); "
+            f"ingest.num_workers={num_workers}: a decoding process died ({first_line(problem)}); "
             f"if memory ran out, lower it"
         ) from problem
 

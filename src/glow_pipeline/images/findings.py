@@ -20,7 +20,7 @@ class Findings(BaseModel):
         deep: images of more than 8 bits.
         deep_values: their values: pixels times channels.
         clipped: values of theirs that are outside the range.
-        lowest, highest: of their values; None without deep images.
+        lowest, highest: least and greatest of their values; None without deep images.
     """
 
     transparent: int = 0

@@ -28,14 +28,14 @@ SAMPLE = 500  # files whose pixels are read
 HEAD = 32  # first bytes, by which most files of 8 bits are recognised
 AT_ONCE = 16
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class DeepValues(NamedTuple):
     """Statistics of the pixels of some deep images.
 
     Attributes:
-        lowest, highest: of all values.
+        lowest, highest: least and greatest of all values.
         images: number of images.
         floating: number of images with floating-point pixels.
         bits: the most that a file states; 0 if one of them states none.
@@ -96,7 +96,7 @@ def decide_range(
     count = "1 image has" if len(deep) == 1 else f"{len(deep):,} images have"
     low, high = (format_number(end) for end in values.range)
     # A warning, since it is a guess; with ingest.range there is none.
-    log.warning(
+    logger.warning(
         "%s: %s more than 8 bits; of the grey values (%g to %g in %s of them) %s to %s become 0 to 255; "
         "ingest.range=low-high sets another range",
         *(folder, count, values.lowest, values.highest, f"{values.images:,}", low, high),

@@ -21,7 +21,7 @@ def prepare(images: Tensor, image_format: ImageFormat) -> Tensor:
 
     Args:
         images: uint8 (N, 1 or 3, h, w).
-        image_format: of the result.
+        image_format: format of the result.
 
     Returns:
         uint8 (N, C, H, W) with values below 2**n_bits.

@@ -22,7 +22,7 @@ def render(
     a * pixel + (1 - a) * background, rounded.
 
     Args:
-        findings: to which those in this image are added.
+        findings: counts to which this image is added.
 
     Returns:
         uint8 (h, w, 1 or 3).

@@ -16,7 +16,7 @@ def draw_by_content(hashes: NDArray[np.int64], percentage: float, seed: int, pur
     the largest value is not. So both parts have images unless all images are equal.
 
     Args:
-        hashes: of each image's content, uniform over all 64 bits (N,).
+        hashes: hash of each image's content, uniform over all 64 bits (N,).
 
     Returns:
         Whether each is drawn (N,).

@@ -77,12 +77,12 @@ class TableRecord(TableOrigin):
     """Content of a table, and its origin.
 
     Attributes:
-        num_classes: of the source, also where the table has images of some classes only.
+        num_classes: classes of the source, also where the table has images of some classes only.
         own_validation: number of images at the end that the source itself sets apart for validation.
-        class_names: of a folder, by number; "" for images directly in it.
+        class_names: names of a folder's classes, by number; "" for images directly in it.
         unreadable: files that were left out -> reason.
         passed_over: other files of the folder, by suffix or kind -> how many.
-        findings: in the files that were decoded.
+        findings: findings in the files that were decoded.
     """
 
     count: int
@@ -93,12 +93,12 @@ class TableRecord(TableOrigin):
     passed_over: dict[str, int] = {}
     findings: Findings = Findings()
 
-    def report(self, log: logging.Logger) -> None:
+    def report(self, logger: logging.Logger) -> None:
         """Log how images were reinterpreted, and warn where that is probably an error."""
         for note in self.findings.notes(self.image_format):
-            log.info("%s: %s", self.title, note)
+            logger.info("%s: %s", self.title, note)
         for warning in self.findings.warnings(self.image_format):
-            log.warning("%s: %s", self.title, warning)
+            logger.warning("%s: %s", self.title, warning)
 
     @property
     def origin(self) -> TableOrigin:
@@ -109,7 +109,7 @@ class ImageTable:
     """Images of a written table, or of some of its rows. Opening one reads no pixel.
 
     Args:
-        folder: of the table.
+        folder: folder of the table.
         rows: rows of the table, in any order; None for all.
     """
 

@@ -43,7 +43,7 @@ class TableWriter:
 
     Attributes:
         origin: what the table is made from, and how.
-        num_classes: of the source; 1 where only its files say.
+        num_classes: classes of the source; 1 where only its files say.
         open: opens the source's split.
         num_workers, max_pixels: as in `plan_table`.
         passed_over: files in the source's folder that are no images, by suffix or kind -> how many.
@@ -67,7 +67,7 @@ class TableWriter:
         """Decode, prepare and write chunk by chunk, so that memory does not grow with the number of images.
 
         Args:
-            folder: of the table; is made.
+            folder: folder of the table, which is made.
 
         Raises:
             GlowPipelineError: no image is of the chosen classes, files are unreadable, or the disk is full.

@@ -10,7 +10,7 @@ from glow_pipeline.images.split_images import SplitImages
 AT_MOST = 100
 NAMED_AT_MOST = 10
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class UnreadableFiles(dict[str, str]):
@@ -19,7 +19,7 @@ class UnreadableFiles(dict[str, str]):
     def add(self, found: Mapping[str, str]) -> None:
         """Add and log the unreadable files of a chunk."""
         for name, reason in found.items():
-            log.warning("%s: unreadable: %s", name, reason)
+            logger.warning("%s: unreadable: %s", name, reason)
         self.update(found)
 
     @property

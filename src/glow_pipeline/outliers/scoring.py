@@ -20,9 +20,9 @@ def score_table(model: Glow, batches: Batches, scores: Sequence[Score], seed: in
 
     Args:
         model: the flow.
-        batches: of the table, in its order.
+        batches: batches of the table, in its order.
         scores: those to compute, fitted where they have to be (`fit_scores`).
-        seed: of the dequantization noise.
+        seed: seed of the dequantization noise.
 
     Raises:
         GlowPipelineError: a score returned something other than a number for each image.
@@ -42,7 +42,7 @@ def fit_scores(model: Glow, fit_images: Batches | None, scores: Sequence[Score],
         model: the flow.
         fit_images: images that the model was not trained on; None if there are none.
         scores: the requested ones.
-        seed: of the dequantization noise.
+        seed: seed of the dequantization noise.
 
     Raises:
         GlowPipelineError: a score has to be fitted, and there is nothing to fit it on.

@@ -6,7 +6,7 @@ Values come from conf/ and `--params`. An invalid value ends the command before 
 from glow_pipeline.parameters.cross_checks import check_num_classes
 from glow_pipeline.parameters.ingest import IngestParameters
 from glow_pipeline.parameters.model import ModelParameters
-from glow_pipeline.parameters.names import changeable_on_resume, flattened, known_names, nearest
+from glow_pipeline.parameters.names import as_typed, changeable_on_resume, flattened, known_names, nearest
 from glow_pipeline.parameters.ood import OodParameters
 from glow_pipeline.parameters.parsing import parse_parameters, with_values
 from glow_pipeline.parameters.root import Parameters
@@ -23,6 +23,7 @@ __all__ = [
     "SampleParameters",
     "SearchParameters",
     "TrainParameters",
+    "as_typed",
     "changeable_on_resume",
     "check_num_classes",
     "flattened",

@@ -131,8 +131,8 @@ def check_num_classes(parameters: Parameters, num_classes: int) -> None:
     """Check that a class-conditioned model has all classes of its images.
 
     Args:
-        parameters: of the run.
-        num_classes: of the images; a folder's are known once it is read.
+        parameters: all parameters of the command.
+        num_classes: classes of the images; those of a folder are known once it is read.
 
     Raises:
         GlowPipelineError: the model has fewer classes.

@@ -4,7 +4,6 @@
 the comments in conf/base/parameters*.yml.
 """
 
-import json
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,7 +14,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from glow_pipeline.parameters.group import OneOf
-from glow_pipeline.parameters.names import all_fields, changeable_on_resume
+from glow_pipeline.parameters.names import all_fields, as_typed, changeable_on_resume
 
 START = "<!-- The table is written by `make docs`. -->\n"
 END = "<!-- End of the table. -->\n"
@@ -46,7 +45,7 @@ def table() -> str:
     for name, field in all_fields().items():
         resume = "may change" if name in changeable else ""
         values = ", ".join(allowed_values(field))
-        rows.append(f"| `{name}` | `{shown(field.default)}` | {values} | {resume} | {field.description} |")
+        rows.append(f"| `{name}` | `{as_typed(field.default)}` | {values} | {resume} | {field.description} |")
     return "\n".join(rows) + "\n"
 
 
@@ -72,13 +71,8 @@ def comment(field: FieldInfo) -> str:
 def allowed_values(field: FieldInfo) -> list[str]:
     """Return a field's choices, examples, or types with bounds, as they are typed."""
     if field.examples:
-        return [shown(example) for example in field.examples] + ["null"] * (NoneType in get_args(field.annotation))
+        return [as_typed(example) for example in field.examples] + ["null"] * (NoneType in get_args(field.annotation))
     return [word for word, _ in _values(field.annotation, field.metadata)]
-
-
-def shown(value: object) -> str:
-    """Return a value as it is typed."""
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _values(annotation: Any, marks: Sequence[object]) -> Iterator[tuple[str, bool]]:
@@ -92,7 +86,7 @@ def _values(annotation: Any, marks: Sequence[object]) -> Iterator[tuple[str, boo
         for argument in arguments:
             yield from _values(argument, marks)
     elif origin is Literal:
-        yield from ((shown(value), True) for value in arguments)
+        yield from ((as_typed(value), True) for value in arguments)
     elif origin is list:
         items = list(_values(arguments[0], marks))
         yield f"list of {' or '.join(word for word, _ in items)}", any(is_choice for _, is_choice in items)
@@ -108,7 +102,10 @@ def _values(annotation: Any, marks: Sequence[object]) -> Iterator[tuple[str, boo
 
 def _bounded(kind: str, marks: Sequence[object]) -> str:
     bounds = [
-        f"{sign} {shown(getattr(mark, name))}" for mark in marks for name, sign in BOUNDS.items() if hasattr(mark, name)
+        f"{sign} {as_typed(getattr(mark, name))}"
+        for mark in marks
+        for name, sign in BOUNDS.items()
+        if hasattr(mark, name)
     ]
     return " ".join([kind, " and ".join(bounds)]).strip()
 

@@ -11,7 +11,7 @@ class Interval(NamedTuple):
     unit: Literal["minutes", "steps"]
 
     @classmethod
-    def of(cls, text: str | float) -> Self:
+    def parse(cls, text: str | float) -> Self:
         """Parse `10` (minutes), `10min` or `500steps`.
 
         Raises:

@@ -1,5 +1,6 @@
-"""The names of all parameters."""
+"""The names of all parameters, and the form in which they are typed."""
 
+import json
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -55,6 +56,11 @@ def nearest(name: object, known: list[str]) -> str:
     if known == known_names():
         return "docs/parameters.md has all that are known"
     return f"known are {', '.join(known)}"
+
+
+def as_typed(value: object) -> str:
+    """Return a value as it is typed on the command line: text as it is, others as in JSON (`null`, `true`)."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def flattened(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -2,13 +2,29 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from glow_pipeline.outliers.scores import SCORES
 from glow_pipeline.parameters.group import OneOf, ParameterGroup
 from glow_pipeline.parameters.ingest import CLASSES, Classes
-from glow_pipeline.parameters.registered import ScoreNames
 from glow_pipeline.registry import ALL
+
+
+def _split(value: object) -> object:
+    """Split `nll+complexity` at each `+`, and replace `all` by every score; a list stays as it is."""
+    names = value.split("+") if isinstance(value, str) else value
+    if names == [ALL]:
+        return list(SCORES)
+    return names if isinstance(names, list) and names else [value]  # no list of names: refused as a name
+
+
+def _without_repetitions(names: list[str]) -> list[str]:
+    return list(dict.fromkeys(names))
+
+
+ScoreNames = Annotated[
+    list[Annotated[str, OneOf(SCORES)]], BeforeValidator(_split), AfterValidator(_without_repetitions)
+]
 
 
 class OodParameters(ParameterGroup):

@@ -16,7 +16,7 @@ from glow_pipeline.parameters.interval import Interval
 
 def _check_interval(value: float | str) -> float | str:
     try:
-        Interval.of(value)
+        Interval.parse(value)
     except ValueError:
         raise PydanticCustomError("interval", "Input should be minutes or steps above 0: 10, 10min, 500steps") from None
     return value

@@ -40,12 +40,12 @@ class SampleRequest:
     Attributes:
         flow: the model, on its device.
         dataset: name of the images that it was trained on.
-        class_names: of these images, by number; may be shorter than the flow's number of classes.
+        class_names: names of their classes, by number; may be shorter than the flow's number of classes.
         n: images at once.
         temperature: factor on the latents.
         y: number of the class to draw; None: each, or the flow has no classes.
         frames: steps from one end of a movement to the other.
-        seed: of every random draw.
+        seed: seed of every random draw.
         endpoints: test images that the model was not trained on; none for a mode that does not need them.
     """
 

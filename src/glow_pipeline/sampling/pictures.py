@@ -60,10 +60,10 @@ def movie(flow: Glow, steps: Movement, columns: list[Decoded], column_labels: li
 
     Args:
         flow: the model.
-        steps: of the movie.
+        steps: steps of the movie.
         columns: images of the still picture's columns.
-        column_labels: as many.
-        title: of the still picture.
+        column_labels: a label for each column.
+        title: title of the still picture.
     """
     images = [shown(flow, column) for column in columns]
     rows = [torch.stack([column[row] for column in images]) for row in range(min(STILL_ROWS, len(images[0])))]

@@ -60,8 +60,8 @@ def check_images(study: optuna.Study, parameters: Parameters, images: TableOrigi
     """Check that all trials of a study are evaluated on the same images.
 
     Args:
-        study: of the search.
-        parameters: of the command.
+        study: study of the search.
+        parameters: all parameters of the command.
         images: the training images of this command.
 
     Raises:

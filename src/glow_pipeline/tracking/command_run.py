@@ -19,7 +19,7 @@ class CommandRun:
     and id, since other threads of the process may have runs of their own.
 
     Args:
-        address: of a run that `start.start_run` has started.
+        address: address of a run that `start.start_run` has started.
         experiment_id: its experiment.
     """
 
@@ -54,7 +54,7 @@ class CommandRun:
 
         Args:
             role: what the run uses it as: `train_images`.
-            name: of the data set itself.
+            name: name of the data set itself.
             digest: at most 36 characters that differ if the data do.
             folder: the data set's files.
         """

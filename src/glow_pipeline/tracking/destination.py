@@ -13,7 +13,7 @@ from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.remote_storage import has_scheme
 from glow_pipeline.tracking.failures import without_password
 
-LOGGER = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 DEFAULT_URI, DEFAULT_EXPERIMENT, DEFAULT_ARTIFACTS = "sqlite:///mlflow.db", "glow_pipeline", "mlartifacts"
 SQLITE = "sqlite:///"
 UNUSED = {
@@ -36,7 +36,7 @@ class TrackingConfig(BaseModel):
     artifacts: str | None
 
     @classmethod
-    def of(cls, loaded: dict[str, Any]) -> Self:
+    def parse(cls, loaded: dict[str, Any]) -> Self:
         """Validate the content of the file.
 
         Raises:
@@ -54,8 +54,8 @@ class Destination:
     """A place where runs are recorded.
 
     Attributes:
-        tracking_uri: of the database or server, absolute.
-        experiment: its name.
+        tracking_uri: address of the database or server, absolute.
+        experiment: name of the experiment.
         artifacts: the address where a new experiment keeps its artifacts; None: where the server keeps them.
         artifacts_by_default: nobody has chosen that address.
         shown: what named the tracking URI, and how, for messages.
@@ -83,7 +83,7 @@ def destination(config: TrackingConfig, project: Path, environment: Mapping[str,
     shown = f"{named_by}={without_password(uri)}"
     for variable, reason in UNUSED.items():
         if environment.get(variable):
-            LOGGER.info("MLflow: %s of the environment is not used: %s", variable, reason)
+            logger.info("MLflow: %s of the environment is not used: %s", variable, reason)
     # MLflow itself takes a relative path in the environment from the working directory.
     uri = _absolute(uri, Path.cwd() if named_by == "MLFLOW_TRACKING_URI" else project)
     artifacts = config.artifacts
@@ -101,10 +101,10 @@ def _chosen(
     given = environment.get(variable) or None
     if configured is None:
         if given is not None:
-            LOGGER.info("MLflow: %s=%s, of the environment", variable, without_password(given))
+            logger.info("MLflow: %s=%s, of the environment", variable, without_password(given))
         return (default, f"mlflow.yml: {key}") if given is None else (given, variable)
     if given is not None and given != configured:
-        LOGGER.warning(
+        logger.warning(
             "mlflow.yml: %s=%s is used, not %s=%s of the environment",
             *(key, without_password(configured), variable, without_password(given)),
         )

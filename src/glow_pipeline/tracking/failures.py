@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from glow_pipeline.errors import first_line
 from glow_pipeline.remote_storage import storage_failures
 
-LOGGER = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def restrain_mlflow() -> None:
@@ -44,7 +44,7 @@ def mlflow_may_fail(what: str) -> Iterator[None]:
     try:
         yield
     except mlflow_failures() as error:
-        LOGGER.warning("MLflow does not record %s (%s)", what, failure_line(error))
+        logger.warning("MLflow does not record %s (%s)", what, failure_line(error))
 
 
 def is_refusal(error: Exception) -> bool:

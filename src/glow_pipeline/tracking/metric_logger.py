@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from mlflow import MlflowClient
 
-LOGGER = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 PATIENCE = 30.0  # seconds that `close` waits
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds between attempts to send
 
@@ -106,7 +106,7 @@ class MetricLogger:
             self._given_up = True
             self._changed.notify_all()
             if self._rows or self._pictures:
-                LOGGER.warning("MLflow could not be reached: not sent are %s", self._left())
+                logger.warning("MLflow could not be reached: not sent are %s", self._left())
 
     def _left(self) -> str:
         parts = [f"{len(self._pictures)} figures"] if self._pictures else []
@@ -133,7 +133,7 @@ class MetricLogger:
             pause = 0.0 if all_rows and all_pictures else min(2 * pause or FIRST_PAUSE, self._longest_pause)
             if self._unreachable and not pause:
                 self._unreachable = False
-                LOGGER.info("MLflow is back, and has what was kept")
+                logger.info("MLflow is back, and has what was kept")
 
     def _wait(self, pause: float) -> bool:
         """Wait until the pause is over and there is something to send; return False if nothing more will come."""
@@ -161,14 +161,15 @@ class MetricLogger:
     def _report_unreachable(self, error: Exception) -> None:
         if not self._unreachable and not self._given_up:
             self._unreachable = True
-            LOGGER.warning(
-                "MLflow cannot be reached; training goes on, metrics are kept and sent later (%s)", failure_line(error)
+            logger.warning(
+                "MLflow cannot be reached; training continues, metrics are kept and sent later (%s)",
+                failure_line(error),
             )
 
     def _report_refusal(self, error: Exception) -> None:
         if not self._has_refused:
             self._has_refused = True
-            LOGGER.warning("MLflow refuses metrics or figures, which are left out (%s)", failure_line(error))
+            logger.warning("MLflow refuses metrics or figures, which are left out (%s)", failure_line(error))
 
     def _send_row(self, row: _Row) -> None:
         from mlflow.entities import Metric

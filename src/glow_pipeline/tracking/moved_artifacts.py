@@ -9,7 +9,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-LOGGER = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 PLACES = (("experiments", "artifact_location"), ("runs", "artifact_uri"), ("logged_models", "artifact_location"))
 PATIENCE = 5.0  # seconds to wait for another command that writes
 
@@ -32,7 +32,7 @@ def follow_artifacts(database: Path, before: str, now: str) -> bool:
                     (now, len(before) + 1, len(before) + 1, f"{before}/"),
                 )
     except sqlite3.Error as error:
-        LOGGER.warning("%s: cannot follow its artifacts from %s to %s (%s)", database, before, now, error)
+        logger.warning("%s: cannot follow its artifacts from %s to %s (%s)", database, before, now, error)
         return False
-    LOGGER.info("The project was moved or copied: MLflow's artifacts are now in %s, no longer in %s.", now, before)
+    logger.info("The project was moved or copied: MLflow's artifacts are now in %s, no longer in %s.", now, before)
     return True

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 SHORTENED = 6000  # MLflow keeps so many characters of a parameter, and more of a tag
-OF_THIS_COMMAND = ("kedro_session", "kedro_command")  # tags that are those of the latest command
+COMMAND_TAGS = ("kedro_session", "kedro_command")  # tags that are those of the latest command
 
 
 def describe_again(
@@ -27,10 +27,9 @@ def describe_again(
     changed = {
         f"resumed.{key}": value
         for key, value in requested.items()
-        if key not in OF_THIS_COMMAND
-        and (not _same(started_with.get(key, value), value) or f"resumed.{key}" in recorded)
+        if key not in COMMAND_TAGS and (not _same(started_with.get(key, value), value) or f"resumed.{key}" in recorded)
     }
-    latest = {key: requested[key] for key in OF_THIS_COMMAND if key in requested}
+    latest = {key: requested[key] for key in COMMAND_TAGS if key in requested}
     times = int(recorded.get("resumed", 0)) + 1
     new_tags = {**changed, **latest, "resumed": str(times)}
     client.log_batch(run.info.run_id, tags=[RunTag(key, value) for key, value in new_tags.items()])

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment, Run
 
-LOGGER = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @without_gc()  # MLflow imports its server, pandas and SQLAlchemy
@@ -41,7 +41,7 @@ def start_run(
 
     Args:
         place: where it is recorded.
-        name, params, tags: of the run; a resumed run keeps its own, and records those that have changed.
+        name, params, tags: for a new run; a resumed run keeps its own, and records those that have changed.
         resumed_run_id: the run to resume; if it is gone, a new one is started, with a warning.
 
     Raises:
@@ -115,24 +115,24 @@ def report_place(experiment: "Experiment", place: Destination, run: RunAddress) 
     """Log the run's page on a server, and the place of its artifacts if that is not the chosen or expected one."""
     if place.tracking_uri.startswith("http"):
         server = without_password(place.tracking_uri).rstrip("/")
-        LOGGER.info("MLflow: %s/#/experiments/%s/runs/%s", server, experiment.experiment_id, run.run_id)
+        logger.info("MLflow: %s/#/experiments/%s/runs/%s", server, experiment.experiment_id, run.run_id)
     if place.artifacts == experiment.artifact_location:
         return
     if place.artifacts is None:
         if _is_local(experiment.artifact_location):
-            LOGGER.warning(
+            logger.warning(
                 "%s: experiment %s keeps its artifacts in %s of whichever computer writes them; for a place of the "
                 "server's own, start it with --artifacts-destination and set another `experiment`.",
                 *(place.shown, experiment.name, experiment.artifact_location),
             )
     elif not place.artifacts_by_default:
-        LOGGER.warning(
+        logger.warning(
             "mlflow.yml: artifacts=%s: MLflow's experiment %s keeps its artifacts in %s, since it was created; for "
             "another place, set another `experiment` in conf/local/mlflow.yml.",
             *(place.artifacts, experiment.name, experiment.artifact_location),
         )
     elif place.database is not None and place.database.is_relative_to(place.project):  # else other projects share it
-        LOGGER.warning(
+        logger.warning(
             "MLflow's experiment %s keeps its artifacts in %s, not in %s: the project was moved or copied. Those "
             "of this run go there; for a place of their own, set another `experiment` in conf/local/mlflow.yml.",
             *(experiment.name, experiment.artifact_location, place.artifacts),
@@ -142,7 +142,7 @@ def report_place(experiment: "Experiment", place: Destination, run: RunAddress) 
 def _resumed_run(client: "MlflowClient", run_id: str, experiment_id: str) -> "Run | None":
     found = find_run(client, run_id, experiment_id)
     if found is None:
-        LOGGER.warning("MLflow run %s of the training that is resumed is gone; a new one is started", run_id)
+        logger.warning("MLflow run %s of the training that is resumed is gone; a new one is started", run_id)
     return found
 
 

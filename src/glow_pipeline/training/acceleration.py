@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from glow_pipeline.device import Compile
+from glow_pipeline.errors import first_line
 from glow_pipeline.training.step import TrainingStep
 
 logger = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ def accelerated(
     `auto` leaves a CPU as it is: there compilation takes a minute and gains a few percent (docs/results/speed.md).
 
     Args:
-        step: of the training.
+        step: the training step.
         compile_: `train.compile`.
         example: gives inputs of the step; all later ones must have their shapes.
     """
@@ -40,13 +41,13 @@ def accelerated(
         step.rehearse(*inputs)
     except torch._dynamo.exc.TorchDynamoException as failed:
         step.model.execution = uncompiled
-        logger.warning("train.compile=%s: not compiled, training continues without: %s", compile_, _first_line(failed))
+        logger.warning("train.compile=%s: not compiled, training continues without: %s", compile_, first_line(failed))
     if device.type != "cuda" or step.group.shard.world_size > 1:
         return step
     try:
         return Captured(step, *inputs)
     except RuntimeError as failed:
-        logger.warning("train.compile=%s: no CUDA graph, training continues without: %s", compile_, _first_line(failed))
+        logger.warning("train.compile=%s: no CUDA graph, training continues without: %s", compile_, first_line(failed))
         return step
 
 
@@ -54,7 +55,7 @@ class Captured:
     """A training step as one CUDA graph, which the host launches at once instead of kernel by kernel.
 
     Args:
-        step: of the training.
+        step: the training step.
         example: inputs of the step; all later ones must have these shapes.
     """
 
@@ -75,7 +76,3 @@ class Captured:
             place.copy_(given, non_blocking=True)
         self._graph.replay()
         return self._bits_per_dim
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]

@@ -34,7 +34,7 @@ class Adamax:
         vector: all parameters (P,).
         first_moment, infinity_norm: m and u, (P,).
         steps: number of updates, a scalar.
-        gradient_norm: of the last gradient, before it was clipped, a scalar.
+        gradient_norm: norm of the last gradient before it was clipped, a scalar.
     """
 
     def __init__(

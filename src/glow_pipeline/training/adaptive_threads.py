@@ -31,7 +31,7 @@ class ThroughputWatch:
     """Decides by the time of each step when the number of threads is to be measured again.
 
     Args:
-        clock: gives seconds.
+        clock: returns seconds.
         unsure: measure after a pause in any case.
     """
 
@@ -69,10 +69,10 @@ class TrainingThreads:
     """The number of threads of a training in one process on a CPU.
 
     Args:
-        number: to start with.
+        number: number of threads to start with.
         counts: the numbers to choose from, highest first; a single one is never measured.
         resumed: start with `number` without a measurement.
-        clock: gives seconds.
+        clock: returns seconds.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class TrainingThreads:
         self._watch = ThroughputWatch(clock, unsure=not resumed)
 
     @classmethod
-    def of(cls, *, fixed: int | None, recorded: int | None, pixels: int, measured: bool) -> "TrainingThreads":
+    def for_training(cls, *, fixed: int | None, recorded: int | None, pixels: int, measured: bool) -> "TrainingThreads":
         """Return the threads of a training.
 
         Args:
@@ -123,9 +123,9 @@ class TrainingThreads:
         """Measure and choose, unless the training is resumed or the number is fixed.
 
         Args:
-            step: of the training.
+            step: the training step.
             example: gives inputs of the step.
-            steps: of the training.
+            steps: all steps of the training.
         """
         if len(self.counts) > 1 and not self._resumed:
             inputs = example()
@@ -136,7 +136,7 @@ class TrainingThreads:
         """Return the step, before which the number is chosen again where throughput has collapsed.
 
         Args:
-            step: of the training.
+            step: the training step.
             on_change: called after another number was chosen, between two steps.
         """
         return step if len(self.counts) == 1 else WatchedStep(self, step, on_change)
@@ -145,8 +145,8 @@ class TrainingThreads:
         """Measure and choose if throughput has collapsed; return whether the number has changed.
 
         Args:
-            step: of the training.
-            inputs: of the step.
+            step: the training step.
+            inputs: inputs of the next step.
         """
         return self._watch.due(could_be_more=self.number < self.counts[0]) and self._choose(step, inputs)
 
@@ -185,11 +185,11 @@ class TrainingThreads:
 
 
 class WatchedStep:
-    """A training step whose throughput is watched, to choose the number of threads again where it collapses.
+    """A training step whose throughput is watched.
 
     Args:
-        threads: of the training.
-        step: of the training.
+        threads: the number of threads, chosen again where throughput collapses.
+        step: the training step.
         on_change: called after another number was chosen, between two steps.
     """
 

@@ -35,7 +35,7 @@ class Checkpoint:
 
     Attributes:
         tensors: weights, optimizer and all other numbers, by name.
-        record: the rest.
+        record: everything else.
         path: the file that it was read from.
     """
 
@@ -65,7 +65,7 @@ def read_checkpoint(path: Path, *, with_tensors: bool = True, check: bool = True
     """Read a checkpoint, its tensors on the CPU, or its record alone.
 
     Args:
-        path: of the file.
+        path: path of the file.
         with_tensors: read its tensors too.
         check: check the file's digest; not needed if this command has done so, since it takes a second a gigabyte.
 

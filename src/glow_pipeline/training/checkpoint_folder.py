@@ -26,7 +26,7 @@ class TrainingFolder:
     """The checkpoints of one training, from its start to its end, however often it is stopped in between.
 
     Args:
-        path: need not exist yet.
+        path: path of the folder; it need not exist yet.
     """
 
     def __init__(self, path: Path) -> None:
@@ -121,10 +121,10 @@ class CheckpointSchedule:
     """Writes a training's checkpoints at intervals.
 
     Args:
-        folder: to write to.
-        every: counted from the last checkpoint.
-        keep: how many remain at most.
-        clock: gives seconds.
+        folder: folder to write to.
+        every: interval from one checkpoint to the next.
+        keep: how many checkpoints remain at most.
+        clock: returns seconds.
     """
 
     def __init__(

@@ -36,9 +36,9 @@ def check_batch_size(train: TrainParameters, processes: int, n_images: int | Non
     """Check that batches can be shared by the processes in `train.accumulate` parts.
 
     Args:
-        train: the parameters.
-        processes: that train together.
-        n_images: of training; a batch has no more. None: not known yet.
+        train: training parameters.
+        processes: number of processes that train together.
+        n_images: number of training images, which a batch does not exceed; None: not known yet.
 
     Raises:
         GlowPipelineError: a part would be empty.

@@ -12,10 +12,10 @@ class Forecast:
     """Says once how long a training takes.
 
     Args:
-        done: steps of earlier commands.
-        total: steps of the training.
-        epoch: steps of an epoch.
-        clock: gives seconds.
+        done: steps taken by earlier commands.
+        total: all steps of the training.
+        epoch: steps of one epoch.
+        clock: returns seconds.
     """
 
     def __init__(self, done: int, total: int, epoch: int, clock: Callable[[], float] = time.monotonic) -> None:

@@ -35,13 +35,13 @@ def inputs_of(
     The random draws for an image depend on its place in the complete batch, so that any number of processes draw alike.
 
     Args:
-        model: that is trained.
+        model: the flow that is trained.
         batch: this process's shard of a batch.
-        seed: of all draws.
-        number: of the step, counted from 0.
+        seed: seed of all random draws.
+        number: number of the step, counted from 0.
         flip: mirror images at random.
-        batch_size: images of the complete batch.
-        shard: which of them are in `batch`.
+        batch_size: number of images of the complete batch.
+        shard: this process's part of the complete batch.
     """
     images, labels = batch
     batch_size = batch_size or len(images)

@@ -31,7 +31,8 @@ def invertibility(model: Glow, images: Tensor, noise: Tensor) -> dict[str, float
     Returns:
         smallest_scale: the smallest scale of an affine coupling on these images; 1 if there is none, or the flow has no
             folded form. NaN counts as 0.
-        largest_condition_number: of the 1x1 convolutions' matrices; 1 of fixed permutations. Not finite counts as inf.
+        largest_condition_number: the largest of the 1x1 convolutions' matrices; 1 for fixed permutations. A value
+            that is not finite counts as inf.
         round_trip_error: largest |x - inverse(forward(x))| in grey levels, computed as samples are; NaN counts as inf.
     """
     x, _ = model.dequantization.forward(images, noise)
@@ -77,7 +78,7 @@ def _smallest_scale(model: Glow, x: Tensor) -> float:
         for step in prepared.folded:
             z, _, hidden = step_forward(z, step, prepared.transform)
             if isinstance(prepared.transform, ShiftAndScale):
-                smallest = torch.minimum(smallest, hidden.of_transform[0].min())  # a NaN stays one
+                smallest = torch.minimum(smallest, hidden.saved[0].min())  # a NaN stays one
     return _unless_nan(smallest, 0.0)
 
 

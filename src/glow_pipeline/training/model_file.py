@@ -54,8 +54,8 @@ def write_model(path: Path, record: ModelRecord, weights: Weights, trained_on: N
     """Write a model completely or not at all.
 
     Args:
-        path: of the file.
-        record: of the model.
+        path: path of the file.
+        record: record of the model.
         weights: a state dict of its flow, on any device.
         trained_on: as in `TrainedGlow`.
     """
@@ -81,7 +81,7 @@ def read_record(path: Path) -> ModelRecord:
             header = file.metadata() or {}
     except SafetensorError as damaged:
         raise GlowPipelineError(
-            f"{path}: not a whole safetensors file ({damaged}); use another version of the model"
+            f"{path}: not a complete safetensors file ({damaged}); use another version of the model"
         ) from None
     if HEADER_KEY not in header:
         raise GlowPipelineError(

@@ -8,11 +8,12 @@ import torch
 from glow_pipeline.device import describe_device
 from glow_pipeline.files import sha256
 from glow_pipeline.flow import Glow
+from glow_pipeline.parameters import as_typed
 from glow_pipeline.training.checkpoint import Checkpoint
 from glow_pipeline.training.history import History
 from glow_pipeline.training.new_flow import flow_arguments
 from glow_pipeline.training.records import CheckpointRecord, Computation, ModelRecord
-from glow_pipeline.training.resume import as_typed, identity
+from glow_pipeline.training.resume import identity
 from glow_pipeline.training.task import TrainingTask
 
 logger = logging.getLogger(__name__)
@@ -25,11 +26,11 @@ def initial_record(
 
     Args:
         task: the training.
-        flow: that it trains.
+        flow: the flow that it trains.
         start: the checkpoint from which it resumes.
-        device: on which it is computed.
-        processes: that train together.
-        threads: of each of them.
+        device: the device that computes it.
+        processes: number of processes that train together.
+        threads: number of threads of each process.
     """
     parameters = task.parameters.train
     first_model = None if parameters.checkpoint is None else Path(parameters.checkpoint)
@@ -58,10 +59,10 @@ def model_record(task: TrainingTask, flow: Glow, record: CheckpointRecord, histo
     """Return the record of a model.
 
     Args:
-        task: its training.
-        flow: that was trained.
-        record: of the training.
-        history: of the training.
+        task: the training that made it.
+        flow: the trained flow.
+        record: record of the training.
+        history: history of the training.
     """
     table = task.fit_images.record
     return ModelRecord(

@@ -16,11 +16,11 @@ class Progress:
     """The progress bar of a training. A context manager, within which log lines are printed above the bar.
 
     Args:
-        steps_done: before this command.
-        steps: of the training.
-        steps_per_epoch: of the training.
+        steps_done: steps taken before this command.
+        steps: all steps of the training.
+        steps_per_epoch: steps of one epoch.
         batch_size: images a step.
-        shown: print anything at all.
+        shown: whether anything is printed.
     """
 
     def __init__(self, steps_done: int, steps: int, steps_per_epoch: int, batch_size: int, *, shown: bool) -> None:

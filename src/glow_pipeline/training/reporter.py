@@ -44,9 +44,9 @@ class MlflowReporter:
     """Logs metrics, and grids of samples, to the training's MLflow run.
 
     Args:
-        metric_logger: of the run.
+        metric_logger: sends to the run.
         given_class: whether the model is class-conditioned, and so its figures are given the class.
-        seed, temperature: of the samples.
+        seed, temperature: seed and temperature of the samples.
     """
 
     def __init__(self, metric_logger: MetricLogger, *, given_class: bool, seed: int, temperature: float) -> None:

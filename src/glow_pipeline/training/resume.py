@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.parameters import Parameters, changeable_on_resume, flattened, known_names
+from glow_pipeline.parameters import Parameters, as_typed, changeable_on_resume, flattened, known_names
 from glow_pipeline.training.checkpoint import Checkpoint, OtherFormatError, read_checkpoint
 from glow_pipeline.training.checkpoint_folder import TrainingFolder
 
@@ -24,7 +24,7 @@ class ClaimedTraining:
     """A training that this process has claimed.
 
     Attributes:
-        folder: of its checkpoints; None on a machine that only helps.
+        folder: folder of its checkpoints; None on a machine that only helps.
         start: the checkpoint from which it resumes, without its tensors; None if it starts.
     """
 
@@ -61,9 +61,9 @@ def claim_training(parameters: Parameters, root: Path, session: str) -> ClaimedT
     """Find the training that these parameters resume, or start one, and claim it for this process.
 
     Args:
-        parameters: of the command.
+        parameters: all parameters of the command.
         root: the folder that holds the trainings, by fingerprint and by the session in which each started.
-        session: the present one.
+        session: name of the present session.
 
     Raises:
         GlowPipelineError: the training that `train.resume` names is another one, or another process trains it.
@@ -134,11 +134,6 @@ def check_resume(parameters: Parameters) -> None:
             f"train.n_epochs={parameters.train.n_epochs}: the training of train.resume={parameters.train.resume} has "
             f"{done} epochs already; set train.n_epochs to {done} or more"
         )
-
-
-def as_typed(value: object) -> str:
-    """Return a value as it is typed on the command line."""
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _named(parameters: Parameters) -> Checkpoint:

@@ -33,16 +33,16 @@ def start_summary(
     """Return the lines of the summary.
 
     Args:
-        record: of the training images.
-        parameters: of the run.
-        counts: images of each part, by its name.
-        n_weights: parameters of the flow.
+        record: record of the training images.
+        parameters: all parameters of the command.
+        counts: number of images for each purpose.
+        n_weights: number of parameters of the flow.
         batch_size: images a step.
-        steps_done: before this command.
-        device: what it is computed on, in words.
-        memory: bytes that it takes, roughly.
+        steps_done: steps taken before this command.
+        device: the device, in words.
+        memory: estimate of the bytes that it takes.
         available: free bytes; None: unknown.
-        folder: of its checkpoints; None: it writes none.
+        folder: folder of its checkpoints; None: it writes none.
     """
     model, train = parameters.model, parameters.train
     steps = counts["training"] // batch_size
@@ -66,11 +66,11 @@ def announce(task: TrainingTask, flow: Glow, *, scored: int, processes: int, ste
 
     Args:
         task: the training.
-        flow: on the device that trains it.
-        scored: images that are scored at once after an epoch.
-        processes: that train together.
-        steps_done: before this command.
-        device: in words.
+        flow: the flow, on the device that trains it.
+        scored: images scored at once to validate an epoch.
+        processes: number of processes that train together.
+        steps_done: steps taken before this command.
+        device: the device, in words.
     """
     train = task.parameters.train
     where = next(flow.parameters()).device

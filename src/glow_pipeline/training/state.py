@@ -44,7 +44,7 @@ class TrainingState:
         """Return a view of the state, valid until the next step.
 
         Args:
-            record: of the training; its history and warmup become those of the state.
+            record: record of the training; history and warmup are replaced by those of the state.
         """
         optimizer, average = self.step.optimizer, self.step.average.value
         # The parameters are stored as one vector: copying them name by name would take many times as long.
@@ -89,8 +89,8 @@ def initial_state(
 
     Args:
         flow: becomes part of the state.
-        batches: of training.
-        parameters: of training.
+        batches: training batches.
+        parameters: training parameters.
         y_weight: weight of the class head's cross-entropy.
         group: the processes that train together.
     """

@@ -16,13 +16,13 @@ class TrainingStep:
     """Loss, gradients, and an update of the parameters unless one of those is not finite.
 
     Args:
-        model: that is trained.
-        optimizer: of the model's parameters.
+        model: the flow to train.
+        optimizer: updates the model's parameters.
         y_weight: weight of the class head's cross-entropy, for a class-conditioned model.
         max_skipped_steps: after so many steps in a row without an update there will be no more.
         accumulate: parts in which a batch goes through the model, one after the other; their gradients are summed.
         batch_size: images of a complete batch, of all processes; None: those that this process has.
-        average: of the optimizer's vector, updated at each step.
+        average: average of the weights, updated at each step; None: none.
         group: the processes that make this step together, each with its shard of the batch.
 
     Attributes:

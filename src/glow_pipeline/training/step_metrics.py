@@ -16,12 +16,12 @@ class StepMetrics:
     """Collects metrics of steps on the device, and copies them to a history, for which the host waits.
 
     Args:
-        history: of the training.
+        history: history of the training.
         max_skipped_steps: so many skipped steps in a row are a divergence.
-        steps_per_epoch: of the training.
-        device: of the steps.
+        steps_per_epoch: steps of one epoch.
+        device: device of the steps.
         read_every: seconds between two copies at least; None: READ_EVERY, on a CPU 0.
-        clock: gives seconds.
+        clock: returns seconds.
     """
 
     def __init__(

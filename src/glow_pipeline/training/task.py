@@ -25,16 +25,16 @@ class TrainingTask:
     """Everything that one training needs. Picklable: image tables are pickled as paths.
 
     Attributes:
-        fit_images: to train on.
-        val_images: to validate each epoch on.
-        parameters: of the command.
-        provenance: of the command.
-        folder: of its checkpoints; None on a machine that writes none.
+        fit_images: images to train on.
+        val_images: images to validate each epoch on.
+        parameters: all parameters of the command.
+        provenance: the run that trains.
+        folder: where its checkpoints are; None on a machine that writes none.
         start: the checkpoint to resume from.
-        mlflow_run: takes its metrics.
-        test_images: held out for testing.
+        mlflow_run: the MLflow run that takes its metrics; None: none does.
+        test_images: images held out for testing, for the records.
         seen_before: content hashes of the training images of the model of `train.checkpoint`; None: unknown.
-        prints_summary: print some lines about it before it starts.
+        prints_summary: whether a summary is printed before it starts.
     """
 
     fit_images: ImageTable

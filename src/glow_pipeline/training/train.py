@@ -43,7 +43,7 @@ def train(task: TrainingTask, flow: Glow, reporter: Reporter | None = None) -> t
     """Train `flow`; return the model of the best epoch and the history.
 
     Args:
-        task: what to train, and on what.
+        task: everything that the training needs but the flow.
         flow: as `untrained_flow` makes it; trained in place where this process trains alone.
         reporter: takes each epoch, beside the task's MLflow run. Where several processes train, it is called in a
             thread of this one, and gets no samples.
@@ -69,7 +69,7 @@ def train_in_processes(
 
     Args:
         task, flow, reporter: as in `train`.
-        per_machine: processes on each machine.
+        per_machine: number of processes on each machine.
     """
     parameters = task.parameters.train
     only_helps = machine_rank(parameters.nodes) > 0
@@ -115,7 +115,7 @@ def train_in_this_process(
 
     Args:
         task, flow, reporter: as in `train`.
-        group: of this process.
+        group: the processes that train together.
         restarted: after another process died, resume from the newest checkpoint.
     """
     parameters = task.parameters.train
@@ -183,7 +183,7 @@ def _training_batches(task: TrainingTask, flow: Glow, device: torch.device, grou
         parameters.num_workers,
         drop_last=True,
         on_device=keeps_on_device(parameters.data_on_device, n_bytes, device),
-        share=group.shard,
+        shard=group.shard,
     )
 
 
@@ -202,7 +202,7 @@ def _threads(
     if start is not None and device.type == "cpu" and "cpu" in start.record.computation.device:
         recorded = start.record.computation.threads
     image_format = task.fit_images.record.image_format
-    return TrainingThreads.of(
+    return TrainingThreads.for_training(
         fixed=task.parameters.train.threads,
         recorded=recorded,
         pixels=task.batch_size * image_format.height * image_format.width,
@@ -215,7 +215,7 @@ def _checkpoints(task: TrainingTask) -> CheckpointSchedule | None:
         return None
     parameters = task.parameters.train
     return CheckpointSchedule(
-        TrainingFolder(task.folder), Interval.of(parameters.checkpoint_every), parameters.keep_checkpoints
+        TrainingFolder(task.folder), Interval.parse(parameters.checkpoint_every), parameters.keep_checkpoints
     )
 
 

@@ -36,19 +36,19 @@ class Trainer:
     """Trains a flow in place, from its weights or from a checkpoint, and leaves it with the weights of its best epoch.
 
     Args:
-        flow: on the device that trains it.
-        train_batches: of one size, shuffled in each epoch.
-        val_batches: images by which each epoch is judged, always with the same dequantization noise.
-        parameters: of training.
-        record: of the training, for its checkpoints.
-        seed: of all random draws.
+        flow: the flow, on the device that trains it.
+        train_batches: training batches, all of one size.
+        val_batches: images that each epoch is validated on, with the same dequantization noise each time.
+        parameters: training parameters.
+        record: record of the training at its start, for its checkpoints.
+        seed: seed of all random draws.
         y_weight: weight of the class head's cross-entropy, for a class-conditioned model.
         group: the processes that train together; None: this one alone.
-        start: the checkpoint to resume from, to the same bits as without a stop; only the leader's counts.
-        checkpoints: the leader's; checkpoints are written at the start, when due, before a stop, and at the end.
-        threads: of a CPU, in use; None: as many as torch uses.
-        reporter: the leader's; takes each epoch's metrics, and every `sample_and_save_freq` epochs and after the last
-            one the flow.
+        start: the checkpoint to resume from, to the same bits as without a stop; that of the leader is used.
+        checkpoints: writes checkpoints at the start, when due, before a stop and at the end; None except in the leader.
+        threads: number of CPU threads, already in use; None: as many as torch uses.
+        reporter: takes the metrics of each epoch, and the flow every `sample_and_save_freq` epochs and after the last
+            one; called in the leader.
     """
 
     def __init__(
@@ -68,14 +68,14 @@ class Trainer:
         reporter: Reporter | None = None,
     ) -> None:
         self.flow, self.train_batches, self.val_batches = flow, train_batches, val_batches
-        self.parameters, self.seed, self._record = parameters, seed, record
+        self.parameters, self.seed, self._initial_record = parameters, seed, record
         self.group = group or SingleProcess()
         self.start_checkpoint, self.checkpoints = start, checkpoints
         self.threads = threads or TrainingThreads(torch.get_num_threads(), [torch.get_num_threads()])
         self.reporter = reporter or SeveralReporters([])
         self.state = initial_state(flow, train_batches, parameters, y_weight, self.group)
         self.history, self.metrics, self.optimizer = self.state.history, self.state.metrics, self.state.step.optimizer
-        self.step: Step = self.state.step
+        self.step: Step = self.state.step  # `start` replaces it by its compiled, captured or watched form
         self.total_steps = parameters.n_epochs * len(train_batches)
         self.progress = Progress(
             0 if start is None else start.step,
@@ -131,7 +131,7 @@ class Trainer:
         if self.group.leads and start is None:
             if not self.flow.initialized:
                 initialize(self.flow, self.train_batches, self.seed)
-            self.state.step.average.begin()
+            self.state.step.average.start()
             self.state.best_weights = copied(self.flow.state_dict())
             if self.group.shard.world_size > 1:
                 start = self.state.checkpoint(self.record)
@@ -185,22 +185,24 @@ class Trainer:
 
     @property
     def epoch(self) -> int:
-        """Return the number of the present epoch, counted from 1."""
+        """Number of the present epoch, counted from 1."""
         return len(self.history.epochs) + 1
 
     @property
     def finished(self) -> bool:
-        """Return whether no epoch is left: all are done, it diverged, stopped early, or the reporter stops it."""
+        """True if no epoch is left: all are done, or training diverged, stopped early or was stopped by a reporter."""
         stops_early = 0 < self.parameters.early_stopping <= self.history.epochs_since_best()
         all_done = len(self.history.epochs) >= self.parameters.n_epochs
         return all_done or stops_early or self.history.diverged or self.stopped_by_reporter
 
     @property
     def record(self) -> CheckpointRecord:
-        """Return the training's record, with the present number of threads."""
+        """The training's record, with the present number of threads."""
         device = describe_device(self.train_batches.device, self.group.shard.world_size, self.threads.number)
-        now = self._record.computation.model_copy(update={"device": device, "threads": self.threads.number})
-        return self._record.model_copy(update={"computation": now})
+        computation = self._initial_record.computation.model_copy(
+            update={"device": device, "threads": self.threads.number}
+        )
+        return self._initial_record.model_copy(update={"computation": computation})
 
     def remaining_batches(self) -> Iterator[Batch]:
         """Return the epoch's batches that have not been trained on, in the order of the seed."""
@@ -216,7 +218,7 @@ class Trainer:
             number,
             flip=self.parameters.flip,
             batch_size=self.train_batches.batch_size,
-            shard=self.train_batches.share,
+            shard=self.train_batches.shard,
         )
 
     def example(self) -> tuple[Tensor, ...]:

@@ -65,8 +65,8 @@ def check_same_images(record: ModelRecord, now: TableOrigin, *, chosen: bool) ->
     """Check that the images to test on are those that were held out when the model was trained.
 
     Args:
-        record: of the model.
-        now: of images of the model's own data set.
+        record: record of the model.
+        now: origin of the images to test on, of the model's own dataset.
         chosen: whether the user has named the model, who then means it to be used with these images.
 
     Raises:

@@ -29,7 +29,7 @@ class Average:
         self.value = vector.clone() if decay > 0 else None
 
     @torch.no_grad()
-    def begin(self) -> None:
+    def start(self) -> None:
         """Start from the vector as it is now."""
         if self.value is not None:
             self.value.copy_(self._vector)

@@ -36,7 +36,7 @@ class Execution:
         return torch.bfloat16 if self.precision == "bfloat16" else None
 
     @contextmanager
-    def of_convolutions(self) -> Iterator[None]:
+    def convolution_precision(self) -> Iterator[None]:
         """Let a GPU round the factors of float32 convolutions to TF32 within this block, or not."""
         convolutions: Any = torch.backends.cudnn.conv  # type: ignore[attr-defined]  # torch does not declare it
         before = convolutions.fp32_precision
@@ -46,7 +46,7 @@ class Execution:
         finally:
             convolutions.fp32_precision = before
 
-    def of_region(self, function: Function) -> Function:
+    def maybe_compiled(self, function: Function) -> Function:
         """Return the function, compiled if that is chosen."""
         return _compiled(function) if self.compiled else function
 

@@ -30,7 +30,7 @@ class Hidden(NamedTuple):
 
     first: Tensor  # (B, hidden, H, W), after the first ReLU
     second: Tensor  # after the second
-    of_transform: tuple[Tensor, ...]  # (B, C2, H, W) each
+    saved: tuple[Tensor, ...]  # by the transform, (B, C2, H, W) each
 
 
 def run(level: Prepared, x: Tensor, execution: Execution) -> tuple[Tensor, Tensor]:
@@ -58,8 +58,8 @@ def step_forward(x: Tensor, step: Folded, transform: Transform) -> tuple[Tensor,
     """Compute a step: x (B, C, H, W) -> y, the coupling's logdet (B,), and its intermediate results."""
     y = _mixed(x, step.matrix, step.bias)
     predicted, first, second = network(y, step)
-    logdet, of_transform = transform.forward_(y[:, step.weight1.shape[1] :], predicted)
-    return y, logdet, Hidden(first, second, of_transform)
+    logdet, saved = transform.forward_(y[:, step.weight1.shape[1] :], predicted)
+    return y, logdet, Hidden(first, second, saved)
 
 
 def network(y: Tensor, step: Folded) -> tuple[Tensor, Tensor, Tensor]:
@@ -97,16 +97,16 @@ def step_backward(
 ) -> tuple[Tensor, list[Tensor]]:
     """Return the gradients of a step's input and of its eight folded parameters."""
     c1, low = step.weight1.shape[1], step.weight1.dtype
-    grad_x2, grad_predicted = transform.backward(grad_y[:, c1:], grad_logdet, y[:, c1:], hidden.of_transform)
-    grad_hidden, *of_third = _convolution_backward(grad_predicted.to(low), hidden.second, step.weight3)
+    grad_x2, grad_predicted = transform.backward(grad_y[:, c1:], grad_logdet, y[:, c1:], hidden.saved)
+    grad_hidden, *third_gradients = _convolution_backward(grad_predicted.to(low), hidden.second, step.weight3)
     grad_hidden = torch.ops.aten.threshold_backward(grad_hidden, hidden.second, 0)
-    grad_hidden, *of_second = _convolution_backward(grad_hidden, hidden.first, step.weight2)
+    grad_hidden, *second_gradients = _convolution_backward(grad_hidden, hidden.first, step.weight2)
     grad_hidden = torch.ops.aten.threshold_backward(grad_hidden, hidden.first, 0)
-    grad_y1_by_network, *of_first = _convolution_backward(grad_hidden, y[:, :c1].to(low), step.weight1)
+    grad_y1_by_network, *first_gradients = _convolution_backward(grad_hidden, y[:, :c1].to(low), step.weight1)
     grad_mixed = torch.cat([grad_y[:, :c1] + grad_y1_by_network, grad_x2], dim=1)
     rows, x_rows = (tensor.permute(0, 2, 3, 1).reshape(-1, x.shape[1]) for tensor in (grad_mixed, x))  # (B H W, C)
     grad_x = _mixed(grad_mixed, step.matrix.t())
-    return grad_x, [rows.t() @ x_rows, rows.sum(dim=0), *of_first, *of_second, *of_third]
+    return grad_x, [rows.t() @ x_rows, rows.sum(dim=0), *first_gradients, *second_gradients, *third_gradients]
 
 
 def _convolution_backward(grad: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -125,19 +125,19 @@ class _Steps(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, execution: Execution, transform: Transform, *flat: Tensor
     ) -> tuple[Tensor, Tensor]:
-        forward = execution.of_region(step_forward)
+        forward = execution.maybe_compiled(step_forward)
         # torch.compile would compile again for an input that requires gradients or has other strides.
         x, flat = x.detach(), tuple(tensor.detach() for tensor in flat)
         kept: list[Tensor] = []
         y, logdet = x, x.new_zeros(len(x))
-        with execution.of_convolutions():
+        with execution.convolution_precision():
             for step in _unflattened(flat):
                 if execution.activations != "reversible":
                     kept.append(y)
                 y, step_logdet, hidden = forward(y, step, transform)
                 logdet += step_logdet
                 if execution.activations == "stored":
-                    kept += [hidden.first, hidden.second, *hidden.of_transform]
+                    kept += [hidden.first, hidden.second, *hidden.saved]
                 del hidden  # before the next step makes its own
         ctx.save_for_backward(*flat, y, *kept)
         ctx.execution, ctx.transform, ctx.n_flat = execution, transform, len(flat)
@@ -151,24 +151,24 @@ class _Steps(torch.autograd.Function):
         folded, y, kept = _unflattened(saved[: ctx.n_flat]), saved[ctx.n_flat], list(saved[ctx.n_flat + 1 :])
         kept_by_step = len(kept) // len(folded)
         execution: Execution = ctx.execution
-        recompute, backward = execution.of_region(_recomputed), execution.of_region(step_backward)
+        recompute, backward = execution.maybe_compiled(_recomputed), execution.maybe_compiled(step_backward)
         reversible = execution.activations == "reversible"
         inverses: list[Tensor] | list[None] = inverse_matrices(folded) if reversible else [None] * len(folded)
         gradients: list[list[Tensor]] = []
-        with execution.of_convolutions():
+        with execution.convolution_precision():
             for step, inverse_matrix in zip(reversed(folded), reversed(inverses), strict=True):
                 if execution.activations == "stored":
-                    x, first, second, *of_transform = kept[-kept_by_step:]
+                    x, first, second, *by_transform = kept[-kept_by_step:]
                     del kept[-kept_by_step:]
-                    hidden = Hidden(first, second, tuple(of_transform))
+                    hidden = Hidden(first, second, tuple(by_transform))
                 else:
                     hidden, reversed_x = recompute(y, step, inverse_matrix, ctx.transform)
                     x = kept.pop() if reversed_x is None else reversed_x
-                grad_y, of_step = backward(grad_y, grad_logdet, x, y, hidden, step, ctx.transform)
-                gradients.append(of_step)
+                grad_y, step_gradients = backward(grad_y, grad_logdet, x, y, hidden, step, ctx.transform)
+                gradients.append(step_gradients)
                 y = x
                 del hidden
-        flat = [gradient for of_step in reversed(gradients) for gradient in of_step]
+        flat = [gradient for step_gradients in reversed(gradients) for gradient in step_gradients]
         return grad_y, None, None, *flat
 
 

@@ -28,7 +28,7 @@ def file_digests(folder: Path, names: Names, *, reuse: bool = False) -> NDArray[
     """Return the SHA-256 of each file, of the error's number where it cannot be read.
 
     Args:
-        names: of the files, relative to the folder.
+        names: names of the files, relative to the folder.
         reuse: take the digests of the last call for files that have not changed since (by size, times and inode),
             and keep these for the next call; 40 bytes a file.
 

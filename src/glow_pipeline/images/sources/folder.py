@@ -30,7 +30,7 @@ from glow_pipeline.images.sources.names import Names, printable
 from glow_pipeline.images.sources.source import EncodedSplit, Source, SourceFile, Split
 from glow_pipeline.images.split_by_content import draw_by_content
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def folder_source(image_selection: ImageSelection) -> Source:
@@ -137,7 +137,7 @@ def with_class_names(image_selection: ImageSelection, parameter: str) -> ImageSe
     """Return a folder's selection with its chosen classes by name; other selections as they are.
 
     Args:
-        parameter: that chose the classes, for the error.
+        parameter: name of the parameter that chose the classes, for the error.
 
     Raises:
         GlowPipelineError: a chosen class does not exist.
@@ -151,7 +151,7 @@ def with_class_names(image_selection: ImageSelection, parameter: str) -> ImageSe
     except GlowPipelineError as error:
         raise GlowPipelineError(f"{parameter}={typed}: {error}") from None
     if typed != "+".join(chosen):
-        log.info("%s=%s: these are the folders %s of %s", parameter, typed, shorten(chosen), image_selection.path)
+        logger.info("%s=%s: these are the folders %s of %s", parameter, typed, shorten(chosen), image_selection.path)
     return image_selection.model_copy(update={"classes": tuple(chosen)})
 
 
@@ -225,7 +225,7 @@ def _listed(image_selection: ImageSelection, split: Split) -> _Listing:
     if not len(names):
         raise GlowPipelineError(f"{folder}: {_no_image(images)}")
     if images.passed_over and (split == "train" or image_selection.eval_path is not None):
-        log.info("%s: left out, no images that can be read: %s", folder, list_counts(images.passed_over))
+        logger.info("%s: left out, no images that can be read: %s", folder, list_counts(images.passed_over))
     splits = image_selection.eval_percentage is not None
     return _Listing(folder, names, np.array(labels), class_names, dict(images.passed_over), splits)
 

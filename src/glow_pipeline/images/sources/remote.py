@@ -26,8 +26,8 @@ class RemoteFile:
     """A published file.
 
     Attributes:
-        name: of the file on disk.
-        md5: as published.
+        name: name of the file on disk.
+        md5: its published MD5 checksum.
         urls: addresses, tried in turn; none for a file that has to be fetched by hand.
         manual: how to fetch it by hand: where, and after which agreement.
     """

@@ -76,7 +76,7 @@ class Source:
         size: (H, W) as published; None where images differ in size.
         default_size: (H, W) of prepared images unless `ingest.size` sets another.
         num_classes: labels are 0 ... num_classes - 1. Of a folder it is known once the folder was listed.
-        licence: of the images.
+        licence: licence of the images.
         counts: published numbers of images for training, for the source's own validation split, and for testing.
         files: (raw data folder, split) -> the split's files, fetched if need be, with their verified checksums.
         open: (paths of those files, split) -> labels, and a way to read the images; decodes none yet.

@@ -19,7 +19,7 @@ class Score(ABC):
     Attributes:
         name: as it is typed (`ood.scores=nll`) and as its metrics are called.
         summary: the score in a few words.
-        unit: of its values, in words; empty if it has none.
+        unit: unit of its values, in words; empty if it has none.
         short_unit: the unit as a part of the names of its column and its means.
         paper: the source.
         fitted_on: whether `fit` has to be called first, with images that the model was not trained on.

@@ -23,7 +23,7 @@ from torch.distributed import FileStore, PrefixStore, Store, TCPStore  # type: i
 from torch.distributed.rendezvous import rendezvous as meet
 from tqdm import tqdm
 
-from glow_pipeline.errors import GlowPipelineError, TrainingStopped
+from glow_pipeline.errors import GlowPipelineError, TrainingStopped, first_line
 from glow_pipeline.signals import SignalHandlers, unchanged_handlers
 from glow_pipeline.threads import usable_cores
 from glow_pipeline.training.distributed.machines import host_and_port, machine_rank, meeting_point, own_address
@@ -57,9 +57,9 @@ def launch(
 
     Args:
         worker: a function of a module; `restarted` says whether the process replaces one that died.
-        arguments: small, as they are sent to each process.
-        per_machine: processes on each machine.
-        machines: how many there are.
+        arguments: sent to each process, so they should be small.
+        per_machine: number of processes on each machine.
+        machines: number of machines.
         rendezvous: as in `meeting_point`; ignored on one machine.
         max_restarts: how often to start all of them again after one has died.
 
@@ -103,7 +103,7 @@ def _launch_config(folder: Path, endpoint: str | None, per_machine: int, machine
     """Return the launcher's configuration.
 
     Args:
-        folder: for the launcher's files.
+        folder: folder for the launcher's files.
         endpoint: where several machines meet; None: processes of one machine meet in a file, and open no port.
         per_machine, machines, max_restarts: as in `launch`.
     """
@@ -160,7 +160,7 @@ def _in_group(folder: Path, endpoint: str | None, worker: Callable[..., None], a
     """Join the other processes, work, and leave. An error of the user is returned, so that it is not tried again.
 
     Args:
-        folder: of this machine's processes.
+        folder: folder that this machine's processes share.
         endpoint: where the launchers of several machines meet.
         worker, arguments: the work.
     """
@@ -223,7 +223,7 @@ def _work(messages: Store, worker: Callable[..., None], arguments: tuple[Any, ..
         messages.set(FAILED, str(error))
         return FAILED, str(error)
     except torch.OutOfMemoryError as error:  # a restart brings no more memory
-        line = str(error).partition("\n")[0]
+        line = first_line(error)
         messages.set(TOO_LARGE, line)
         return TOO_LARGE, line
     except TrainingStopped as stopped:

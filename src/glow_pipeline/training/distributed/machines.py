@@ -15,7 +15,7 @@ def n_processes(devices: int | str, device: torch.device) -> int:
 
     Args:
         devices: `train.devices`.
-        device: on which they train.
+        device: the device on which they train.
 
     Raises:
         GlowPipelineError: this machine has fewer devices.

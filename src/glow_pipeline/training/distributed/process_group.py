@@ -30,7 +30,7 @@ class ProcessGroup(Protocol):
     """The operations of a training that involve all its processes; all of them call each one at the same point.
 
     Attributes:
-        shard: of each batch, the one of this process.
+        shard: this process's part of each batch.
         leads: whether this process writes files, logs metrics and shows progress.
     """
 
@@ -73,7 +73,7 @@ class DistributedGroup:
     """The processes of torch's default process group, which needs a backend for CPU tensors.
 
     Args:
-        leads: true in exactly one of them.
+        leads: whether this process is the leader; true in exactly one.
     """
 
     def __init__(self, *, leads: bool) -> None:

@@ -19,8 +19,8 @@ class RemoteReporter:
     """Reports epochs to a reporter in another process of this machine. Picklable; samples are not sent.
 
     Attributes:
-        address: of a Unix socket, on Windows of a named pipe.
-        key: without which no report is accepted.
+        address: address of a Unix socket, on Windows of a named pipe.
+        key: secret without which no report is accepted.
     """
 
     address: str

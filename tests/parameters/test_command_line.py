@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.parameters import known_names, parse_parameters
-from glow_pipeline.parameters.typed import NEXT_ITEM, parse_typed
+from glow_pipeline.parameters.command_line import NEXT_ITEM, parse_typed
 
 
 def refusal(*texts: str) -> str:
