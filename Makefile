@@ -33,7 +33,8 @@ run: $(INSTALLED) ## ingest, train, sample and score the bundled digits
 
 # A file's tests stay in one process, for its fixtures; files are started in tests/conftest.py's order, longest first.
 # Bytecode is kept even where PYTHONDONTWRITEBYTECODE is set: without it each process compiles all tests, for ten seconds.
-PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+# Threads that wait for each other sleep: two processes share the cores, and each one's spinning would slow the other.
+PYTEST := OMP_WAIT_POLICY=passive PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 test: $(INSTALLED) lint ## every check that a change has to pass, in about five minutes
 	$(PYTEST)

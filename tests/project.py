@@ -7,10 +7,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
-from kedro.framework.project import settings
+from kedro.framework.project import pipelines, settings
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
@@ -74,6 +75,20 @@ def kedro(project: Path, *arguments: str, timeout: float = 300) -> subprocess.Co
     )
 
 
+def bootstrap() -> None:
+    """Do what `bootstrap_project` does, for copies of the project too, with the settings read once a process.
+
+    A copy's settings are those of the package, and dynaconf takes half a second to find them from deep in pytest.
+    """
+    _bootstrap_once()
+    pipelines.configure("glow_pipeline.pipeline_registry")  # registers them anew
+
+
+@cache
+def _bootstrap_once() -> None:
+    bootstrap_project(ROOT)
+
+
 def kedro_run(project: Path, *arguments: str) -> None:
     """Run `kedro run <arguments>` in this process: read, checked and run as when typed, without seconds of imports.
 
@@ -82,7 +97,7 @@ def kedro_run(project: Path, *arguments: str) -> None:
     """
     from glow_pipeline.cli import run as command
 
-    bootstrap_project(project)
+    bootstrap()
     with chdir(project):
         command.main(list(arguments), prog_name="kedro run", standalone_mode=False)
 
@@ -90,7 +105,7 @@ def kedro_run(project: Path, *arguments: str) -> None:
 @contextmanager
 def session(project: Path, env: str | None = None, **runtime_params: Any) -> Iterator[KedroSession]:
     """Create a Kedro session in this process, with the configuration, hooks and catalog that users have."""
-    bootstrap_project(project)
+    bootstrap()
     with (
         chdir(project),
         settings.SESSION_CLASS.create(project, env=env, runtime_params=runtime_params) as created,

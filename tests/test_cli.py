@@ -5,15 +5,14 @@ from typing import Any
 
 import click
 import pytest
-from kedro.framework.startup import bootstrap_project
 
 from glow_pipeline import cli
-from tests.project import ROOT
+from tests.project import bootstrap
 
 
 def understood(*arguments: str) -> dict[str, Any]:
     """The options that were typed, as Kedro gets them."""
-    bootstrap_project(ROOT)
+    bootstrap()
     context = cli.run.make_context("run", list(arguments))
     return {name: value for name, value in context.params.items() if value}
 
@@ -97,7 +96,7 @@ def test_error_in_an_options_file_is_one_line(tmp_path: Path, content: str, mess
 
 
 def test_errors_of_a_run_are_one_line() -> None:
-    bootstrap_project(ROOT)
+    bootstrap()
     with pytest.raises(click.ClickException) as error:
         cli.run.main(["--nodes", "trian_glow"], standalone_mode=False)
     assert error.value.message.endswith("did you mean train_glow?")
@@ -109,7 +108,7 @@ def test_early_ctrl_c_is_one_line() -> None:
     def interrupted(**_: object) -> None:
         raise KeyboardInterrupt
 
-    bootstrap_project(ROOT)
+    bootstrap()
     command = cli.RunCommand("run", callback=interrupted)
     with pytest.raises(click.ClickException) as error:
         command.main([], standalone_mode=False)

@@ -23,32 +23,49 @@ from glow_pipeline.memory import (
 )
 
 CPU = torch.device("cpu")
-# Prints the memory of a process before and at the peak of a training step, in bytes.
-PEAK = """
-import sys, torch
+# For each case a forked process, which prints its memory before and at the peak of a training step, in bytes.
+PEAKS = """
+import os, sys, torch
 from glow_pipeline.device import keep_freed_memory
 from glow_pipeline.flow import Glow
 from glow_pipeline.flow.fast.execution import Execution
 from glow_pipeline.training.adamax import Adamax
 from glow_pipeline.training.step import TrainingStep
 
-channels, side, K, L, hidden, batch = map(int, sys.argv[1:7])
-keep_freed_memory(torch.device("cpu"))
-torch.set_num_threads(1)
-images = torch.zeros(batch, channels, side, side, dtype=torch.uint8)
-x, logdet = Glow((channels, side, side), 1, 1, 1).dequantization.dequantize(images, torch.Generator())
 def peak():  # ru_maxrss would be that of the process that started this one, if it was larger
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
 
-before = peak()
-model = Glow((channels, side, side), K, L, hidden).to(memory_format=torch.channels_last)
-model.initialize(x)
-model.execution = Execution(sys.argv[7])
-step = TrainingStep(model, Adamax(model.parameters(), lr=1e-3), 0.0, 1)
-for _ in range(2):
-    assert step(x, logdet).isfinite()
-print(1024 * before, 1024 * peak())
+def measure(activations, channels, side, K, L, hidden, batch):
+    images = torch.zeros(batch, channels, side, side, dtype=torch.uint8)
+    x, logdet = Glow((channels, side, side), 1, 1, 1).dequantization.dequantize(images, torch.Generator())
+    before = peak()
+    model = Glow((channels, side, side), K, L, hidden).to(memory_format=torch.channels_last)
+    model.initialize(x)
+    model.execution = Execution(activations)
+    step = TrainingStep(model, Adamax(model.parameters(), lr=1e-3), 0.0, 1)
+    for _ in range(2):
+        assert step(x, logdet).isfinite()
+    print(activations, 1024 * before, 1024 * peak(), flush=True)
+
+keep_freed_memory(torch.device("cpu"))
+torch.set_num_threads(1)
+for case in sys.argv[1:]:
+    activations, *numbers = case.split(",")
+    if os.fork() == 0:
+        measure(activations, *map(int, numbers))
+        os._exit(0)
+    os.wait()
 """
+CASES: list[tuple[int, int, Activations]] = [(64, 16, "stored"), (64, 32, "checkpointed"), (128, 8, "reversible")]
+
+
+@pytest.fixture(scope="module")
+def peaks() -> dict[str, tuple[int, int]]:
+    """Return bytes before and at the peak of a training step of each of `CASES`, by activations."""
+    cases = [f"{activations},3,{side},8,3,64,{batch}" for side, batch, activations in CASES]
+    done = subprocess.run([sys.executable, "-c", PEAKS, *cases], capture_output=True, text=True, check=True)
+    lines = [line.split() for line in done.stdout.splitlines()]
+    return {activations: (int(before), int(peak)) for activations, before, peak in lines}
 
 
 def too_large() -> None:
@@ -102,14 +119,11 @@ def test_parameters_are_counted_without_the_model(coupling: str) -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="VmHWM is Linux's")
-@pytest.mark.parametrize(
-    ("side", "batch", "activations"), [(64, 32, "stored"), (64, 64, "checkpointed"), (128, 16, "reversible")]
-)
-def test_estimate_is_near_the_measured_peak(side: int, batch: int, activations: Activations) -> None:
-    arguments = [3, side, 8, 3, 64, batch]
-    command = [sys.executable, "-c", PEAK, *map(str, arguments), activations]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    before, peak = map(int, done.stdout.split())
+@pytest.mark.parametrize(("side", "batch", "activations"), CASES)
+def test_estimate_is_near_the_measured_peak(
+    peaks: dict[str, tuple[int, int]], side: int, batch: int, activations: Activations
+) -> None:
+    before, peak = peaks[activations]
     size = FlowSize((3, side, side), 8, 3, 64, affine=True)
     estimated = training_bytes(size, batch=batch, at_once=batch, scored=1, activations=activations)
     assert before + estimated == pytest.approx(peak, rel=0.25)

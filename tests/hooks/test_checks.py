@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.hooks.helpers import refused
-from tests.project import copy_project, files_below, run, versions
+from tests.project import TINY, copy_project, files_below, run, versions
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,12 @@ def test_damaged_model_is_named(trained: Path, tmp_path: Path) -> None:
 def test_diverged_training_stores_no_model(tmp_path: Path) -> None:
     project = copy_project(tmp_path)
     with pytest.raises(click.ClickException) as error:
-        run(project, "train", train={"lr": 1e12, "warmup": 0.0, "max_skipped_steps": 2, "n_epochs": 20})
+        run(
+            project,
+            "train",
+            model=TINY["model"],
+            train={"lr": 1e12, "warmup": 0.0, "max_skipped_steps": 2, "n_epochs": 20},
+        )
     assert error.value.message.startswith("train.max_skipped_steps=2: that many steps in a row")
     assert "no model is stored" in error.value.message
     assert versions(project, "06_models/digits/glow_model.safetensors/*/*") == []

@@ -5,19 +5,18 @@ import sys
 from typing import Any
 
 import pytest
-from kedro.framework.startup import bootstrap_project
 
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.hooks.command_line import check_options
 from glow_pipeline.hooks.tracking import run_tags
 from glow_pipeline.parameters import Parameters
 from glow_pipeline.training.records import Provenance
-from tests.project import ROOT
+from tests.project import bootstrap
 
 
 @pytest.fixture(autouse=True)
 def registered_pipelines() -> None:
-    bootstrap_project(ROOT)
+    bootstrap()
 
 
 def refusal(**options: Any) -> str:

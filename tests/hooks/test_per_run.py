@@ -13,11 +13,10 @@ import mlflow
 import pytest
 from kedro.framework.hooks import hook_impl
 from kedro.framework.session import KedroServiceSession, KedroSession
-from kedro.framework.startup import bootstrap_project
 from kedro.runner import SequentialRunner, ThreadRunner
 
 from tests.hooks.helpers import RaisesInsteadOf, client_of, point_to, run_with, runs, statuses, trainings
-from tests.project import TINY, copy_project, run, versions
+from tests.project import TINY, bootstrap, copy_project, run, versions
 
 PATIENCE = 120.0  # seconds
 
@@ -41,7 +40,7 @@ class InStep:
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty project in which Kedro works."""
     copied = copy_project(tmp_path)
-    bootstrap_project(copied)
+    bootstrap()
     monkeypatch.chdir(copied)
     return copied
 

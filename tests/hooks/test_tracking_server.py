@@ -12,6 +12,7 @@ import mlflow
 import pytest
 from mlflow.entities import Run
 
+from glow_pipeline.tracking.runs import RunAddress, log_params
 from tests.hooks.helpers import inputs_of, point_to
 from tests.mlflow_server import MlflowServer
 from tests.postgres import postgres
@@ -79,6 +80,14 @@ def test_git_checkout_training_is_on_the_servers_disk(
     assert not (project / "mlartifacts").exists()
     assert not (project / "mlflow.db").exists()
     assert warnings(caplog) == []
+
+
+def test_params_beyond_one_request_are_logged(server: MlflowServer) -> None:
+    client = mlflow.MlflowClient(server.address)
+    experiment = client.create_experiment("many params")
+    run = RunAddress(server.address, client.create_run(experiment).info.run_id)
+    log_params(run, {f"p{k}": k for k in range(250)})
+    assert client.get_run(run.run_id).data.params == {f"p{k}": str(k) for k in range(250)}
 
 
 def test_storage_that_cannot_be_opened_is_one_line(server: MlflowServer, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """A search whose trainings take no time."""
 
-import subprocess
-import sys
+import time
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from glow_pipeline.parameters import Parameters, parse_parameters
 from glow_pipeline.search.heartbeats import Heartbeats
 from glow_pipeline.search.study import open_study
 from glow_pipeline.search.trial_runs import Objective, OnEpoch, OnNotAllowed, run_trials
-from tests.project import ROOT
+from tests.processes import fresh_processes
 
 RANGES: dict[str, Any] = {
     "train.lr": {"low": 1e-4, "high": 1e-2, "log": True},
@@ -50,25 +50,23 @@ def bits_of(_trial: object, parameters: Parameters, on_epoch: OnEpoch) -> float:
     return parameters.model.K / 10
 
 
-# A process that searches: project, trials, seconds a trial.
-WORKER = """
-import sys, time
-from pathlib import Path
-from tests.search.helpers import bits_of, opened, run_quickly, searching
-project, n_trials, seconds = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+def search_slowly(project: Path, n_trials: int, seconds: float) -> None:
+    """Search with trials that take so many seconds each; touch `running` in each of them."""
 
-def objective(trial, parameters, on_epoch):
-    value = bits_of(trial, parameters, on_epoch)
-    (project / "running").touch()
-    time.sleep(seconds)
-    return value
+    def objective(trial: object, parameters: Parameters, on_epoch: OnEpoch) -> float:
+        value = bits_of(trial, parameters, on_epoch)
+        (project / "running").touch()
+        time.sleep(seconds)
+        return value
 
-run_quickly(opened(project), searching(n_trials), objective)
-"""
+    run_quickly(opened(project), searching(n_trials), objective)
 
 
-def worker(project: Path, n_trials: int, seconds: float) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-c", WORKER, str(project), str(n_trials), str(seconds)], cwd=ROOT)
+def start_search(project: Path, n_trials: int, seconds: float) -> ForkServerProcess:
+    """Start a process that does `search_slowly`."""
+    process = fresh_processes().Process(target=search_slowly, args=(project, n_trials, seconds))
+    process.start()
+    return process
 
 
 def states(study: Study) -> list[str]:

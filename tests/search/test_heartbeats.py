@@ -1,6 +1,5 @@
 """Trials that are interrupted, killed or silent."""
 
-import signal
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,8 @@ import pytest
 from glow_pipeline.errors import TrainingStopped
 from glow_pipeline.parameters import Parameters
 from glow_pipeline.search.trial_runs import OnEpoch
-from tests.search.helpers import QUICK, bits_of, opened, proposed, run_quickly, searching, states, worker
+from tests.processes import comes
+from tests.search.helpers import QUICK, bits_of, opened, proposed, run_quickly, searching, start_search, states
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt(), SystemExit(143), TrainingStopped(7, 143)])
@@ -50,12 +50,10 @@ def test_trial_interrupted_while_pruned_is_pruned(tmp_path: Path) -> None:
 
 
 def test_killed_search_finishes_with_the_same_proposals(tmp_path: Path) -> None:
-    process = worker(tmp_path / "killed", 3, seconds=1000)
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "killed" / "running").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process = start_search(tmp_path / "killed", 3, seconds=1000)
+    assert comes((tmp_path / "killed" / "running").exists)
+    process.kill()
+    process.join()
     killed, uninterrupted = opened(tmp_path / "killed"), opened(tmp_path / "uninterrupted")
     assert states(killed) == ["RUNNING"]
     run_quickly(killed, searching(3), bits_of)

@@ -11,7 +11,7 @@ from glow_pipeline.errors import GlowPipelineError, NotAllowedError
 from glow_pipeline.parameters import Parameters, parse_parameters
 from glow_pipeline.search.study import ERROR, state_of
 from glow_pipeline.search.trial_runs import NOT_ALLOWED_IN_A_ROW, OnEpoch
-from tests.search.helpers import RANGES, bits_of, opened, proposed, run_quickly, searching, states, worker
+from tests.search.helpers import RANGES, bits_of, opened, proposed, run_quickly, searching, start_search, states
 
 
 def test_search_runs_until_enough_trials_have_finished(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_incompatible_values_fail_an_uncounted_trial(tmp_path: Path) -> None:
     assert all("an additive coupling has no scale" in reason for _, reason in seen)
 
 
-@pytest.mark.parametrize("n_trials", [1, 25])
+@pytest.mark.parametrize("n_trials", [1, NOT_ALLOWED_IN_A_ROW + 1])
 def test_search_without_allowed_values_ends(tmp_path: Path, n_trials: int) -> None:
     parameters = searching(n_trials)
     study = opened(tmp_path, parameters)
@@ -134,8 +134,10 @@ def test_search_without_allowed_values_ends(tmp_path: Path, n_trials: int) -> No
 
 
 def test_two_processes_share_the_trials(tmp_path: Path) -> None:
-    both = [worker(tmp_path, 12, seconds=0.3) for _ in range(2)]
-    assert [process.wait(timeout=120) for process in both] == [0, 0]
+    both = [start_search(tmp_path, 12, seconds=0.3) for _ in range(2)]
+    for process in both:
+        process.join(timeout=120)
+    assert [process.exitcode for process in both] == [0, 0]
     study = opened(tmp_path)
     assert set(states(study)) == {"COMPLETE"}
     assert 12 <= len(study.trials) <= 13

@@ -14,7 +14,6 @@ from glow_pipeline.tracking.runs import (
     RunAddress,
     current_run,
     end_run,
-    log_params,
     sibling,
     start_child_run,
 )
@@ -99,11 +98,3 @@ def test_child_on_an_unreachable_server_is_none(caplog: pytest.LogCaptureFixture
         "MLflow does not record run 'member 1'",
         f"MLflow does not record that run {'a' * 32} is FINISHED",
     ]
-
-
-def test_params_beyond_one_request_are_logged(server: MlflowServer) -> None:
-    client = mlflow.MlflowClient(server.address)
-    experiment = client.create_experiment("many params")
-    run = RunAddress(server.address, client.create_run(experiment).info.run_id)
-    log_params(run, {f"p{k}": k for k in range(250)})
-    assert client.get_run(run.run_id).data.params == {f"p{k}": str(k) for k in range(250)}

@@ -148,15 +148,18 @@ def test_collapse_changes_the_number_between_two_steps(step: TrainingStep, caplo
     inputs, switched = inputs_of(step.model)[:2], []
     with threads.in_use(), caplog.at_level(logging.INFO):
         watched = threads.watched(step, lambda: switched.append(step.optimizer.steps.item()))
-        for _ in range(40):
+        for _ in range(8):
+            watched(*inputs)
+        clock.now += PAUSE
+        for _ in range(8):
             watched(*inputs)
         assert switched == [], "nothing has changed"
         clock.seconds = {2: 4.0, 1: 2.0}
-        for _ in range(40):
+        for _ in range(8):
             watched(*inputs)
         assert torch.get_num_threads() == threads.number == 1
     assert len(switched) == 1
-    assert 40 < switched[0] < 80
+    assert 16 < switched[0] < 24
     assert "1 of 2 threads from here on, as measured" in caplog.text
     clock.seconds, clock.now = {2: 1.0, 1: 2.0}, clock.now + RETRY_MORE
     with threads.in_use(), caplog.at_level(logging.INFO):
@@ -177,7 +180,7 @@ def test_resumed_training_keeps_its_number_until_a_collapse(step: TrainingStep) 
         watched(*inputs)
         assert torch.get_num_threads() == 2, "one thread would be faster, and give other bits"
         clock.seconds = {2: 20.0, 1: 2.0}
-        for _ in range(60):
+        for _ in range(10):
             watched(*inputs)
         assert torch.get_num_threads() == 1
 
@@ -185,10 +188,10 @@ def test_resumed_training_keeps_its_number_until_a_collapse(step: TrainingStep) 
 def test_changed_number_is_in_the_next_checkpoint(tables: Tables, tmp_path: Path) -> None:
     folder = TrainingFolder(tmp_path)
     schedule = CheckpointSchedule(folder, Interval(1000, "steps"), 100)
-    clock = BusyLater({2: 1.0, 1: 2.0}, {2: 4.0, 1: 2.0}, looks=60)
+    clock = BusyLater({2: 1.0, 1: 2.0}, {2: 4.0, 1: 2.0}, looks=30)
     threads = TrainingThreads(2, [2, 1], clock=clock)
     with threads.in_use():
-        trained = train(tables, checkpoints=schedule, threads=threads, n_epochs=20)
+        trained = train(tables, checkpoints=schedule, threads=threads, n_epochs=8)
     found = [read_checkpoint(path) for path in folder.checkpoints]
     computed = [checkpoint.record.computation for checkpoint in found]
     assert [(each.threads, each.device) for each in computed] == [
@@ -197,8 +200,8 @@ def test_changed_number_is_in_the_next_checkpoint(tables: Tables, tmp_path: Path
         (1, "cpu (1 thread)"),
     ]
     first, switched, last = found
-    assert first.step == 0 < switched.step < last.step == 20 * STEPS
-    resumed = train(tables, start=switched, n_epochs=20)
+    assert first.step == 0 < switched.step < last.step == 8 * STEPS
+    resumed = train(tables, start=switched, n_epochs=8)
     assert same(resumed.model.state_dict(), trained.model.state_dict())
 
 
