@@ -41,7 +41,7 @@ class TrainingClaim:
 
     @property
     def only_helps(self) -> bool:
-        """Whether this is one of several machines that train together, and not the one that keeps the records."""
+        """Return whether this machine only helps another one to train, which keeps the records."""
         return self.training.folder is None
 
     def __enter__(self) -> Self:
