@@ -1,6 +1,7 @@
 import copy
 import math
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -215,6 +216,15 @@ def test_reporter_may_stop_the_training(tables: Tables) -> None:
     assert (len(history.epochs), history.steps, reporter.shown) == (1, STEPS, [1])
 
 
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Take Ctrl-C as in the foreground: a shell's background job ignores it."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize(("signum", "exit_code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_signal_raises_training_stopped_after_a_step(
     tables: Tables, tmp_path: Path, signum: int, exit_code: int
