@@ -110,7 +110,8 @@ def glow_pipeline(work: Work, device: torch.device, **execution: Any) -> Contend
         prepare()
         return flow.decode(flow.draw_latents(n, generator), 0.7)
 
-    return Contender(flow, train, loss_of(log_prob), score, sample)
+    note = f"trains in {flow.execution.precision}" if device.type == "cuda" else ""
+    return Contender(flow, train, loss_of(log_prob), score, sample, note)
 
 
 def normflows(work: Work, device: torch.device) -> Contender:
@@ -237,6 +238,35 @@ BUILD: dict[str, Build] = {
     "FrEIA": freia,
 }
 OURS, MEASURE = "glow_pipeline", "normflows"  # the row with images/s; the baseline of the ratios
+
+
+def builds_for(device: torch.device) -> dict[str, Build]:
+    """Return the rows for a device: on a GPU those of each precision too, because the defaults differ there."""
+    if device.type != "cuda":
+        return dict(BUILD)
+    return {
+        **BUILD,
+        "glow_pipeline, tf32": partial(glow_pipeline, precision="tf32"),
+        "glow_pipeline, float32": partial(glow_pipeline, precision="float32"),
+        "normflows, autocast": partial(autocast, normflows),
+        "FrEIA, autocast": partial(autocast, freia),
+    }
+
+
+def autocast(build: Build, work: Work, device: torch.device) -> Contender:
+    """Build a contender that computes with torch's autocast to bfloat16."""
+    contender = build(work, device)
+
+    def casting(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        return torch.autocast(device.type, torch.bfloat16)(function)
+
+    return contender._replace(
+        train=casting(contender.train),
+        loss=casting(contender.loss),
+        score=casting(contender.score),
+        sample=casting(contender.sample),
+        note=f"{contender.note}, autocast to bfloat16",
+    )
 
 
 def step_of(model: nn.Module, loss: Callable[[Tensor], Tensor]) -> Callable[[Tensor], None]:

@@ -22,7 +22,6 @@ from typing import Any, NamedTuple
 
 import torch
 from contenders import (
-    BUILD,
     HARNESS_LEVELS,
     MEASURE,
     OURS,
@@ -30,6 +29,7 @@ from contenders import (
     CannotError,
     Contender,
     Work,
+    builds_for,
     builds_of_harness,
     sample_images,
 )
@@ -223,7 +223,7 @@ def table(rows: dict[str, Row], work: Work, device: torch.device, notes: list[st
     if device.type == "cuda":
         of_ours = {task: statistics.median(took) for task, took in rows[OURS].seconds.items() if task != "start-up"}
         speeds = (f"{task} {work.batch_size / seconds:,.0f}" for task, seconds in of_ours.items())
-        lines[0] += f"; {OURS}, images/s: {', '.join(speeds)}"
+        lines[0] += f"; {OURS}, images/s: {', '.join(speeds)}; other libraries convolve in TF32, torch's default"
     header = ("implementation", "parameters", *rows[MEASURE].seconds, "kept activations", "peak memory")
     lines += ["", f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
     for name, row in rows.items():
@@ -277,7 +277,7 @@ def main() -> None:
     options = parser.parse_args()
     device = resolve_device(options.device)
     works = works_of(options, device)
-    builds = dict(BUILD)
+    builds = builds_for(device)
     if bool(options.harness) != bool(options.peers):
         parser.error("--harness and --peers go together")
     if options.harness:

@@ -25,3 +25,13 @@ def test_unknown_class_has_plain_log_prob(y_condition: bool) -> None:
         given, plain = batch.log_prob_given_class, batch.log_prob
     assert (given[1:3] == plain[1:3]).all()
     assert (given[[0, 3]] != plain[[0, 3]]).all() == y_condition
+
+
+def test_gradients_of_scores_use_ieee_convolutions(make_table: MakeTable) -> None:
+    """A GPU would otherwise round the factors of a score's own backward pass to TF32."""
+    convolutions = torch.backends.cudnn.conv  # type: ignore[attr-defined]  # torch does not declare it
+    before = convolutions.fp32_precision
+    table = make_table(random_images(4), 8)
+    for _ in modelled_batches(jittered_glow(n_bits=8), Batches(table, 2, torch.device("cpu")), 0, None):
+        assert convolutions.fp32_precision == "ieee"
+    assert convolutions.fp32_precision == before

@@ -88,10 +88,10 @@ def cudnn() -> Iterator[Any]:
     settings.deterministic, settings.conv.fp32_precision = before
 
 
-def test_cudnn_is_deterministic_and_computes_in_float32(cudnn: Any) -> None:
+def test_cudnn_is_deterministic(cudnn: Any) -> None:
     assert use_device("cpu") == CPU
     assert cudnn.deterministic is True
-    assert cudnn.conv.fp32_precision == "ieee"
+    assert cudnn.conv.fp32_precision == "tf32"  # passes set it for themselves (test_execution.py)
 
 
 @pytest.mark.parametrize(("available", "expected"), [(True, "bfloat16"), (False, "float32")])
@@ -117,6 +117,25 @@ def test_missing_tf32_is_one_line(device: str) -> None:
     assert str(error.value) == (
         f"train.precision=tf32: {device} has no TF32, some NVIDIA GPUs have; set it to float32 or bfloat16"
     )
+
+
+def test_old_macos_has_no_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    mps = torch.device("mps")
+    for newer in (True, False):
+        monkeypatch.setattr(torch.backends.mps, "is_macos_or_newer", lambda major, minor, newer=newer: newer)
+        if newer:
+            assert resolve_precision("bfloat16", mps) == "bfloat16"
+        else:
+            with pytest.raises(GlowPipelineError) as error:
+                resolve_precision("bfloat16", mps)
+            assert str(error.value) == "train.precision=bfloat16: mps has it from macOS 14 on; set it to float32"
+        assert resolve_precision("auto", mps) == "float32"
+
+
+def test_amd_gpus_have_no_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.version, "hip", "7.0")
+    with pytest.raises(GlowPipelineError, match=r"^train\.precision=tf32: an AMD GPU has no TF32"):
+        resolve_precision("tf32", CUDA)
 
 
 def test_images_may_fill_a_quarter_of_gpu_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,17 +1,21 @@
 """Results on a GPU that must equal those on a CPU: `pytest -m gpu`."""
 
+import copy
 from pathlib import Path
 
 import pytest
 import torch
 
+from glow_pipeline.density import log_probs
 from glow_pipeline.device import resolve_device
 from glow_pipeline.flow import Glow
 from glow_pipeline.flow.fast.execution import Execution
+from glow_pipeline.images.batches import Batches
 from glow_pipeline.images.content import content_noise
 from glow_pipeline.randomness import key
 from glow_pipeline.training.adamax import Adamax
 from glow_pipeline.training.step import TrainingStep
+from tests.conftest import MakeTable, jittered_glow, random_images
 from tests.project import TINY, copy_project, run, versions
 
 pytestmark = [
@@ -24,16 +28,40 @@ def test_auto_selects_the_gpu() -> None:
     assert resolve_device("auto").type == "cuda"
 
 
-def test_gpu_scores_equal_cpu_scores() -> None:
+@pytest.mark.parametrize("execution", [None, Execution(), Execution(precision="tf32")], ids=str)
+def test_float32_scores_equal_float64_on_the_cpu(execution: Execution | None) -> None:
+    """In a process that has not called `use_device`, where cuDNN would round to TF32."""
     random = torch.Generator().manual_seed(0)
-    model = Glow((3, 16, 16), K=2, L=2, hidden_channels=16, generator=random)
+    model = Glow((3, 16, 16), K=8, L=2, hidden_channels=64, generator=random)
     images = torch.randint(0, 256, (8, 3, 16, 16), generator=random).to(torch.uint8)
     noise = torch.rand(images.shape, generator=random)
     model.initialize(model.dequantization.forward(images, noise)[0])
     with torch.no_grad():
-        on_cpu = model.bits_per_dim(model.log_prob(images, noise))
-        on_gpu = model.cuda().bits_per_dim(model.log_prob(images.cuda(), noise.cuda()))
-    torch.testing.assert_close(on_gpu.cpu(), on_cpu, atol=1e-3, rtol=1e-3)
+        for parameter in model.parameters():
+            parameter.add_(0.02 * torch.randn(parameter.shape, generator=random))
+        exact = copy.deepcopy(model).double()
+        on_cpu = exact.log_prob(images, noise.double())
+        eps, _ = exact(noise.double() - 0.5)
+        model.cuda().execution = execution
+        on_gpu = model.log_prob(images.cuda(), noise.cuda())
+        eps_on_gpu, _ = model(noise.cuda() - 0.5)
+    torch.testing.assert_close(on_gpu.cpu().double(), on_cpu, rtol=1e-5, atol=0)
+    for ours, theirs in zip(eps_on_gpu, eps, strict=True):
+        assert (ours.cpu() - theirs).norm() < 1e-5 * theirs.norm()
+
+
+def test_host_does_not_wait_for_each_scored_batch(make_table: MakeTable) -> None:
+    model = jittered_glow().cuda()
+    batches = Batches(make_table(random_images(64), 4), 8, torch.device("cuda"), on_device=True)
+    expected = torch.cat(list(log_probs(model, batches, 0)))
+    scored = log_probs(model, batches, 0)
+    parts = [next(scored)]  # the order of the images is copied before
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        parts += scored
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert torch.equal(torch.cat(parts), expected)
 
 
 def test_noise_has_the_same_bits_on_the_gpu() -> None:

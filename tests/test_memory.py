@@ -130,6 +130,19 @@ def test_estimate_is_near_the_measured_peak(
     assert estimated == pytest.approx(peak - before, rel=0.5)
 
 
+@pytest.mark.parametrize(
+    ("K", "hidden_channels", "batch", "gib"),
+    [(8, 64, 128, 0.454), (8, 64, 512, 1.21), (32, 512, 64, 2.48), (32, 512, 512, 12.4)],
+)
+def test_estimate_is_near_peaks_of_a_gpu(K: int, hidden_channels: int, batch: int, gib: float) -> None:
+    """The peaks of docs/results/gpu.md, of products in bfloat16."""
+    size = FlowSize((3, 32, 32), K, 3, hidden_channels, affine=True)
+    estimated = training_bytes(
+        size, batch=batch, at_once=batch, scored=1, activations="stored", network_bytes=2, products=True
+    )
+    assert estimated / 2**30 == pytest.approx(gib, rel=0.5)
+
+
 def test_smaller_batches_and_fewer_activations_take_less() -> None:
     size = FlowSize((3, 256, 256), 8, 3, 64, affine=True)
 

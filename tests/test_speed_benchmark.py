@@ -90,3 +90,20 @@ def test_table_has_seconds_ratios_and_dashes(speed: Any, contenders: Any) -> Non
     assert text.endswith("slow: cannot; said.")
     assert "rounds: start-up 1, train 2, score 1, sample 1" in text
     assert "images/s" not in text
+
+
+def test_gpu_rows_name_every_precision(contenders: Any) -> None:
+    assert contenders.builds_for(torch.device("cpu")).keys() == contenders.BUILD.keys()
+    added = contenders.builds_for(torch.device("cuda")).keys() - contenders.BUILD.keys()
+    assert added == {"glow_pipeline, tf32", "glow_pipeline, float32", "normflows, autocast", "FrEIA, autocast"}
+
+
+def test_autocast_contender_computes_in_bfloat16(contenders: Any) -> None:
+    linear = torch.nn.Linear(4, 4)
+
+    def build(_work: Any, _device: torch.device) -> Any:
+        return contenders.Contender(linear, linear, linear, linear, linear, "a linear layer")
+
+    contender = contenders.autocast(build, contenders.Work(1, 1, 1, 1), torch.device("cpu"))
+    assert contender.score(torch.ones(2, 4)).dtype == torch.bfloat16
+    assert contender.note == "a linear layer, autocast to bfloat16"

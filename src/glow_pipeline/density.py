@@ -10,6 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from glow_pipeline.flow import Glow
+from glow_pipeline.flow.fast.execution import float32_convolutions
 from glow_pipeline.images.batches import Batches
 from glow_pipeline.images.content import content_noise
 from glow_pipeline.randomness import key
@@ -67,7 +68,7 @@ def modelled_batches(model: Glow, batches: Batches, seed: int, description: str 
     training, noise_key = model.training, key(seed, "score")
     model.eval()
     try:
-        with model.unchanging():
+        with model.unchanging(), float32_convolutions():  # also for gradients, which a score may compute
             for images, labels in tqdm(
                 batches, desc=description, unit="batch", delay=2, leave=False, disable=description is None
             ):
@@ -80,7 +81,9 @@ def modelled_batches(model: Glow, batches: Batches, seed: int, description: str 
 def log_probs(
     model: Glow, batches: Batches, seed: int, *, labelled: bool = False, description: str | None = "score"
 ) -> Iterator[Tensor]:
-    """Yield the log-probability of each image in nats, float32 (B,) on the CPU, batch by batch in the table's order.
+    """Yield the log-probability of each image in nats, float32 (B,), batch by batch in the table's order.
+
+    They stay on the device: to copy each batch's would make the host wait for it before it could start the next.
 
     Args:
         model, batches, seed, description: as `modelled_batches` takes them.
@@ -88,7 +91,7 @@ def log_probs(
             a class that the model does not know is scored without it.
     """
     for batch in modelled_batches(model, batches, seed, description):
-        yield (batch.log_prob_given_class if labelled else batch.log_prob).cpu()
+        yield batch.log_prob_given_class if labelled else batch.log_prob
 
 
 def scoring_threads(model: Glow, batches: Batches, fixed: int | None = None) -> AbstractContextManager[None]:

@@ -1,12 +1,13 @@
 """Choice and setup of the device."""
 
 import ctypes
+import re
 import sys
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
-from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.errors import GlowPipelineError, first_line
 from glow_pipeline.flow.fast.execution import Precision
 
 PrecisionChoice = Literal["auto"] | Precision
@@ -49,14 +50,12 @@ def describe_device(device: torch.device, processes: int = 1, threads: int | Non
 
 
 def use_device(name: str) -> torch.device:
-    """Return the device, set up so that a run repeats its bits and computes float32 as float32.
+    """Return the device, set up so that a run repeats its bits.
 
-    By default cuDNN may choose another algorithm each time, and rounds the factors of float32 convolutions to TF32.
+    By default cuDNN may choose another algorithm each time.
     """
     device = resolve_device(name)
     torch.backends.cudnn.deterministic = True
-    convolutions: Any = torch.backends.cudnn.conv  # type: ignore[attr-defined]  # torch does not declare it
-    convolutions.fp32_precision = "ieee"
     keep_freed_memory(device)
     return device
 
@@ -69,11 +68,27 @@ def resolve_precision(precision: PrecisionChoice, device: torch.device) -> Preci
     """
     if precision == "auto":
         return "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported(False) else "float32"
-    if precision == "tf32" and device.type != "cuda":
+    if precision == "tf32" and (device.type != "cuda" or torch.version.hip is not None):
+        here = "an AMD GPU" if device.type == "cuda" else device.type
         raise GlowPipelineError(
-            f"train.precision=tf32: {device.type} has no TF32, some NVIDIA GPUs have; set it to float32 or bfloat16"
+            f"train.precision=tf32: {here} has no TF32, some NVIDIA GPUs have; set it to float32 or bfloat16"
         )
+    if precision == "bfloat16" and device.type == "mps" and not torch.backends.mps.is_macos_or_newer(14, 0):
+        raise GlowPipelineError("train.precision=bfloat16: mps has it from macOS 14 on; set it to float32")
     return precision
+
+
+def unsupported_operation(error: BaseException) -> str | None:
+    """Return one line for an error by which torch refuses an operation on MPS; None for any other error."""
+    if not isinstance(error, NotImplementedError | TypeError) or "MPS" not in str(error):
+        return None
+    operation = re.match(r"The operator '([^']+)' is not currently implemented for the MPS device", str(error))
+    if operation is None:  # a dtype
+        return f"device=mps: {first_line(error)}; set device=cpu"
+    return (
+        f"device=mps: torch has no {operation[1]} there; set device=cpu, or have the CPU compute it by the environment "
+        f"variable PYTORCH_ENABLE_MPS_FALLBACK=1"
+    )
 
 
 def keeps_on_device(choice: DataOnDevice, n_bytes: int, device: torch.device) -> bool:

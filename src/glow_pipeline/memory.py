@@ -10,6 +10,7 @@ import torch
 
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.flow.fast.execution import Activations
+from glow_pipeline.flow.fast.products import GROUP
 
 FLOAT = 4  # bytes
 GIB = 2**30
@@ -90,7 +91,14 @@ def check_weights(size: FlowSize) -> None:
 
 
 def training_bytes(
-    size: FlowSize, *, batch: int, at_once: int, scored: int, activations: Activations, network_bytes: int = FLOAT
+    size: FlowSize,
+    *,
+    batch: int,
+    at_once: int,
+    scored: int,
+    activations: Activations,
+    network_bytes: int = FLOAT,
+    products: bool = False,
 ) -> int:
     """Estimate how many bytes a training takes, without the interpreter and its libraries.
 
@@ -101,11 +109,12 @@ def training_bytes(
         scored: images that are scored at once after an epoch.
         activations: what is kept for the backward pass.
         network_bytes: bytes of a number in the coupling networks: 4, or 2 in bfloat16.
+        products: whether the coupling networks are computed as matrix products, as on a GPU.
     """
     return COPIES * FLOAT * n_weights(size) + max(
         pass_bytes(size, images=batch),
         pass_bytes(size, images=scored),
-        step_bytes(size, images=at_once, activations=activations, network_bytes=network_bytes),
+        step_bytes(size, images=at_once, activations=activations, network_bytes=network_bytes, products=products),
     )
 
 
@@ -120,7 +129,14 @@ def n_weights(size: FlowSize) -> int:
     return total
 
 
-def step_bytes(size: FlowSize, *, images: int, activations: Activations, network_bytes: int = FLOAT) -> int:
+def step_bytes(
+    size: FlowSize,
+    *,
+    images: int,
+    activations: Activations,
+    network_bytes: int = FLOAT,
+    products: bool = False,
+) -> int:
     """Estimate how many bytes the passes of a training step take, without the parameters.
 
     Args:
@@ -128,8 +144,10 @@ def step_bytes(size: FlowSize, *, images: int, activations: Activations, network
         images: images that go through the model at once.
         activations: what is kept for the backward pass.
         network_bytes: bytes of a number in the coupling networks: 4, or 2 in bfloat16.
+        products: as in `training_bytes`.
     """
     kept, working = 0, 0
+    group = min(size.K, GROUP) if products and activations == "stored" else 0
     hidden = size.hidden_channels * network_bytes
     for channels, pixels in size.levels():
         output = channels * FLOAT
@@ -139,7 +157,10 @@ def step_bytes(size: FlowSize, *, images: int, activations: Activations, network
         else:
             kept += (size.K if activations == "checkpointed" else 1) * output * pixels
         again = networks if activations != "stored" else 0
-        working = max(working, (again + WORKING_LAYERS * hidden + 6 * output) * pixels)
+        # Of a group of steps: gradients of both hidden layers and the output, and neighbourhoods of both ends.
+        out = channels if size.affine else channels // 2
+        grouped = group * (2 * hidden + output + 9 * (channels // 2 + out) * network_bytes)
+        working = max(working, (again + WORKING_LAYERS * hidden + 6 * output + grouped) * pixels)
     return images * (kept + working)
 
 

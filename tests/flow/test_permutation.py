@@ -7,7 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from glow_pipeline.flow.permutation import FixedPermutation, InvertibleConv, LUInvertibleConv, reverse, shuffle
+from glow_pipeline.flow.permutation import (
+    FixedPermutation,
+    InvertibleConv,
+    LUInvertibleConv,
+    factorized_at_once,
+    log_abs_dets,
+    reverse,
+    shuffle,
+)
 from tests.flow.helpers import assert_inverts, assert_logdet_is_the_jacobians, gaussian, perturbed, seeded
 
 Build = Callable[[int], nn.Module]
@@ -133,3 +141,35 @@ def test_fixed_permutation_has_no_parameters() -> None:
     layer = FixedPermutation(torch.tensor([1, 0]))
     assert list(layer.parameters()) == []
     assert list(layer.state_dict()) == ["order"]
+
+
+# Many matrices --------------------------------------------------------------------------------
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(count=st.integers(1, 70), channels=st.sampled_from([4, 12, 16, 24, 48, 96, 128, 192, 384]))
+def test_no_part_makes_a_gpu_wait(count: int, channels: int) -> None:
+    """As torch 2.11 chooses: MAGMA for more than 16 matrices of C > 16, and for more than one of C > 128."""
+    matrices = torch.arange(count)[:, None, None].expand(count, channels, channels)
+    parts = factorized_at_once(matrices)
+    assert torch.equal(torch.cat(parts), matrices)
+    for part in parts:
+        assert len(part) == 1 or channels <= 16 or (channels <= 128 and len(part) <= 16)
+    if count > 1 and channels <= 128:
+        assert min(map(len, parts)) > 1  # a single one is factorized by cuSOLVER, which takes longer
+
+
+@pytest.mark.parametrize(("count", "channels"), [(1, 24), (16, 24), (33, 24), (3, 192)])
+def test_determinants_in_parts_keep_their_bits(count: int, channels: int) -> None:
+    layers = [InvertibleConv(channels, seeded(seed)) for seed in range(count)]
+    log_abs_det = log_abs_dets(layers)
+    assert isinstance(log_abs_det, torch.Tensor)
+    log_abs_det.backward()
+    stacked = torch.stack([layer.weight.detach() for layer in layers]).requires_grad_()
+    expected = torch.linalg.slogdet(stacked).logabsdet.sum()
+    expected.backward()
+    assert torch.equal(log_abs_det, expected)
+    assert stacked.grad is not None
+    for layer, gradient in zip(layers, stacked.grad, strict=True):
+        assert layer.weight.grad is not None
+        assert torch.equal(layer.weight.grad, gradient)

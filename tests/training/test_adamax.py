@@ -2,6 +2,7 @@
 
 import copy
 import math
+from typing import cast
 
 import numpy as np
 import pytest
@@ -73,6 +74,39 @@ def test_zero_grad_removes_the_gradients() -> None:
     give_gradients(parameters, 0)
     optimizer.zero_grad()
     assert all(parameter.grad is None for parameter in parameters)
+
+
+def test_gathered_gradients_are_added_as_by_autograd() -> None:
+    ours, theirs = some_parameters(torch.float32), some_parameters(torch.float32)
+    together, separate = Adamax(ours, lr=0.01), Adamax(theirs, lr=0.01)
+    for seed in range(6):
+        for part in range(3):
+            without = ours[(seed + part) % len(ours)]
+            give_gradients(ours, 3 * seed + part)
+            for parameter, other in zip(ours, theirs, strict=True):
+                if parameter is without:
+                    parameter.grad = None
+                elif other.grad is None:
+                    other.grad = cast(Tensor, parameter.grad).clone()
+                else:
+                    other.grad += cast(Tensor, parameter.grad)
+            together.gather_gradients()
+            assert all(parameter.grad is None for parameter in ours)
+        assert together.step(GO)
+        assert separate.step(GO)
+        assert same(moments(together), moments(separate))
+
+
+def test_zero_grad_drops_gathered_gradients() -> None:
+    gathered, fresh = some_parameters(torch.float32), some_parameters(torch.float32)
+    optimizer, expected = Adamax(gathered, lr=0.01), Adamax(fresh, lr=0.01)
+    give_gradients(gathered, 1)
+    optimizer.gather_gradients()
+    optimizer.zero_grad()
+    for parameters, each in ((gathered, optimizer), (fresh, expected)):
+        give_gradients(parameters, 2)
+        each.step(GO)
+    assert same(moments(optimizer), moments(expected))
 
 
 # Warm-up --------------------------------------------------------------------------------------
@@ -233,3 +267,23 @@ def test_loaded_weights_stay_views_of_the_vector() -> None:
     assert optimizer.vector.double().square().sum().item() == pytest.approx(squares, rel=1e-9)
     optimizer.vector.zero_()
     assert all(parameter.count_nonzero() == 0 for parameter in model.parameters())
+
+
+@pytest.mark.slow
+def test_compiled_updates_are_the_plain_ones() -> None:
+    def after_updates(compiled: bool) -> Adamax:
+        random = torch.Generator().manual_seed(0)
+        parameters = [nn.Parameter(torch.randn(shape, generator=random)) for shape in ((5, 3), (7,))]
+        optimizer = Adamax(parameters, lr=0.01, warmup_steps=4, weight_decay=0.1, max_value=1.0, max_norm=1.0)
+        optimizer.compiled = compiled
+        for finite in (True, True, False, True):
+            for parameter in parameters:
+                parameter.grad = torch.randn(parameter.shape, generator=random) / (1.0 if finite else 0.0)
+            assert optimizer.step(torch.tensor(True)).item() == finite
+            optimizer.zero_grad()
+        return optimizer
+
+    plain, compiled = after_updates(compiled=False), after_updates(compiled=True)
+    assert compiled.steps == plain.steps == 3
+    torch.testing.assert_close(compiled.vector, plain.vector)
+    torch.testing.assert_close(compiled.gradient_norm, plain.gradient_norm, equal_nan=True)

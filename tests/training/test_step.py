@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from glow_pipeline.flow import Glow
 from glow_pipeline.flow.fast.execution import Activations, Execution
@@ -17,6 +18,7 @@ from glow_pipeline.training.history import History
 from glow_pipeline.training.step import TrainingStep, losses
 from glow_pipeline.training.step_metrics import StepMetrics
 from tests.conftest import jittered_glow
+from tests.flow.fast.test_execution import ConvolutionsSeen
 from tests.training.helpers import CPU, Poison, inputs_of, moments, new_glow, same
 
 
@@ -109,6 +111,35 @@ def poisoned(monkeypatch: pytest.MonkeyPatch, steps: set[int], max_skipped_steps
 def test_no_step_changes_anything_after_divergence(monkeypatch: pytest.MonkeyPatch) -> None:
     updated = poisoned(monkeypatch, {1, 2, 4, 6, 7, 8}, max_skipped_steps=3)
     assert [updated() for _ in range(12)] == [True, False, False, True, False, True] + [False] * 6
+
+
+def test_float32_gradients_are_not_rounded_to_tf32() -> None:
+    model = jittered_glow()
+    with ConvolutionsSeen() as seen:
+        new_step(model)(*inputs_of(model)[:2])
+    assert seen.precisions == ["ieee"] * 14  # forward and backward: three a level, and that of the split
+
+
+class OperationsSeen(TorchDispatchMode):
+    """Keeps the names of all operations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_parts_are_added_for_all_parameters_at_once(accumulate: int) -> None:
+    """By autograd each parameter's would be a kernel on a GPU."""
+    model = new_glow()
+    step = TrainingStep(model, Adamax(model.parameters(), lr=0.01), 0.0, 3, accumulate=accumulate)
+    with OperationsSeen() as seen:
+        step(torch.rand(6, 1, 8, 8), torch.zeros(6))
+    assert seen.names.count("aten._foreach_add_.List") == accumulate - 1
 
 
 # A rehearsal ----------------------------------------------------------------------------------
@@ -212,6 +243,30 @@ def test_step_that_reads_a_value_is_found(
     monkeypatch.setattr(step_module, "losses", asking)
     with pytest.raises(refusal):
         two_fake_steps({}, "stored")
+
+
+class Factorized(TorchDispatchMode):
+    """Keeps the shapes of all batches of matrices that are factorized."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shapes: list[tuple[int, ...]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (torch.ops.aten._linalg_slogdet.default, torch.ops.aten.linalg_inv_ex.default):
+            self.shapes.append(tuple(args[0].shape))
+        return func(*args, **(kwargs or {}))
+
+
+def test_no_matrices_of_a_deep_step_go_to_magma() -> None:
+    """torch 2.11 would hand more than 16 matrices of C > 16 to it, and the host would wait for the device."""
+    model = new_glow(image_shape=(3, 8, 8), K=20)
+    model.execution = Execution("reversible")
+    step = new_step(model)
+    with Factorized() as factorized:
+        step(torch.rand(2, 3, 8, 8), torch.zeros(2))
+    # Determinants, and inverses to go back.
+    assert sorted(factorized.shapes) == [*[(10, 24, 24)] * 4, *[(20, 12, 12)] * 2]
 
 
 @pytest.fixture

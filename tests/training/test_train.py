@@ -221,7 +221,7 @@ def test_evaluation_takes_fewer_large_images_at_once() -> None:
         return evaluation_batch(image_format, torch.device(device))
 
     assert [batch(side) for side in (8, 128, 256, 4096)] == [256, 256, 64, 1]
-    assert batch(256, "cuda") == 256
+    assert [batch(side, "cuda") for side in (32, 256)] == [1024, 256]
 
 
 def test_batches_too_small_to_be_shared_are_refused(table: ImageTable) -> None:

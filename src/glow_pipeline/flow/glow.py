@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from glow_pipeline.flow.actnorm import ActNorm, initialize_from_data
 from glow_pipeline.flow.coupling import is_foldable
 from glow_pipeline.flow.dequantization import Dequantization
-from glow_pipeline.flow.fast import fused
-from glow_pipeline.flow.fast.execution import Execution
+from glow_pipeline.flow.fast import fused, products
+from glow_pipeline.flow.fast.execution import Execution, float32_convolutions
 from glow_pipeline.flow.fast.folding import Prepared, prepare
 from glow_pipeline.flow.prior import SplitPrior, TopPrior, standard_normal_log_prob
 from glow_pipeline.flow.squeeze import Squeeze
@@ -46,6 +46,8 @@ class Level(nn.Module):
         x, logdet = self.squeeze(x)
         if execution is not None:
             x = x.contiguous(memory_format=torch.channels_last)
+            if execution.products and torch.is_grad_enabled():
+                return products.run(self._steps, x, execution)
             return fused.run(self._prepared(execution), x, execution)
         for step in self.steps:
             x, step_logdet = step(x)
@@ -182,6 +184,7 @@ class Glow(nn.Module):
         eps, logdet = self.top(latent.z, y)
         return [*latent.eps, eps], latent.logdet + logdet
 
+    @float32_convolutions()
     def inverse(self, eps: list[Tensor], y: Tensor | None = None) -> Tensor:
         """Map latents to dequantized images: the inverse of `forward`."""
         x = self.top.inverse(eps[-1], y)
@@ -192,6 +195,7 @@ class Glow(nn.Module):
             x = level.inverse(split.inverse(x, eps_split), self.execution)  # type: ignore[operator]  # a ModuleList forgets
         return x
 
+    @float32_convolutions()
     def to_top(self, x: Tensor) -> TopLatent:
         """Compute the part of `forward` before the top prior, which alone depends on classes."""
         # Convolutions of these sizes are faster with the channels last in memory.

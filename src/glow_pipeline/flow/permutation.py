@@ -99,7 +99,22 @@ def log_abs_dets(permutations: Sequence[FixedPermutation | InvertibleConv]) -> T
         return 0.0
     if isinstance(convs[0], LUInvertibleConv):
         return torch.stack([conv.log_abs_det() for conv in convs]).sum()
-    return torch.linalg.slogdet(torch.stack([conv.matrix() for conv in convs])).logabsdet.sum()
+    matrices = torch.stack([conv.matrix() for conv in convs])
+    factorized = matrices.cpu() if matrices.device.type == "mps" else matrices  # not every torch can on MPS
+    parts = [torch.linalg.slogdet(part).logabsdet for part in factorized_at_once(factorized)]
+    return torch.cat(parts).sum().to(matrices.device)
+
+
+def factorized_at_once(matrices: Tensor) -> tuple[Tensor, ...]:
+    """Split matrices (K, C, C) into the parts that a GPU factorizes without making the host wait.
+
+    torch 2.11 hands other batches to MAGMA, which waits for the device and cannot be captured in a CUDA graph: those
+    of C > 16 with more than 16 matrices, and those of C > 128 with more than one.
+    """
+    count, channels = matrices.shape[:2]
+    if channels <= 16:
+        return (matrices,)
+    return matrices.tensor_split(-(-count // (16 if channels <= 128 else 1)))
 
 
 def _random_rotation(channels: int, generator: torch.Generator | None) -> Tensor:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from glow_pipeline.device import unsupported_operation
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.hooks.permissions import not_permitted
 
@@ -33,5 +34,7 @@ def line_of(error: BaseException) -> str | None:
             return str(cause)
         if isinstance(cause, PermissionError) and cause.filename:
             return not_permitted(Path(os.fsdecode(cause.filename)))
+        if (line := unsupported_operation(cause)) is not None:
+            return line
         cause = cause.__cause__
     return None

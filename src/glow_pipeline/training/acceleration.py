@@ -1,27 +1,30 @@
 """Compilation and CUDA graphs for a training step, where this machine supports them."""
 
 import logging
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from glow_pipeline.device import Compile
 from glow_pipeline.errors import first_line
+from glow_pipeline.flow.fast.cuda_graph import GraphRecorder
+from glow_pipeline.flow.fast.execution import Execution
 from glow_pipeline.training.step import TrainingStep
 
 logger = logging.getLogger(__name__)
-
-WARM_UP = 3  # runs before a capture, in which libraries choose their algorithms and take their memory
 
 
 def accelerated(
     step: TrainingStep, compile_: Compile, example: Callable[[], tuple[Tensor, ...]]
 ) -> Callable[..., Tensor]:
-    """Return the step compiled, and on a GPU captured as one CUDA graph; whatever fails is left out with a warning.
+    """Return the step compiled, and on a GPU captured as CUDA graphs; whatever fails is left out with a warning.
 
-    A step of several processes is not captured: their communication is not certain to work in a graph.
+    Processes that train together agree: whatever fails in one is left out in all.
 
     `auto` leaves a CPU as it is: there compilation takes a minute and gains a few percent (docs/results/speed.md).
 
@@ -34,45 +37,95 @@ def accelerated(
     wanted = device.type == "cuda" if compile_ == "auto" else compile_
     if not wanted or step.model.execution is None:
         return step
-    inputs, uncompiled = example(), step.model.execution
-    step.model.execution = replace(uncompiled, compiled=True)
+    inputs = example()
+    _compile(step, compile_, inputs)
+    return _captured(step, compile_, inputs) if device.type == "cuda" else step
+
+
+def _compile(step: TrainingStep, compile_: Compile, inputs: tuple[Tensor, ...]) -> None:
+    """Have the model computed by compiled code, if no process fails to compile it."""
+    uncompiled = cast(Execution, step.model.execution)
+    on_a_gpu = step.optimizer.vector.device.type == "cuda"
+    step.model.execution = replace(uncompiled, compiled=True, products=on_a_gpu)
+    step.optimizer.compiled = on_a_gpu  # a CPU takes as long for fewer and larger operations
     torch._dynamo.reset()  # it counts its results over all trainings of a process, and stops at a limit
+    for its_turn in (step.group.leads, not step.group.leads):  # the others find the leader's kernels in torch's cache
+        error = None
+        if its_turn:
+            try:
+                with _compiling(step):
+                    step.rehearse(*inputs)
+            except torch._dynamo.exc.TorchDynamoException as failed:
+                error = first_line(failed)
+        if step.group.any(error is not None):
+            step.model.execution, step.optimizer.compiled = uncompiled, False
+            _warn(compile_, "not compiled", error)
+            return
+
+
+def _captured(step: TrainingStep, compile_: Compile, inputs: tuple[Tensor, ...]) -> Callable[..., Tensor]:
+    """Return the step captured, or the step itself if a process fails to capture it."""
+    captured, error = None, None
     try:
-        step.rehearse(*inputs)
-    except torch._dynamo.exc.TorchDynamoException as failed:
-        step.model.execution = uncompiled
-        logger.warning("train.compile=%s: not compiled, training continues without: %s", compile_, first_line(failed))
-    if device.type != "cuda" or step.group.shard.world_size > 1:
-        return step
-    try:
-        return Captured(step, *inputs)
+        captured = Captured(step, *inputs)
     except RuntimeError as failed:
-        logger.warning("train.compile=%s: no CUDA graph, training continues without: %s", compile_, first_line(failed))
-        return step
+        error = first_line(failed)  # the error itself holds tensors of the capture
+    failed_anywhere = step.group.any(captured is None)
+    if captured is not None and not failed_anywhere:
+        return captured
+    _warn(compile_, "no CUDA graph", error)
+    del captured
+    step.optimizer.zero_grad()  # gradients are in the memory of the failed capture
+    torch.cuda.empty_cache()
+    return step
+
+
+def _warn(compile_: Compile, missing: str, error: str | None) -> None:
+    reason = error or "another process failed"
+    logger.warning("train.compile=%s: %s, training continues without: %s", compile_, missing, reason)
+
+
+@contextmanager
+def _compiling(step: TrainingStep) -> Iterator[None]:
+    """Let torch compile whatever the step needs within the block, without its advice to use TF32.
+
+    By default it compiles a function 8 times at most. Here it does so for each level, for unequal parts of a batch and
+    for groups of steps.
+    """
+    limit = max(torch._dynamo.config.recompile_limit, 4 * len(step.model.levels))
+    with warnings.catch_warnings(), torch._dynamo.config.patch(recompile_limit=limit):
+        warnings.filterwarnings("ignore", "TensorFloat32 tensor cores", UserWarning)
+        yield
 
 
 class Captured:
-    """A training step as one CUDA graph, which the host launches at once instead of kernel by kernel.
+    """A training step as CUDA graphs, which the host launches at once instead of kernel by kernel.
+
+    It is one graph if the process trains alone, else two with the communication between them: in a graph NCCL's is not
+    certain to work, and a missing process would not be noticed.
 
     Args:
         step: the training step.
         example: inputs of the step; all later ones must have these shapes.
+        recorder: records the graphs; None: on the present GPU.
     """
 
-    def __init__(self, step: TrainingStep, *example: Tensor) -> None:
-        self._inputs = [tensor.clone() for tensor in example]
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(WARM_UP):
-                step.rehearse(*self._inputs)
-        torch.cuda.current_stream().wait_stream(stream)
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
-            self._bits_per_dim = step(*self._inputs)
+    def __init__(self, step: TrainingStep, *example: Tensor, recorder: GraphRecorder | None = None) -> None:
+        self._inputs, self._communicate = [tensor.clone() for tensor in example], step.sum_over_processes
+        recorder = recorder or GraphRecorder()
+        recorder.warm_up(lambda: step.rehearse(*self._inputs))
+        if step.group.shard.world_size == 1:
+            self._gradients, self._bits_per_dim = recorder.record(lambda: step(*self._inputs))
+            self._update = None
+        else:
+            self._gradients, _ = recorder.record(lambda: step.compute_gradients(*self._inputs))
+            self._update, self._bits_per_dim = recorder.record(step.update)
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         for place, given in zip(self._inputs, inputs, strict=True):
             place.copy_(given, non_blocking=True)
-        self._graph.replay()
+        self._gradients.replay()
+        if self._update is not None:
+            self._communicate()
+            self._update.replay()
         return self._bits_per_dim

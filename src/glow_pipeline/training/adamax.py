@@ -5,13 +5,16 @@ become views of one vector, and a step is a dozen operations however many there 
 finite, which step this is and how high the learning rate is stay on the device: the host never waits for them.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from glow_pipeline.flow.fast.execution import Execution
+
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
+N_FIGURES = 2  # loss and bits per dimension
 
 
 class Adamax:
@@ -32,9 +35,12 @@ class Adamax:
 
     Attributes:
         vector: all parameters (P,).
+        gradient_and_figures: the gathered gradient, and figures that processes sum together with it (P + N_FIGURES,).
+        figures: the end of it (N_FIGURES,).
         first_moment, infinity_norm: m and u, (P,).
         steps: number of updates, a scalar.
         gradient_norm: norm of the last gradient before it was clipped, a scalar.
+        compiled: let torch.compile write an update as a few kernels.
     """
 
     def __init__(
@@ -50,6 +56,7 @@ class Adamax:
         self.parameters = list(parameters)
         self.lr, self.warmup_steps, self.weight_decay = lr, warmup_steps, weight_decay
         self.max_value, self.max_norm = max_value, max_norm
+        self.compiled = False
         self.vector = torch.cat([_in_memory_order(p.detach()) for p in self.parameters])
         for parameter, view in zip(self.parameters, _views(self.vector, self.parameters), strict=True):
             parameter.data = view
@@ -57,10 +64,34 @@ class Adamax:
         self.infinity_norm = torch.zeros_like(self.vector)
         self.steps = self.vector.new_zeros(())
         self.gradient_norm = self.vector.new_zeros(())
-        self._gradient = torch.zeros_like(self.vector)
+        self.gradient_and_figures = self.vector.new_zeros(len(self.vector) + N_FIGURES)
+        self._gradient, self.figures = self.gradient_and_figures.split([len(self.vector), N_FIGURES])
         self._gradient_views = _views(self._gradient, self.parameters)
+        self._gathered = False
 
     def zero_grad(self) -> None:
+        """Drop all gradients, gathered ones too."""
+        self._gathered = False
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    @torch.no_grad()
+    def gather_gradients(self) -> None:
+        """Add the parameters' gradients to those gathered since `zero_grad` or the last update, and drop them.
+
+        Gradients of a batch in parts are added up here: autograd would make a kernel for each parameter.
+        """
+        given = [k for k, parameter in enumerate(self.parameters) if parameter.grad is not None]
+        views = [self._gradient_views[k] for k in given]
+        gradients = [cast(Tensor, self.parameters[k].grad) for k in given]
+        if self._gathered:
+            if given:
+                torch._foreach_add_(views, gradients)
+        else:
+            if len(given) < len(self.parameters):
+                self._gradient.zero_()
+            torch._foreach_copy_(views, gradients)
+        self._gathered = True
         for parameter in self.parameters:
             parameter.grad = None
 
@@ -70,19 +101,22 @@ class Adamax:
         return self.lr * ((self.steps + 1) / max(1.0, self.warmup_steps)).clamp(max=1.0)
 
     @torch.no_grad()
-    def step(self, allowed: Tensor, combine: Callable[[Tensor], None] | None = None) -> Tensor:
-        """Update the parameters by their gradients, if that is allowed and the gradients are finite.
+    def step(self, allowed: Tensor) -> Tensor:
+        """Update the parameters by the gathered gradients, if that is allowed and they are finite.
 
         Args:
             allowed: a boolean scalar on the parameters' device.
-            combine: turns this process's gradient (P,) into that of all processes, in place.
 
         Returns:
             Whether they were updated, a boolean scalar on the same device.
         """
-        gradient = self._gathered()
-        if combine is not None:
-            combine(gradient)
+        if not self._gathered:
+            self.gather_gradients()
+        self._gathered = False
+        return Execution(compiled=self.compiled).maybe_compiled(Adamax._update)(self, allowed)
+
+    def _update(self, allowed: Tensor) -> Tensor:
+        gradient = self._gradient
         norm = gradient.norm()
         self.gradient_norm.copy_(norm)
         good = allowed & norm.isfinite()
@@ -100,18 +134,8 @@ class Adamax:
         torch.maximum(self.infinity_norm, gradient.abs_().add_(EPS), out=self.infinity_norm)
         rate = good * self.learning_rate / (1 - BETA1 ** (self.steps + 1))
         self.vector.sub_(torch.div(self.first_moment, self.infinity_norm, out=gradient).mul_(rate))
-        self.steps += good
+        self.steps.add_(good)
         return good
-
-    def _gathered(self) -> Tensor:
-        """Return the gradients as one vector, zero where there are none."""
-        given = [k for k, parameter in enumerate(self.parameters) if parameter.grad is not None]
-        if len(given) < len(self.parameters):
-            self._gradient.zero_()
-        torch._foreach_copy_(
-            [self._gradient_views[k] for k in given], [cast(Tensor, self.parameters[k].grad) for k in given]
-        )
-        return self._gradient
 
 
 def _in_memory_order(tensor: Tensor) -> Tensor:

@@ -24,4 +24,5 @@ def mean_bits_per_dim(
     part = Batches(batches.table.subset(np.arange(batches.n_images)[rows]), batches.batch_size, batches.device)
     description = "score" if group.leads else None
     scored = log_probs(model, part, seed, labelled=labelled, description=description)
-    return model.bits_per_dim(group.gather(torch.cat([torch.empty(0), *scored])).double()).mean().item()
+    log_prob = group.gather(torch.cat([torch.empty(0, device=batches.device), *scored]))
+    return model.bits_per_dim(log_prob.double()).mean().item()

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from glow_pipeline.flow import Glow
+from glow_pipeline.flow.fast.execution import float32_convolutions
 from glow_pipeline.flow.fast.folding import prepare
 from glow_pipeline.flow.fast.fused import step_forward
 from glow_pipeline.flow.glow import Level
@@ -21,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 @torch.no_grad()
+@float32_convolutions()
 def invertibility(model: Glow, images: Tensor, noise: Tensor) -> dict[str, float]:
     """Measure how near a flow is to not being invertible; the model is not changed.
 

@@ -81,6 +81,7 @@ def announce(task: TrainingTask, flow: Glow, *, scored: int, processes: int, ste
         scored=min(scored, len(task.val_images)),
         activations=train.activations,
         network_bytes=2 if resolve_precision(train.precision, where) == "bfloat16" else 4,
+        products=where.type == "cuda" and bool(train.compile),
     )
     if where.type == "cpu":
         memory *= processes // train.nodes

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from glow_pipeline.flow import Glow
+from glow_pipeline.flow.fast.execution import float32_convolutions
 from glow_pipeline.training.adamax import Adamax
 from glow_pipeline.training.distributed.process_group import ProcessGroup, SingleProcess
 from glow_pipeline.training.weight_averaging import Average
@@ -55,16 +56,29 @@ class TrainingStep:
             dequantization_logdet: (B,).
             labels: (B,), for a class-conditioned model.
         """
+        self.compute_gradients(x, dequantization_logdet, labels)
+        self.sum_over_processes()
+        return self.update()
+
+    def compute_gradients(self, x: Tensor, dequantization_logdet: Tensor, labels: Tensor | None = None) -> None:
+        """Gather the gradients of this process's shard, and its parts of loss and bits per dimension beside them."""
         self.optimizer.zero_grad()
+        self.optimizer.figures.zero_()
         inputs = (x, dequantization_logdet) if labels is None else (x, dequantization_logdet, labels)
         batch_size = self.batch_size or len(x)
-        sums = x.new_zeros(2)
         for part in zip(*(tensor.tensor_split(self.accumulate) for tensor in inputs), strict=True):
-            sums += self._backward(len(part[0]) / batch_size, *part)
-        self.group.sum_(sums)
-        loss, bits_per_dim = sums
+            self.optimizer.figures += self._backward(len(part[0]) / batch_size, *part)
+            self.optimizer.gather_gradients()
+
+    def sum_over_processes(self) -> None:
+        """Sum gradients, loss and bits per dimension over all processes: the only communication of a step."""
+        self.group.sum_(self.optimizer.gradient_and_figures)
+
+    def update(self) -> Tensor:
+        """Update parameters and average; return the batch's mean bits per dimension, NaN if there was no update."""
+        loss, bits_per_dim = self.optimizer.figures
         may_update = self.skipped_in_a_row < self.max_skipped_steps
-        updated = self.optimizer.step(loss.isfinite() & may_update, self.group.sum_)
+        updated = self.optimizer.step(loss.isfinite() & may_update)
         self.average.update(self.optimizer.steps, updated)
         self.skipped_in_a_row.copy_(torch.where(updated, 0, self.skipped_in_a_row + 1))
         return torch.where(updated, bits_per_dim, math.nan)
@@ -72,7 +86,8 @@ class TrainingStep:
     def _backward(self, weight: float, x: Tensor, logdet: Tensor, labels: Tensor | None = None) -> Tensor:
         """Add this part's gradients to the parameters'; return its part of loss and bits per dimension (2,)."""
         loss, bits_per_dim = losses(self.model, x, logdet, labels, self.y_weight)
-        (weight * loss).backward()
+        with float32_convolutions():
+            (weight * loss).backward()
         return weight * torch.stack([loss.detach(), bits_per_dim])
 
     def gradients_alone(self, *inputs: Tensor) -> None:
@@ -82,11 +97,15 @@ class TrainingStep:
         self.optimizer.zero_grad()
 
     def rehearse(self, *inputs: Tensor) -> None:
-        """Take a step that changes nothing, so that everything is made that the first step makes."""
+        """Take a step that changes nothing, so that everything is made that the first step makes.
+
+        It does not communicate: each process may rehearse when it likes.
+        """
         before = self.skipped_in_a_row.clone()
         self.skipped_in_a_row.fill_(self.max_skipped_steps)
         try:
-            self(*inputs)
+            self.compute_gradients(*inputs)
+            self.update()
         finally:
             self.skipped_in_a_row.copy_(before)
 

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, ExitStack
 
 import torch
 
-from glow_pipeline.device import keeps_on_device, resolve_precision, use_device
+from glow_pipeline.device import keeps_on_device, resolve_device, resolve_precision, use_device
 from glow_pipeline.errors import GlowPipelineError, HelperFinished, TrainingStopped
 from glow_pipeline.flow import Glow
 from glow_pipeline.flow.fast.execution import Execution
@@ -35,6 +35,7 @@ from glow_pipeline.training.task import TrainingTask
 from glow_pipeline.training.trainer import Trainer
 
 EVALUATION_BATCH, EVALUATION_PIXELS = 256, 2**22  # images at once; on a CPU with at most so many pixels together
+FILLING_PIXELS = 2**20  # of images at once on a GPU, which is idle for most of the time with fewer
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +86,7 @@ def train_in_processes(
                 machines=parameters.nodes,
                 rendezvous=parameters.rendezvous,
                 max_restarts=parameters.max_restarts,
+                on_gpus=resolve_device(task.parameters.device).type == "cuda",
             )
         except TrainingStopped as stopped:
             last_step = None if task.folder is None else TrainingFolder(task.folder).last_step
@@ -166,11 +168,14 @@ def train_in_this_process(
 
 
 def evaluation_batch(image_format: ImageFormat, device: torch.device) -> int:
-    """Return how many images are scored at once to evaluate a model: so few that it needs less memory than a step."""
-    fitting = (
-        EVALUATION_PIXELS // (image_format.height * image_format.width) if device.type == "cpu" else EVALUATION_BATCH
-    )
-    return max(1, min(EVALUATION_BATCH, fitting))
+    """Return how many images are scored at once to evaluate a model.
+
+    They are so few that it needs less memory than a step, and on a GPU enough to fill it.
+    """
+    pixels = image_format.height * image_format.width
+    if device.type == "cpu":
+        return max(1, min(EVALUATION_BATCH, EVALUATION_PIXELS // pixels))
+    return max(EVALUATION_BATCH, FILLING_PIXELS // pixels)
 
 
 def _training_batches(task: TrainingTask, flow: Glow, device: torch.device, group: ProcessGroup) -> Batches:

@@ -11,14 +11,16 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 
 from glow_pipeline.errors import GlowPipelineError, TrainingStopped
 from glow_pipeline.signals import SIGNALS
 from glow_pipeline.threads import usable_cores
-from glow_pipeline.training.distributed.launch import launch
+from glow_pipeline.training.distributed.launch import _join, launch
 from tests import proc
 from tests.project import ROOT, free_port
 from tests.training import workers
@@ -183,3 +185,23 @@ def test_meeting_point_with_a_taken_port_is_refused(bare: pytest.MonkeyPatch) ->
             GlowPipelineError, match=rf"^train\.rendezvous={meeting}: the 2 machines did not meet there"
         ):
             launch(workers.waiting, (), per_machine=1, machines=2, rendezvous=meeting, max_restarts=0)
+
+
+@pytest.mark.parametrize("on_gpus", [True, False])
+def test_processes_on_gpus_have_one_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_gpus: bool) -> None:
+    """The GPUs are pretended. Processes on CPUs use none, whatever the machine has."""
+    names = {"LOCAL_WORLD_SIZE": "2", "LOCAL_RANK": "1", "RANK": "1", "WORLD_SIZE": "2"}
+    for name, value in {**names, "TORCHELASTIC_RESTART_COUNT": "0"}.items():
+        monkeypatch.setenv(name, value)
+    for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
+        monkeypatch.setenv(name, "lo")
+    used, joined = list[torch.device](), dict[str, Any]()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_device", used.append)
+    monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
+    monkeypatch.setattr(dist, "init_process_group", lambda backend, **given: joined.update(given, backend=backend))
+    _join(tmp_path, None, on_gpus)
+    gpu = torch.device("cuda", 1)
+    assert used == ([gpu] if on_gpus else [])
+    assert joined["device_id"] == (gpu if on_gpus else None)
+    assert joined["backend"] == ("cpu:gloo,cuda:nccl" if on_gpus else "gloo")

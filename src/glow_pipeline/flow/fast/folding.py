@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from glow_pipeline.flow.coupling import FoldableCoupling, is_foldable
-from glow_pipeline.flow.permutation import log_abs_dets
+from glow_pipeline.flow.permutation import factorized_at_once, log_abs_dets
 from glow_pipeline.flow.step import FlowStep
 from glow_pipeline.flow.transform import Transform
 
@@ -36,19 +36,35 @@ class Prepared:
     """The folded parameters of a level, valid until the parameters change.
 
     Attributes:
-        folded: one a step.
+        stacked: those of all K steps, each tensor with K as its first dimension.
         log_abs_det: log|det| of the linear parts of all steps together, for one pixel; a scalar.
         transform: how the couplings change their second half.
     """
 
-    folded: list[Folded]
+    stacked: Folded
     log_abs_det: Tensor
     transform: Transform
 
     @cached_property
+    def folded(self) -> list[Folded]:
+        """The folded parameters, one a step."""
+        return [Folded(*tensors) for tensors in zip(*(tensor.unbind() for tensor in self.stacked), strict=True)]
+
+    @cached_property
     def inverse_matrices(self) -> list[Tensor]:
         """The inverses (C, C) of all matrices."""
-        return inverse_matrices(self.folded)
+        return inverse_matrices(self.stacked.matrix)
+
+
+class Stacked(NamedTuple):
+    """The parameters of a level's K steps, of each kind as one tensor."""
+
+    log_scale: Tensor  # (K, C)
+    shift: Tensor  # (K, C)
+    permutation: Tensor  # (K, C, C)
+    convolution1: tuple[Tensor, Tensor, Tensor]  # weight (K, out, h, w, in), bias (K, out), log-scale (K, out)
+    convolution2: tuple[Tensor, Tensor, Tensor]
+    convolution3: tuple[Tensor, Tensor, Tensor]
 
 
 def prepare(steps: Sequence[FlowStep], network_dtype: torch.dtype | None = None) -> Prepared:
@@ -61,43 +77,74 @@ def prepare(steps: Sequence[FlowStep], network_dtype: torch.dtype | None = None)
     Raises:
         ValueError: the couplings have no folded form.
     """
+    folded, log_scale = fold(stacked_parameters(steps), network_dtype)
+    return Prepared(folded, log_scale + log_abs_dets([step.permutation for step in steps]), transform_of(steps))
+
+
+def stacked_parameters(steps: Sequence[FlowStep]) -> Stacked:
+    """Stack the parameters of a level's steps.
+
+    Raises:
+        ValueError: the couplings have no folded form.
+    """
     if not all(is_foldable(type(step.coupling)) for step in steps):
         raise ValueError(f"{type(steps[0].coupling).__name__} has no folded form: compute the flow with execution=None")
-    couplings = [cast(FoldableCoupling, step.coupling) for step in steps]
-    log_scales = torch.stack([step.actnorm.log_scale.flatten() for step in steps])  # (K, C)
-    shifts = torch.stack([step.actnorm.bias.flatten() for step in steps])
-    permutations = torch.stack([step.permutation.matrix() for step in steps]).to(log_scales)  # (K, C, C)
-    matrices = permutations * log_scales.exp()[:, None, :]
-    biases = (matrices @ shifts[:, :, None]).squeeze(2)
-    networks = [coupling.network for coupling in couplings]
-    convolutions = (
-        *_scaled([(n.conv1.weight, n.actnorm1.bias, n.actnorm1.log_scale) for n in networks]),
-        *_scaled([(n.conv2.weight, n.actnorm2.bias, n.actnorm2.log_scale) for n in networks]),
-        *_scaled([(n.conv3.conv.weight, cast(Tensor, n.conv3.conv.bias), 3 * n.conv3.log_scale) for n in networks]),
-    )
-    stacked = (matrices, biases, *(tensor.to(network_dtype or tensor.dtype) for tensor in convolutions))
-    return Prepared(
-        [Folded(*tensors) for tensors in zip(*(tensor.unbind() for tensor in stacked), strict=True)],
-        log_scales.sum() + log_abs_dets([step.permutation for step in steps]),
-        couplings[0].transform,
+    networks = [cast(FoldableCoupling, step.coupling).network for step in steps]
+    log_scale = _stacked([step.actnorm.log_scale for step in steps])
+    return Stacked(
+        log_scale,
+        _stacked([step.actnorm.bias for step in steps]),
+        torch.stack([step.permutation.matrix() for step in steps]).to(log_scale),
+        _stacked_convolution([(n.conv1.weight, n.actnorm1.bias, n.actnorm1.log_scale) for n in networks]),
+        _stacked_convolution([(n.conv2.weight, n.actnorm2.bias, n.actnorm2.log_scale) for n in networks]),
+        _stacked_convolution(
+            [(n.conv3.conv.weight, cast(Tensor, n.conv3.conv.bias), n.conv3.log_scale) for n in networks]
+        ),
     )
 
 
-def _scaled(convolutions: list[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """Scale K convolutions of weight, bias and log-scale: return weights (K, out, in, h, w) and biases (K, out)."""
-    weights, biases, log_scales = zip(*convolutions, strict=True)
-    scales = torch.stack([each.flatten() for each in log_scales]).exp()
+def _stacked(vectors: list[Tensor]) -> Tensor:
+    return torch.stack([vector.flatten() for vector in vectors])
+
+
+def _stacked_convolution(convolutions: list[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
+    weights, biases, log_scales = (list(kind) for kind in zip(*convolutions, strict=True))
     channels_last = torch.stack([weight.permute(0, 2, 3, 1) for weight in weights])
-    scaled = (channels_last * scales[:, :, None, None, None]).permute(0, 1, 4, 2, 3)
-    return scaled, torch.stack([bias.flatten() for bias in biases]) * scales
+    return channels_last, _stacked(biases), _stacked(log_scales)
 
 
-def inverse_matrices(folded: list[Folded]) -> list[Tensor]:
-    """Invert all matrices (C, C), in float64: rounding in float32 would be the largest error of a round trip.
+def transform_of(steps: Sequence[FlowStep]) -> Transform:
+    """Return how the couplings of foldable steps change their second half."""
+    return cast(FoldableCoupling, steps[0].coupling).transform
+
+
+def fold(stacked: Stacked, network_dtype: torch.dtype | None) -> tuple[Folded, Tensor]:
+    """Return the folded parameters of all steps, stacked, and the sum of the actnorms' log-scales."""
+    matrices = stacked.permutation * stacked.log_scale.exp()[:, None, :]
+    biases = (matrices @ stacked.shift[:, :, None]).squeeze(2)
+    weight3, bias3, log_scale3 = stacked.convolution3
+    convolutions = (
+        *_scaled(*stacked.convolution1),
+        *_scaled(*stacked.convolution2),
+        *_scaled(weight3, bias3, 3 * log_scale3),  # as `ZeroConv` has it
+    )
+    low = [tensor.to(network_dtype or tensor.dtype) for tensor in convolutions]
+    return Folded(matrices, biases, *low), stacked.log_scale.sum()
+
+
+def _scaled(channels_last: Tensor, bias: Tensor, log_scale: Tensor) -> tuple[Tensor, Tensor]:
+    """Scale K convolutions: return weights (K, out, in, h, w) and biases (K, out)."""
+    scale = log_scale.exp()
+    return (channels_last * scale[:, :, None, None, None]).permute(0, 1, 4, 2, 3), bias * scale
+
+
+def inverse_matrices(matrices: Tensor) -> list[Tensor]:
+    """Invert matrices (K, C, C), in float64: rounding in float32 would be the largest error of a round trip.
 
     MPS has no float64, so the CPU does it there. `inv_ex` does not make the host wait for the device to report a
     singular matrix; the inverse of one is not finite, and neither is any later result.
     """
-    matrices = torch.stack([step.matrix.detach() for step in folded])
+    matrices = matrices.detach()
     exact = (matrices.cpu() if matrices.device.type == "mps" else matrices).double()
-    return list(torch.linalg.inv_ex(exact).inverse.to(matrices))
+    inverses = [torch.linalg.inv_ex(part).inverse.to(matrices) for part in factorized_at_once(exact)]
+    return [inverse for part in inverses for inverse in part]  # not torch.cat: strides can change the last bits

@@ -52,6 +52,7 @@ def launch(
     machines: int,
     rendezvous: str | None,
     max_restarts: int,
+    on_gpus: bool = False,
 ) -> None:
     """Run `worker(restarted, *arguments)` in each of the processes, in torch's default process group.
 
@@ -62,6 +63,7 @@ def launch(
         machines: number of machines.
         rendezvous: as in `meeting_point`; ignored on one machine.
         max_restarts: how often to start all of them again after one has died.
+        on_gpus: each process has a GPU of its machine, by which it communicates.
 
     Raises:
         GlowPipelineError: a process raised one, or failed once more than allowed; with that process's own error.
@@ -86,7 +88,7 @@ def launch(
 
         try:
             with SignalHandlers(stop), _no_own_server():
-                results = elastic_launch(config, _in_group)(Path(folder), endpoint, worker, arguments)
+                results = elastic_launch(config, _in_group)(Path(folder), endpoint, on_gpus, worker, arguments)
         except SignalException as interrupted:
             raise TrainingStopped(None, 128 + int(interrupted.sigval)) from None
         except ChildFailedError as failed:
@@ -156,13 +158,15 @@ def _raise_of(results: list[Result]) -> None:
             raise TrainingStopped(None, content)
 
 
-def _in_group(folder: Path, endpoint: str | None, worker: Callable[..., None], arguments: tuple[Any, ...]) -> Result:
+def _in_group(
+    folder: Path, endpoint: str | None, on_gpus: bool, worker: Callable[..., None], arguments: tuple[Any, ...]
+) -> Result:
     """Join the other processes, work, and leave. An error of the user is returned, so that it is not tried again.
 
     Args:
         folder: folder that this machine's processes share.
         endpoint: where the launchers of several machines meet.
-        worker, arguments: the work.
+        on_gpus, worker, arguments: as in `launch`.
     """
     from torch.distributed.elastic.multiprocessing.errors import record
 
@@ -175,7 +179,7 @@ def _in_group(folder: Path, endpoint: str | None, worker: Callable[..., None], a
     started.touch()
     if restarted and os.environ["LOCAL_RANK"] == "0":
         logger.warning("A process has died: all have been started again, and resume from the last checkpoint.")
-    messages = _join(folder, endpoint)
+    messages = _join(folder, endpoint, on_gpus)
     try:
         # `record` writes the error of a failing process where the launcher looks for it.
         result = cast(Result, record(_work)(messages, worker, (restarted, *arguments)))
@@ -195,14 +199,15 @@ def _end_with_launcher() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _join(folder: Path, endpoint: str | None) -> Store:
+def _join(folder: Path, endpoint: str | None, on_gpus: bool) -> Store:
     """Join torch's default process group; return the store in which processes leave messages that outlive them."""
     processes_here = int(os.environ["LOCAL_WORLD_SIZE"])
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    gpu = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if on_gpus else None
+    if gpu is not None:
+        torch.cuda.set_device(gpu)
     torch.set_num_threads(max(1, usable_cores() // processes_here))
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    backend = "gloo" if gpu is None else "cpu:gloo,cuda:nccl"
     if endpoint is None:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo" if sys.platform.startswith("linux") else "lo0")
         os.environ.setdefault("NCCL_SOCKET_IFNAME", "lo")
@@ -212,7 +217,8 @@ def _join(folder: Path, endpoint: str | None) -> Store:
         group = next(meet("env://", rank, size))[0]
         host, port = host_and_port(endpoint)
         messages = PrefixStore("glow_pipeline", TCPStore(host, port, is_master=False))
-    dist.init_process_group(backend, store=group, rank=rank, world_size=size)
+    # With the device NCCL connects at once: an error is raised here, and not at the first step.
+    dist.init_process_group(backend, store=group, rank=rank, world_size=size, device_id=gpu)
     return messages
 
 

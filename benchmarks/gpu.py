@@ -1,0 +1,252 @@
+"""Speed and accuracy of the flow on a GPU, in both of its forms, beside public libraries.
+
+    python benchmarks/gpu.py accuracy
+    python benchmarks/gpu.py train <K> <hidden channels> <batch size> convolutions|products
+    python benchmarks/gpu.py score
+    python benchmarks/gpu.py peers
+    python benchmarks/gpu.py table <file> ...
+
+Each prints a line of JSON for each result, and `table` makes Markdown of such lines. Seconds are those between the
+device's own events or of calls that the host waits for, medians over groups of calls.
+
+`gpu_checks.sh` starts many of them side by side, since most of the time is compilation: with the folder GPU_CHECKS set,
+each waits there for the file `go` before it measures, and no two measure at once. With DRY_RUN set a CPU makes one
+small step of everything, and torch.compile is left out.
+"""
+
+import copy
+import fcntl
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+import torch
+from contenders import BUILD, Work, sample_images
+from torch import Tensor
+
+from glow_pipeline.device import use_device
+from glow_pipeline.flow import Glow
+from glow_pipeline.flow.fast.execution import Activations, Execution, Precision
+from glow_pipeline.training.acceleration import Captured
+from glow_pipeline.training.adamax import Adamax
+from glow_pipeline.training.step import TrainingStep, losses
+
+DRY_RUN = bool(os.environ.get("DRY_RUN"))
+DEVICE = torch.device("cpu" if DRY_RUN else "cuda")
+SHAPE = (3, 32, 32)
+PRECISIONS: tuple[Precision, ...] = ("float32", "tf32", "bfloat16")
+ACTIVATIONS: tuple[Activations, ...] = ("stored", "checkpointed", "reversible")
+PEERS = ("normflows", "FrEIA")
+
+
+def report(**result: object) -> None:
+    """Print a line of JSON, its numbers with five digits."""
+    rounded = {key: float(f"{value:.5g}") if isinstance(value, float) else value for key, value in result.items()}
+    print(json.dumps(rounded), flush=True)  # noqa: T201
+
+
+@contextmanager
+def alone(name: str) -> Iterator[None]:
+    """Measure inside the block: after the file `go` was made, and while no other process measures."""
+    if "GPU_CHECKS" not in os.environ:
+        yield
+        return
+    folder = Path(os.environ["GPU_CHECKS"])
+    (folder / f"ready {name}").touch()
+    while not (folder / "go").exists():
+        time.sleep(0.05)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (folder / "stop").exists():
+            sys.exit(f"{name}: no time was left to measure it")
+        yield
+
+
+def synchronize() -> None:
+    """Wait for the device."""
+    if not DRY_RUN:
+        torch.cuda.synchronize()
+
+
+def milliseconds(call: Callable[[], object], seconds: float) -> tuple[float, float]:
+    """Return the time of a call on the device, and the time until it returns to the host, in ms."""
+    if DRY_RUN:
+        call()
+        return 1.0, 1.0
+    for _ in range(3):
+        call()
+    synchronize()
+    started = time.perf_counter()
+    call()
+    synchronize()
+    n = max(1, min(50, int(0.1 / (time.perf_counter() - started))))
+    device: list[float] = []
+    host: list[float] = []
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(device) < 3:
+        started = time.perf_counter()
+        for _ in range(n):
+            call()
+        host.append((time.perf_counter() - started) / n)
+        synchronize()
+        device.append((time.perf_counter() - started) / n)
+    return 1e3 * statistics.median(device), 1e3 * statistics.median(host)
+
+
+def kernels_of(title: str, call: Callable[[], object], rows: int) -> None:
+    """Report the number of kernels of a call, their time together, and print the longest."""
+    if DRY_RUN:
+        return
+    from torch.autograd.profiler_util import DeviceType  # type: ignore[attr-defined]  # torch does not declare it
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CUDA]) as found:
+        call()
+        synchronize()
+    times: dict[str, list[float]] = {}
+    for event in found.events():
+        if event.device_type == DeviceType.CUDA and not event.name.startswith("Optimizer.step"):  # a range, no kernel
+            times.setdefault(event.name[:100], []).append(event.time_range.elapsed_us())
+    report(kernels_of=title, kernels=sum(map(len, times.values())), ms=sum(map(sum, times.values())) / 1e3)
+    for name, each in sorted(times.items(), key=lambda item: -sum(item[1]))[:rows]:
+        print(f"  {sum(each) / 1e3:8.3f} ms {len(each):5d} x {statistics.mean(each):7.1f} us  {name}", flush=True)  # noqa: T201
+
+
+def new_step(K: int, hidden_channels: int, batch_size: int) -> tuple[TrainingStep, tuple[Tensor, Tensor]]:
+    """Return a training step of an initialised flow, and inputs for it."""
+    use_device(DEVICE.type)
+    torch.manual_seed(0)
+    model = Glow(SHAPE, K, 3, hidden_channels).to(DEVICE).to(memory_format=torch.channels_last)
+    x = (torch.rand(batch_size, *SHAPE, device=DEVICE) - 0.5) / 2
+    model.initialize(x)
+    optimizer = Adamax(model.parameters(), lr=1e-3, warmup_steps=10)
+    return TrainingStep(model, optimizer, 0.0, 10), (x, torch.zeros(batch_size, device=DEVICE))
+
+
+def accuracy() -> None:
+    """Report loss and gradients of all modes beside those of the plain layers in float64 on the CPU."""
+    step, (x, logdet) = new_step(3, 32, 8)
+    model = step.model
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.02 * torch.randn_like(parameter))
+
+    def loss_and_gradient(model: Glow, x: Tensor, logdet: Tensor) -> tuple[float, Tensor]:
+        model.zero_grad()
+        loss, _ = losses(model, x, logdet, None, 0.0)
+        loss.backward()
+        gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        return loss.item(), torch.cat([gradient.flatten().double().cpu() for gradient in gradients])
+
+    plain = copy.deepcopy(model).cpu().double()
+    plain.execution = None
+    loss, gradient = loss_and_gradient(plain, x.cpu().double(), logdet.cpu().double())
+    for activations in ACTIVATIONS:
+        for precision in PRECISIONS:
+            for form in ("convolutions", "products"):
+                model.execution = Execution(activations, precision, products=form == "products")
+                its_loss, its_gradient = loss_and_gradient(model, x, logdet)
+                report(
+                    accuracy=f"{activations} {precision} {form}",
+                    bits_per_dim=its_loss - loss,
+                    gradient=((its_gradient - gradient).norm() / gradient.norm()).item(),
+                )
+
+
+def train(K: int, hidden_channels: int, batch_size: int, form: str) -> None:
+    """Report the speed of training in bfloat16, compiled and captured."""
+    title = f"K={K} hidden {hidden_channels}, batch {batch_size}, {form}"
+    step, inputs = new_step(K, hidden_channels, batch_size)
+    products = form == "products"
+    step.model.execution = Execution("stored", "bfloat16", compiled=not DRY_RUN, products=products)
+    step.optimizer.compiled = products and not DRY_RUN
+    started = time.perf_counter()
+    captured = step if DRY_RUN else Captured(step, *inputs)
+    report(train=title, compiled_and_captured_in_s=time.perf_counter() - started)
+    with alone(title):
+        ms, host = milliseconds(lambda: captured(*inputs), 1.0)
+        report(train=title, ms=ms, host_ms=host, images_per_s=1e3 * batch_size / ms)
+        kernels_of(title, lambda: captured(*inputs), 25)
+        if not DRY_RUN:
+            report(train=title, peak_gib=torch.cuda.max_memory_allocated() / 2**30)
+
+
+def score() -> None:
+    """Report the speed of scoring in float32, with the parameters folded once."""
+    works = [(2, 8, (4,))] if DRY_RUN else [(8, 64, (256, 1024, 4096)), (32, 512, (256, 1024))]
+    ready = []
+    for K, hidden_channels, sizes in works:
+        model = new_step(K, hidden_channels, 4 if DRY_RUN else 64)[0].model
+        ready += [(f"K={K} hidden {hidden_channels}, batch {n}", model, sample_images(n, DEVICE)) for n in sizes]
+    with alone("score"), torch.no_grad():
+        for title, model, images in ready:
+            noise = torch.rand(images.shape, device=DEVICE)
+            with model.unchanging():
+                ms, host = milliseconds(lambda: model.log_prob(images, noise), 0.3)  # noqa: B023
+            report(score=title, ms=ms, host_ms=host, images_per_s=1e3 * len(images) / ms)
+
+
+def peers() -> None:
+    """Report the speed of other libraries: with torch's defaults, which round to TF32, and with autocast."""
+    works = [Work(2, 3, 8, 4)] if DRY_RUN else [Work(8, 3, 64, 128), Work(32, 3, 512, 64)]
+    built = []
+    for name in PEERS:
+        try:
+            built += [(name, work, BUILD[name](work, DEVICE), sample_images(work.batch_size, DEVICE)) for work in works]
+        except ModuleNotFoundError as missing:
+            report(peer=name, not_measured=str(missing))
+    with alone("peers"):
+        for name, work, contender, images in built:
+            for precision in ("TF32", "autocast to bfloat16"):
+                casts = torch.autocast("cuda", torch.bfloat16) if precision != "TF32" and not DRY_RUN else nullcontext()
+                with casts:
+                    ms, host = milliseconds(lambda: contender.train(images), 0.8)  # noqa: B023
+                report(
+                    peer=f"{name}, {precision}",
+                    work=f"K={work.K} hidden {work.hidden_channels}, batch {work.batch_size}",
+                    ms=ms,
+                    host_ms=host,
+                    images_per_s=1e3 * work.batch_size / ms,
+                )
+                if precision == "TF32":
+                    kernels_of(f"{name}, {work}", lambda: contender.train(images), 0)  # noqa: B023
+
+
+def table(paths: list[str]) -> None:
+    """Print the lines of JSON in these files as Markdown tables, one for each kind of result."""
+    tables: dict[tuple[str, ...], list[str]] = {}
+    for path in paths:
+        for line in Path(path).read_text().splitlines():
+            if line.startswith("{"):
+                row = json.loads(line)
+                cells = (f"{value:,}" if isinstance(value, float) else str(value) for value in row.values())
+                tables.setdefault(tuple(row), []).append(f"| {' | '.join(cells)} |")
+    for columns, rows in tables.items():
+        header = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
+        print("\n".join([*header, *rows]), end="\n\n")  # noqa: T201
+
+
+def main() -> None:
+    """Run the named part."""
+    match sys.argv[1:]:
+        case ["accuracy"]:
+            accuracy()
+        case ["train", K, hidden_channels, batch_size, ("convolutions" | "products") as form]:
+            train(int(K), int(hidden_channels), int(batch_size), form)
+        case ["score"]:
+            score()
+        case ["peers"]:
+            peers()
+        case ["table", *paths] if paths:
+            table(paths)
+        case _:
+            sys.exit(__doc__)
+
+
+if __name__ == "__main__":
+    main()
