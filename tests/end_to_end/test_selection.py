@@ -42,8 +42,8 @@ def refusal(project: Path, *arguments: str) -> str:
         ),
         (
             "--from-nodes train_glow --to-outputs glow_model",
-            "fit_images, unseen_test_images, untrained_glow and val_images are not stored; let ingest_train_images, "
-            "ingest_test_images, split_images and build_glow run too, which make them",
+            "calibration_images, fit_images, unseen_test_images, untrained_glow and val_images are not stored; let "
+            "ingest_train_images, ingest_test_images, split_images and build_glow run too, which make them",
         ),
         (
             "--tags training,ingest --to-nodes evaluate_glow --from-inputs glow_model",

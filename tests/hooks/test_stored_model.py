@@ -119,6 +119,9 @@ def test_model_judged_otherwise_is_not_called_better(project: Path, capsys: pyte
     )
     parameters = {**model.record.parameters, "ingest": ingest}
     store(project, "2025-01-02T00.00.00.000Z", model, val_bits_per_dim=0.6, parameters=parameters)
+    ingest = {**model.record.parameters["ingest"], "calibration_percentage": 0.0}
+    parameters = {**model.record.parameters, "ingest": ingest}
+    store(project, "2025-01-03T00.00.00.000Z", model, val_bits_per_dim=0.7, parameters=parameters)
     run(project, "sample")
     assert "A better one of the same images: stored_model=2026-01-01T00.00.00.000Z" in closing(capsys)
 

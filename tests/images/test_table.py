@@ -10,12 +10,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.images.content import content_hash
 from glow_pipeline.images.format import ImageFormat
 from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.images.table import (
-    CONTENT,
     IMAGES,
     LABELS,
     NAMES,
@@ -23,11 +20,8 @@ from glow_pipeline.images.table import (
     ImageTable,
     TableOrigin,
     TableRecord,
-    count_copies,
-    split_validation,
 )
-from glow_pipeline.images.table_writer import plan_table
-from tests.conftest import MakeSource, MakeTable, random_images
+from tests.conftest import MakeTable, random_images
 
 IMAGE_FORMAT = ImageFormat(channels=1, height=2, width=2, n_bits=8, fit="resize")
 
@@ -86,16 +80,6 @@ def written(folder: Path, images: NDArray[np.uint8], own_validation: int = 0) ->
         "own_validation": own_validation,
     }
     (folder / RECORD).write_text(json.dumps(record))
-    return ImageTable(folder)
-
-
-def of_folder(folder: Path, images: NDArray[np.uint8]) -> ImageTable:
-    """A table of a folder's images, by hand."""
-    folder.mkdir()
-    table = written(folder, images)
-    np.save(folder / CONTENT, content_hash(torch.from_numpy(images)).numpy())
-    image_selection = ImageSelection.of_folder("/data/cats", None, 10.0, 0)
-    (folder / RECORD).write_text(table.record.model_copy(update={"image_selection": image_selection}).model_dump_json())
     return ImageTable(folder)
 
 
@@ -196,110 +180,3 @@ def test_record_keeps_its_names_in_files() -> None:
 def test_record_with_unknown_fields_is_refused() -> None:
     with pytest.raises(ValidationError):
         TableRecord.model_validate({**record().model_dump(), "colour": "red"})
-
-
-# Validation -------------------------------------------------------------------------------------
-
-
-def rows(table: ImageTable, percentage: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    fit, val = split_validation(table, percentage, seed)
-    return fit.rows, val.rows
-
-
-@pytest.mark.parametrize(
-    ("percentage", "n_val"), [(10.0, 4), (25.0, 10), (0.1, 1), (50.0, 20), (99.9, 39), (100.0, 39)]
-)
-def test_validation_is_a_disjoint_percentage(make_table: MakeTable, percentage: float, n_val: int) -> None:
-    fit, val = rows(make_table(random_images(40), 8), percentage, 0)
-    assert len(val) == n_val
-    assert sorted([*fit, *val]) == list(range(40))
-    assert list(fit) == sorted(fit)
-    assert list(val) == sorted(val)
-
-
-def test_validation_images_are_drawn_by_the_seed_alone(make_table: MakeTable) -> None:
-    table = make_table(random_images(40), 8)
-    drawn = [tuple(rows(table, 25, seed)[1]) for seed in (0, 1, 2)]
-    assert len(set(drawn)) == 3
-    assert [tuple(rows(table, 25, seed)[1]) for seed in (0, 1, 2)] == drawn
-
-
-def test_validation_images_come_from_all_over_the_table(make_table: MakeTable) -> None:
-    table = make_table(random_images(40), 8)
-    drawn = np.bincount(np.concatenate([rows(table, 25, seed)[1] for seed in range(200)]), minlength=40)
-    assert drawn.min() > 25  # 50 are expected, with a standard deviation of 6.1
-    assert drawn.max() < 75
-
-
-def test_validation_images_are_of_the_table(make_table: MakeTable) -> None:
-    images = random_images(12)
-    fit, val = split_validation(make_table(images, 8), 25, 0)
-    assert torch.equal(fit[:][0], images[fit.rows])
-    assert torch.equal(val[:][0], images[val.rows])
-
-
-@pytest.mark.parametrize("own_validation", [1, 3, 11])
-def test_own_validation_split_precedes_percentage_and_seed(tmp_path: Path, own_validation: int) -> None:
-    table = written(tmp_path, noise(12), own_validation)
-    for percentage, seed in ((25.0, 0), (50.0, 1)):
-        fit, val = split_validation(table, percentage, seed)
-        assert fit.labels.tolist() == list(range(12 - own_validation))
-        assert val.labels.tolist() == list(range(12 - own_validation, 12))
-
-
-def test_own_validation_split_follows_the_classes(make_source: MakeSource, tmp_path: Path) -> None:
-    images = random_images(20)
-    make_source(images, own_validation=8)
-    plan_table(ImageSelection.of("tiny", [1]), "train", IMAGE_FORMAT, tmp_path).write(tmp_path / "table")
-    fit, val = split_validation(ImageTable(tmp_path / "table"), 10, 0)
-    assert (len(fit), len(val)) == (4, 3)  # rows 1, 4, 7, 10 and 13, 16, 19
-
-
-def test_table_of_validation_images_alone_is_split(tmp_path: Path) -> None:
-    """As with chosen classes that occur in the validation split alone."""
-    fit, val = rows(written(tmp_path, noise(12), own_validation=12), 25, 0)
-    assert (len(fit), len(val)) == (9, 3)
-    assert sorted([*fit, *val]) == list(range(12))
-
-
-@pytest.mark.parametrize("own_validation", [0, 1])
-def test_one_image_cannot_be_split(tmp_path: Path, own_validation: int) -> None:
-    with pytest.raises(GlowPipelineError, match=r"^s: 1 image .*; give it two at least$") as raised:
-        rows(written(tmp_path, noise(1), own_validation), 25, 0)
-    assert "\n" not in str(raised.value)
-
-
-@pytest.mark.parametrize("own_validation", [0, 1])
-@pytest.mark.parametrize("percentage", [0.1, 50, 99])
-def test_two_images_are_enough(tmp_path: Path, own_validation: int, percentage: float) -> None:
-    fit, val = rows(written(tmp_path, noise(2), own_validation), percentage, 0)
-    assert (len(fit), len(val)) == (1, 1)
-
-
-# Validation and copies in folders ---------------------------------------------------------------
-
-
-def test_validation_images_stay_when_images_are_added(tmp_path: Path) -> None:
-    many = noise(200)
-    fit, val = split_validation(of_folder(tmp_path / "many", many), 25, 0)
-    few_fit, few_val = split_validation(of_folder(tmp_path / "few", many[50:130]), 25, 0)
-    assert set(few_fit.rows + 50) <= set(fit.rows)
-    assert set(few_val.rows + 50) <= set(val.rows)
-    assert 30 < len(val) < 70
-    assert sorted([*fit.rows, *val.rows]) == list(range(200))
-
-
-def test_copies_are_never_split_between_training_and_validation(tmp_path: Path) -> None:
-    table = of_folder(tmp_path / "table", np.tile(noise(40), (2, 1, 1, 1)))
-    fit, val = split_validation(table, 25, 3)
-    assert set(val.rows % 40).isdisjoint(fit.rows % 40)
-    assert count_copies(fit, val, val).model_dump() == {
-        "train_copies": 40,
-        "val_copies_of_fit": 0,
-        "test_copies_of_train": len(val),
-    }
-
-
-def test_copies_of_one_image_alone_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(GlowPipelineError, match=r"^folder_cats: its 3 images are copies of one"):
-        split_validation(of_folder(tmp_path / "table", np.tile(noise(1), (3, 1, 1, 1))), 25, 0)

@@ -23,6 +23,10 @@ from tests.parameters.helpers import refusal
             {"model": {"flow_coupling": "additive", "scale_floor": 0.1}},
             ["model.scale_floor=0.1", "additive coupling has no scale", "set model.scale_floor=0"],
         ),
+        (
+            {"ingest": {"val_percentage": 60.0, "calibration_percentage": 40.0}},
+            ["ingest.calibration_percentage=40.0", "with ingest.val_percentage=60.0 no image is left to train on"],
+        ),
         ({"dataset": "digits", "model": {"n_bits": 8}}, ["model.n_bits=8", "allowed are 1 to 4"]),
     ],
 )

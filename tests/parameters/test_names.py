@@ -9,7 +9,7 @@ from glow_pipeline.training.resume import identity
 DECIDES_WHAT_IS_LEARNED = {
     "": "dataset seed",
     "ingest.": "classes path eval_path eval_percentage name size channels fit range background val_percentage "
-    "on_unreadable max_pixels",
+    "calibration_percentage on_unreadable max_pixels",
     "model.": "K L hidden_channels actnorm_scale flow_permutation flow_coupling scale_floor LU_decomposed learn_top "
     "y_condition y_weight num_classes n_bits",
     "train.": "batch_size lr warmup decay max_grad_clip max_grad_norm precision flip checkpoint max_skipped_steps ema",

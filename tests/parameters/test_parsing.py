@@ -55,6 +55,8 @@ from tests.parameters.helpers import nested, refusal
         ("train.sample_and_save_freq", 0, ["train.sample_and_save_freq=0", "greater than or equal to 1"]),
         ("ingest.val_percentage", 100, ["ingest.val_percentage=100", "less than 100"]),
         ("ingest.val_percentage", 0, ["ingest.val_percentage=0", "greater than 0"]),
+        ("ingest.calibration_percentage", -1, ["ingest.calibration_percentage=-1", "greater than or equal to 0"]),
+        ("ingest.calibration_percentage", 100, ["ingest.calibration_percentage=100", "less than 100"]),
         ("ingest.channels", 2, ["ingest.channels=2", "1 or 3"]),
         ("ingest.fit", "crop", ["ingest.fit='crop'", "'resize' or 'pad'"]),
         ("ingest.size", 0, ["ingest.size=0", "positive whole side, or height x width: 32, 16x24, [16, 24]"]),

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import save, save_file
 
@@ -21,6 +22,7 @@ from glow_pipeline.training import model_file
 from glow_pipeline.training.model_file import (
     FORMAT,
     HEADER_KEY,
+    TrainedGlow,
     build_flow,
     read_model,
     read_record,
@@ -269,7 +271,24 @@ def test_model_remembers_what_it_was_trained_on(tmp_path: Path) -> None:
     path, hashes = tmp_path / "model.safetensors", np.array([-(2**63), -1, 0, 2**63 - 1])
     write_model(path, model_record(), jittered_glow().state_dict(), hashes)
     assert read_model(path).trained_on == pytest.approx(hashes, abs=0)
+    assert read_model(path).calibration is None
     assert read_record(path) == model_record()
+
+
+@pytest.mark.parametrize("calibration", [np.array([-5, 3]), np.empty(0, dtype=np.int64)])
+def test_model_remembers_its_calibration_images(tmp_path: Path, calibration: NDArray[np.int64]) -> None:
+    path = tmp_path / "model.safetensors"
+    write_model(path, model_record(), jittered_glow().state_dict(), np.array([1, 3, 7]), calibration)
+    model = read_model(path)
+    assert model.calibration is not None
+    assert model.calibration.tolist() == calibration.tolist()
+    assert model.not_for_testing is not None
+    assert model.not_for_testing.tolist() == sorted({1, 3, 7, *calibration.tolist()})
+
+
+@pytest.mark.parametrize("trained_on", [None, np.array([4, 9])])
+def test_unrecorded_images_for_calibration_are_none(trained_on: NDArray[np.int64] | None) -> None:
+    assert TrainedGlow(jittered_glow(), model_record(), trained_on).not_for_testing is trained_on
 
 
 def test_model_of_format_1_still_loads() -> None:
@@ -287,6 +306,9 @@ def test_model_of_format_2_still_loads() -> None:
     model = read_model(path)
     assert model.trained_on is not None
     assert len(model.trained_on) == 1500
+    assert model.calibration is None
+    assert model.record.parts is None
+    assert model.record.parameters["ingest"]["calibration_percentage"] == 0.0, "not the present default"
     assert model.record.image_format.key == "1x8x8_4bit_resize"
     assert model.record.train_table.image_selection.key == "digits"
 

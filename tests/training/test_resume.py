@@ -112,6 +112,17 @@ def interrupted(
     return TrainingFolder(folder).write(Checkpoint({"weight": torch.zeros(1)}, record), 3)
 
 
+FORMER_SPLIT = Parameters.model_validate({"ingest": {"val_percentage": 10.0, "calibration_percentage": 0.0}})
+
+
+def former(folder: Path) -> Path:
+    """Write an interrupted training of a version without calibration images, and return its checkpoint."""
+    identity_then = {**identity(Parameters()), "ingest.val_percentage": 10.0}
+    del identity_then["ingest.calibration_percentage"]
+    record = checkpoint_record(5, 1, identity=identity_then)
+    return TrainingFolder(folder).write(Checkpoint({"weight": torch.zeros(1)}, record), 3)
+
+
 def line_of(error: pytest.ExceptionInfo[GlowPipelineError]) -> str:
     assert len(str(error.value).splitlines()) == 1
     return str(error.value)
@@ -169,6 +180,14 @@ def test_named_checkpoint_of_an_earlier_format_is_refused(
     assert line_of(refused).startswith(f"train.resume={named}: a checkpoint of format 2")
     assert "45db261714a1444096096ba4d0353e73257ad81a" in line_of(refused)
     assert not caplog.messages
+
+
+def test_training_without_calibration_resumes_with_zero_typed(tmp_path: Path) -> None:
+    path = former(tmp_path / fingerprint(FORMER_SPLIT) / "2001")
+    assert claim_training(Parameters(), tmp_path, "2010").start is None
+    training = claim_training(FORMER_SPLIT, tmp_path, "2011")
+    assert training.start is not None
+    assert training.start.path == path
 
 
 def test_never_starts_a_new_training(tmp_path: Path) -> None:
@@ -295,6 +314,19 @@ def test_other_training_is_refused_with_the_difference(tmp_path: Path) -> None:
         f"of 0.0002, train.flip=true instead of false; give it its own parameters, or start a new one with "
         f"train.resume=auto"
     )
+
+
+def test_difference_names_percentages_of_calibration(tmp_path: Path) -> None:
+    def check(path: Path, given: Parameters) -> None:
+        train = given.train.model_copy(update={"resume": str(path)})
+        check_resume(given.model_copy(update={"train": train}))
+
+    before, now = former(tmp_path / "before"), interrupted(tmp_path / "now", Parameters())
+    check(before, FORMER_SPLIT)
+    with pytest.raises(GlowPipelineError, match=r"ingest.calibration_percentage=5\.0 instead of 0\.0"):
+        check(before, Parameters())
+    with pytest.raises(GlowPipelineError, match=r"ingest.calibration_percentage=0\.0 instead of 5\.0"):
+        check(now, FORMER_SPLIT)
 
 
 def test_fewer_epochs_than_the_named_are_refused(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 """The task of a training."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.images.parts import split_parts
 from glow_pipeline.images.table import ImageTable, TableRecord
 from glow_pipeline.parameters import Parameters
 from glow_pipeline.training.checkpoint import Checkpoint
@@ -27,6 +29,19 @@ def test_new_training_has_a_folder_and_no_start(table: ImageTable, tmp_path: Pat
     assert task.claimed(ClaimedTraining(TrainingFolder(tmp_path))).folder == tmp_path
     assert task.claimed(ClaimedTraining(TrainingFolder(tmp_path))).start is None
     assert task.claimed(ClaimedTraining(None)).folder is None
+
+
+def test_calibration_images_are_counted_for_themselves(table: ImageTable) -> None:
+    parts = split_parts(table, 25.0, 12.5, 0)
+    task = TrainingTask(
+        parts.fit, parts.validation, Parameters(), Provenance(), calibration_images=parts.calibration, test_images=table
+    )
+    assert task.n_images == {"training": 15, "validation": 6, "calibration": 3, "testing": 24}
+    assert task.parts == parts
+    without = replace(task, calibration_images=split_parts(table, 25.0, 0.0, 0).calibration)
+    assert "calibration" not in without.n_images
+    assert task.trained_on is not None
+    assert not set(parts.calibration.table.content_hashes) & set(task.trained_on)
 
 
 def test_resuming_with_other_images_is_refused(table: ImageTable, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from glow_pipeline.files import sha256
 from glow_pipeline.flow import Glow
 from glow_pipeline.flow.coupling import COUPLINGS
 from glow_pipeline.images.format import ImageFormat
+from glow_pipeline.images.parts import split_parts
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.memory import NotEnoughMemoryError
 from glow_pipeline.parameters import Parameters
@@ -24,7 +25,7 @@ from glow_pipeline.training.checkpoint_folder import TrainingFolder
 from glow_pipeline.training.history import Metrics
 from glow_pipeline.training.model_file import read_model, write_model
 from glow_pipeline.training.new_flow import untrained_flow
-from glow_pipeline.training.records import Provenance
+from glow_pipeline.training.records import PartRecords, Provenance
 from glow_pipeline.training.task import TrainingTask
 from glow_pipeline.training.train import evaluation_batch, train
 from tests.conftest import MakeTable, jittered_glow, model_record, random_images
@@ -71,6 +72,7 @@ def test_record_says_what_was_trained_on_what(table: ImageTable) -> None:
     assert record.flow == {**record.flow, "K": 1, "L": 2, "hidden_channels": 4, "num_classes": 3}
     assert record.parameters["train"]["batch_size"] == 8
     assert (record.started_from, record.resumed_from) == (None, [])
+    assert (record.parts, trained.calibration) == (None, None), "without calibration images they are not recorded"
 
 
 def test_coupling_without_a_folded_form_trains(table: ImageTable, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,6 +106,26 @@ def test_model_knows_all_images_that_chose_its_weights(make_table: MakeTable) ->
     later, _ = train(given, new_flow(given))
     assert later.trained_on is not None
     assert set(later.trained_on) == set(table.content_hashes), "those of the model it started from too"
+
+
+def test_record_says_which_images_chose_what(make_table: MakeTable, tmp_path: Path) -> None:
+    parts = split_parts(make_table(random_images(24), 4), 25.0, 12.5, 0)
+    given = replace(
+        task_of(parts.fit, folder=tmp_path), val_images=parts.validation, calibration_images=parts.calibration
+    )
+    trained, _ = train(given, new_flow(given))
+    record = trained.record.parts
+    assert record == PartRecords.of(parts)
+    assert (record.fit.count, record.fit.chose) == (15, ("weights",))
+    assert (record.validation.count, record.validation.chose) == (6, ("epoch",))
+    assert (record.calibration.count, record.calibration.chose) == (3, ())
+    newest = TrainingFolder(tmp_path).newest()
+    assert newest is not None
+    assert newest.record.parts == record
+    assert trained.trained_on is not None
+    assert trained.calibration is not None
+    assert set(trained.trained_on) == {*parts.fit.content_hashes, *parts.validation.content_hashes}
+    assert set(trained.calibration) == set(parts.calibration.table.content_hashes)
 
 
 def test_unknown_images_of_the_first_model_stay_unknown(table: ImageTable) -> None:

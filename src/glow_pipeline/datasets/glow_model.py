@@ -68,7 +68,8 @@ class GlowModelDataset(OwnVersionDataset[TrainedGlow, TrainedGlow]):
         return read_model(self.load_path)
 
     def save(self, data: TrainedGlow) -> None:
-        write_model(Path(self._get_save_path()), data.record, data.flow.state_dict(), data.trained_on)
+        path = Path(self._get_save_path())
+        write_model(path, data.record, data.flow.state_dict(), data.trained_on, data.calibration)
 
     def _exists(self) -> bool:
         return self.load_path.is_file()

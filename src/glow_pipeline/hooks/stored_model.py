@@ -149,7 +149,8 @@ def _judged_alike(one: ModelRecord, other: ModelRecord) -> bool:
 
     def judged_by(record: ModelRecord) -> tuple[object, ...]:
         ingest = record.parameters["ingest"]
-        return record.parameters["seed"], ingest["val_percentage"], record.flow["y_condition"]
+        percentages = ingest["val_percentage"], ingest["calibration_percentage"]
+        return record.parameters["seed"], percentages, record.flow["y_condition"]
 
     return one.train_table.origin.makes_the_same(other.train_table.origin) and judged_by(one) == judged_by(other)
 

@@ -12,13 +12,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.images.findings import Findings
 from glow_pipeline.images.format import ImageFormat
 from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.images.sources.source import Split
-from glow_pipeline.images.split_by_content import draw_by_content
-from glow_pipeline.randomness import generator
 
 IMAGES, LABELS, CONTENT, NAMES, RECORD = "images.npy", "labels.npy", "content.npy", "names.json", "record.json"
 OnUnreadable = Literal["stop", "skip"]
@@ -170,54 +167,3 @@ class ImageTable:
     def __getstate__(self) -> dict[str, Any]:
         """Pickle the path of the table, not its pixels."""
         return {"folder": self.folder, "record": self.record, "rows": self.rows}
-
-
-def split_validation(table: ImageTable, percentage: float, seed: int) -> tuple[ImageTable, ImageTable]:
-    """Split a training table into images to fit and images to validate on; both keep the table's order.
-
-    Validation images are the source's own validation split where it has one; of a folder about a percentage, drawn by
-    the images' contents and the seed, so that an image stays in its part when others are added; else a percentage
-    drawn at random.
-
-    Raises:
-        GlowPipelineError: there are not two (different) images.
-    """
-    if len(table) < 2:
-        raise GlowPipelineError(
-            f"{table.record.name}: {len(table)} image to train on and to validate with; give it two at least"
-        )
-    n_own = table.record.own_validation
-    if 0 < n_own < len(table):
-        boundary = len(table) - n_own
-        return table.subset(np.arange(boundary)), table.subset(np.arange(boundary, len(table)))
-    if table.record.image_selection.is_folder:
-        validates = draw_by_content(table.content_hashes, percentage, seed, "validation")
-        if validates.all() or not validates.any():
-            raise GlowPipelineError(
-                f"{table.record.name}: its {len(table)} images are copies of one, to train on and to validate with; "
-                f"give it two different ones at least"
-            )
-        return table.subset(np.flatnonzero(~validates)), table.subset(np.flatnonzero(validates))
-    n_val = min(max(1, round(len(table) * percentage / 100)), len(table) - 1)
-    order = torch.randperm(len(table), generator=generator(seed, "validation")).numpy()
-    return table.subset(np.sort(order[n_val:])), table.subset(np.sort(order[:n_val]))
-
-
-class ExactCopies(BaseModel):
-    """Numbers of images that are exact copies of another, after preparation."""
-
-    model_config = ConfigDict(frozen=True)
-
-    train_copies: int  # of another training image, the first of each not counted
-    val_copies_of_fit: int
-    test_copies_of_train: int
-
-
-def count_copies(fit: ImageTable, val: ImageTable, test: ImageTable) -> ExactCopies:
-    """Count the exact copies within and across the parts of a data set; reads no pixel."""
-    trained_on = np.concatenate([fit.content_hashes, val.content_hashes])
-    return ExactCopies(
-        train_copies=len(trained_on) - len(np.unique(trained_on)),
-        val_copies_of_fit=int(np.isin(val.content_hashes, fit.content_hashes).sum()),
-        test_copies_of_train=int(np.isin(test.content_hashes, trained_on).sum()),
-    )

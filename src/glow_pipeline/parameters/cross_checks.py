@@ -16,6 +16,7 @@ def check_combinations(parameters: Parameters) -> None:
     check_folders_are_given(parameters)
     check_folder_is_used(parameters)
     check_classes(parameters)
+    check_parts(parameters)
     check_flip(parameters)
     check_n_bits(parameters)
     check_levels(parameters)
@@ -67,6 +68,16 @@ def check_classes(parameters: Parameters) -> None:
             raise GlowPipelineError(
                 f"{key}={typed}: {name} has the classes 0 to {known - 1}; give one, a range, or several: 3, 0-4, 0-4+7"
             )
+
+
+def check_parts(parameters: Parameters) -> None:
+    """Check that images are left to train on."""
+    val, calibration = parameters.ingest.val_percentage, parameters.ingest.calibration_percentage
+    if val + calibration >= 100:
+        raise GlowPipelineError(
+            f"ingest.calibration_percentage={calibration}: with ingest.val_percentage={val} no image is left to train "
+            f"on; set them to less than 100 together"
+        )
 
 
 def check_flip(parameters: Parameters) -> None:

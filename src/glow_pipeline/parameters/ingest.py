@@ -94,11 +94,17 @@ class IngestParameters(ParameterGroup):
     )
     background: Background = Field("white", description="colour behind transparent pixels; most viewers show white")
     val_percentage: float = Field(
-        10.0,
+        5.0,
         gt=0,
         lt=100,
         description="percent of the training images held out for validation, drawn by seed; "
-        "for sources without a validation split",
+        "a source's own validation split is divided in the ratio of this and ingest.calibration_percentage",
+    )
+    calibration_percentage: float = Field(
+        5.0,
+        ge=0,
+        lt=100,
+        description="percent of the training images held out for the p-values of ood, drawn by seed; 0: none",
     )
     on_unreadable: OnUnreadable = Field(
         "stop", description="files that cannot be read; stop: list them and end the run; skip: list and leave them out"

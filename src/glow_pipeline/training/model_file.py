@@ -27,7 +27,7 @@ from glow_pipeline.training.state import Weights
 
 HEADER_KEY = "glow_pipeline"
 FORMAT = 2  # 1, without a number: until November 2026
-TRAINED_ON = "record.trained_on"  # tensor beside the weights
+TRAINED_ON, CALIBRATION = "record.trained_on", "record.calibration"  # tensors beside the weights
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,20 @@ class TrainedGlow:
     Attributes:
         trained_on: content hashes, sorted (n,), of all images that its weights depend on: those it was fitted to, those
             that chose its epoch, and those of the model it started from. None if that was not recorded (format 1).
+        calibration: content hashes, sorted (m,), of its calibration images. None if that was not recorded.
     """
 
     flow: Glow
     record: ModelRecord
     trained_on: NDArray[np.int64] | None = None
+    calibration: NDArray[np.int64] | None = None
+
+    @property
+    def not_for_testing(self) -> NDArray[np.int64] | None:
+        """Content hashes of the images that may not be tested on: trained on or for calibration. None: unknown."""
+        if self.trained_on is None or self.calibration is None:
+            return self.trained_on
+        return np.union1d(self.trained_on, self.calibration)
 
 
 def build_flow(image_format: ImageFormat, arguments: dict[str, Any], generator: torch.Generator | None = None) -> Glow:
@@ -50,18 +59,25 @@ def build_flow(image_format: ImageFormat, arguments: dict[str, Any], generator: 
     return flow.to(memory_format=torch.channels_last)
 
 
-def write_model(path: Path, record: ModelRecord, weights: Weights, trained_on: NDArray[np.int64] | None = None) -> None:
+def write_model(
+    path: Path,
+    record: ModelRecord,
+    weights: Weights,
+    trained_on: NDArray[np.int64] | None = None,
+    calibration: NDArray[np.int64] | None = None,
+) -> None:
     """Write a model completely or not at all.
 
     Args:
         path: path of the file.
         record: record of the model.
         weights: a state dict of its flow, on any device.
-        trained_on: as in `TrainedGlow`.
+        trained_on, calibration: as in `TrainedGlow`.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    if trained_on is not None:
-        tensors[TRAINED_ON] = torch.from_numpy(trained_on)
+    for name, hashes in ((TRAINED_ON, trained_on), (CALIBRATION, calibration)):
+        if hashes is not None:
+            tensors[name] = torch.from_numpy(hashes)
     header = json.dumps({"format": FORMAT, **record.model_dump(mode="json")})
     content = save(tensors, metadata={HEADER_KEY: header})
     with written_whole(path) as temporary:
@@ -143,11 +159,16 @@ def read_model(path: Path) -> TrainedGlow:
         flow = build_flow(record.image_format, record.flow)
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        trained_on = tensors.pop(TRAINED_ON, None)
+        trained_on, calibration = (tensors.pop(name, None) for name in (TRAINED_ON, CALIBRATION))
         flow.load_state_dict(tensors)
     except (RuntimeError, TypeError, ValueError) as mismatch:
         raise GlowPipelineError(
             f"{path}: weights and record do not fit together ({' '.join(str(mismatch).split())[:200]}); "
             f"use a model of this version"
         ) from None
-    return TrainedGlow(flow.eval(), record, None if trained_on is None else trained_on.numpy())
+    return TrainedGlow(
+        flow.eval(),
+        record,
+        None if trained_on is None else trained_on.numpy(),
+        None if calibration is None else calibration.numpy(),
+    )

@@ -12,7 +12,7 @@ from glow_pipeline.parameters import as_typed
 from glow_pipeline.training.checkpoint import Checkpoint
 from glow_pipeline.training.history import History
 from glow_pipeline.training.new_flow import flow_arguments
-from glow_pipeline.training.records import CheckpointRecord, Computation, ModelRecord
+from glow_pipeline.training.records import CheckpointRecord, Computation, ModelRecord, PartRecords
 from glow_pipeline.training.resume import identity
 from glow_pipeline.training.task import TrainingTask
 
@@ -52,6 +52,7 @@ def initial_record(
         mlflow_run_id=None if task.mlflow_run is None else task.mlflow_run.run_id,
         started_from=None if first_model is None else f"{first_model.name} sha256:{sha256(first_model)}",
         resumed_from=resumed_from,
+        parts=None if task.parts is None else PartRecords.of(task.parts),
     )
 
 
@@ -82,6 +83,7 @@ def model_record(task: TrainingTask, flow: Glow, record: CheckpointRecord, histo
         resumed_from=record.resumed_from,
         test_table=None if task.test_images is None else task.test_images.record,
         diverged=history.diverged,
+        parts=record.parts,
     )
 
 

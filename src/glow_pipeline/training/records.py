@@ -1,13 +1,15 @@
 """The records in the headers of models and checkpoints."""
 
-from typing import Any
+import hashlib
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from glow_pipeline.device import Compile
 from glow_pipeline.flow.fast.execution import Activations
 from glow_pipeline.images.format import ImageFormat
-from glow_pipeline.images.table import TableRecord
+from glow_pipeline.images.parts import Parts
+from glow_pipeline.images.table import ImageTable, TableRecord
 from glow_pipeline.training.history import History
 
 
@@ -21,6 +23,45 @@ class Provenance(BaseModel):
     git_commit: str | None = None
     git_dirty: bool | None = None
     versions: dict[str, str] = {}
+
+
+class PartRecord(BaseModel):
+    """Images of one part of the training table, and what they decided.
+
+    Attributes:
+        count: number of images.
+        content_sha256: SHA-256 of their content hashes, as little-endian int64 in the table's order.
+        chose: what these images chose.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    count: int
+    content_sha256: str
+    chose: tuple[Literal["weights", "epoch"], ...]
+
+    @classmethod
+    def of(cls, images: ImageTable, *chose: Literal["weights", "epoch"]) -> Self:
+        hashes = images.content_hashes.astype("<i8")
+        return cls(count=len(images), content_sha256=hashlib.sha256(hashes.tobytes()).hexdigest(), chose=chose)
+
+
+class PartRecords(BaseModel):
+    """Record of the parts of the training table: which images chose what."""
+
+    model_config = ConfigDict(frozen=True)
+
+    fit: PartRecord
+    validation: PartRecord
+    calibration: PartRecord
+
+    @classmethod
+    def of(cls, parts: Parts) -> Self:
+        return cls(
+            fit=PartRecord.of(parts.fit, "weights"),
+            validation=PartRecord.of(parts.validation, "epoch"),
+            calibration=PartRecord.of(parts.calibration.table),
+        )
 
 
 class ModelRecord(BaseModel):
@@ -44,6 +85,15 @@ class ModelRecord(BaseModel):
     resumed_from: list[str] = []  # the checkpoints from which its training was resumed
     test_table: TableRecord | None = None  # of the images held out for testing when it was trained
     diverged: bool = False  # whether its training ended in steps that were not finite, after the best epoch
+    parts: PartRecords | None = None  # None: of an earlier version
+
+    @field_validator("parameters")
+    @classmethod
+    def _complete_parameters(cls, parameters: dict[str, Any]) -> dict[str, Any]:
+        """Add the percentage that models of earlier versions do not record: they had no calibration images."""
+        if "ingest" not in parameters:
+            return parameters
+        return {**parameters, "ingest": {"calibration_percentage": 0.0, **parameters["ingest"]}}
 
 
 class Computation(BaseModel):
@@ -72,4 +122,5 @@ class CheckpointRecord(BaseModel):
     started_from: str | None = None  # the model of train.checkpoint, and its SHA-256
     resumed_from: list[str] = []  # the names of earlier checkpoints from which the training was resumed
     warmup_steps: float = 0.0  # over which the learning rate rises
+    parts: PartRecords | None = None  # None: of an earlier version, or of a trial of a search
     history: History = Field(default_factory=History)

@@ -15,6 +15,9 @@ from glow_pipeline.training.checkpoint import Checkpoint, OtherFormatError, read
 from glow_pipeline.training.checkpoint_folder import TrainingFolder
 
 PATIENCE = 10.0  # seconds
+# Parameters of the identity that were added later, with the value that stands for earlier trainings. It is left out of
+# the identity, whose fingerprint therefore remains that of earlier trainings.
+ADDED: dict[str, object] = {"ingest.calibration_percentage": 0.0}
 
 logger = logging.getLogger(__name__)
 
@@ -47,9 +50,13 @@ class ClaimedTraining:
 
 
 def identity(parameters: Parameters) -> dict[str, Any]:
-    """Return the parameters that a resumed training may not change, by dotted names; values as in JSON."""
+    """Return the parameters that a resumed training may not change, by dotted names; values as in JSON.
+
+    Those of `ADDED` are left out where they have the value of earlier trainings.
+    """
     values, changeable = flattened(json.loads(parameters.model_dump_json())), changeable_on_resume()
-    return {name: values[name] for name in known_names() if name not in changeable}
+    kept = {name: values[name] for name in known_names() if name not in changeable}
+    return {name: value for name, value in kept.items() if name not in ADDED or value != ADDED[name]}
 
 
 def fingerprint(parameters: Parameters) -> str:
@@ -118,10 +125,11 @@ def check_resume(parameters: Parameters) -> None:
     if parameters.train.resume in ("auto", "never"):
         return
     record = _named(parameters).record
+    before = {**ADDED, **record.identity}
     differences = [
-        f"{name}={as_typed(now)} instead of {as_typed(record.identity.get(name))}"
-        for name, now in identity(parameters).items()
-        if now != record.identity.get(name)
+        f"{name}={as_typed(now)} instead of {as_typed(before.get(name))}"
+        for name, now in {**ADDED, **identity(parameters)}.items()
+        if now != before.get(name)
     ]
     if differences:
         raise GlowPipelineError(

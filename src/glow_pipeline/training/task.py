@@ -7,6 +7,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from glow_pipeline.images.parts import CalibrationImages, Parts
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.parameters import Parameters
 from glow_pipeline.tracking.runs import RunAddress
@@ -32,6 +33,7 @@ class TrainingTask:
         folder: where its checkpoints are; None on a machine that writes none.
         start: the checkpoint to resume from.
         mlflow_run: the MLflow run that takes its metrics; None: none does.
+        calibration_images: images held out for calibration, for the records alone; None: not recorded.
         test_images: images held out for testing, for the records.
         seen_before: content hashes of the training images of the model of `train.checkpoint`; None: unknown.
         prints_summary: whether a summary is printed before it starts.
@@ -44,6 +46,7 @@ class TrainingTask:
     folder: Path | None = None
     start: Path | None = None
     mlflow_run: RunAddress | None = None
+    calibration_images: CalibrationImages | None = None
     test_images: ImageTable | None = None
     seen_before: NDArray[np.int64] | None = field(default_factory=no_hashes)
     prints_summary: bool = True
@@ -72,9 +75,18 @@ class TrainingTask:
         return min(self.parameters.train.batch_size, len(self.fit_images))
 
     @property
+    def parts(self) -> Parts | None:
+        """Return the parts of the training table; None: its calibration images are not recorded."""
+        if self.calibration_images is None:
+            return None
+        return Parts(self.fit_images, self.val_images, self.calibration_images)
+
+    @property
     def n_images(self) -> dict[str, int]:
         """Return the number of images for each purpose."""
         counts = {"training": len(self.fit_images), "validation": len(self.val_images)}
+        if self.calibration_images is not None and len(self.calibration_images):
+            counts["calibration"] = len(self.calibration_images)
         return counts if self.test_images is None else {**counts, "testing": len(self.test_images)}
 
     @property
@@ -84,3 +96,8 @@ class TrainingTask:
             return None
         tables = [self.fit_images.content_hashes, self.val_images.content_hashes, self.seen_before]
         return np.unique(np.concatenate(tables))
+
+    @property
+    def calibration(self) -> NDArray[np.int64] | None:
+        """Return content hashes of the calibration images; None: not recorded."""
+        return None if self.calibration_images is None else np.unique(self.calibration_images.table.content_hashes)

@@ -225,7 +225,8 @@ def _checkpoints(task: TrainingTask) -> CheckpointSchedule | None:
 
 
 def _trained(task: TrainingTask, flow: Glow, record: CheckpointRecord, history: History) -> tuple[TrainedGlow, History]:
-    return TrainedGlow(flow, model_record(task, flow, record, history), task.trained_on), history
+    record_of_model = model_record(task, flow, record, history)
+    return TrainedGlow(flow, record_of_model, task.trained_on, task.calibration), history
 
 
 def _memory_in_one_line(parameters: TrainParameters) -> AbstractContextManager[None]:

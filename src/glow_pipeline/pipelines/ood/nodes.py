@@ -30,7 +30,7 @@ def select_in_images(
 ) -> tuple[ImageTable, dict[str, object]]:
     """Return the test images that the model was not trained on, and facts of them and the model for the metrics."""
     check_same_images(glow_model.record, test_images.record, chosen=parameters["stored_model"] is not None)
-    images, copies = unseen_images(test_images, glow_model.trained_on)
+    images, copies = unseen_images(test_images, glow_model.not_for_testing)
     return images, {
         "in_copies_of_train": copies,
         "in_dataset": glow_model.record.dataset,
@@ -44,7 +44,7 @@ def select_out_images(
     """Return the outliers that are neither training nor in-distribution images, and facts of them for the metrics."""
     unseen, copies = out_images, None
     if glow_model.trained_on is not None or glow_model.record.train_table.image_selection.is_folder:
-        unseen, copies = unseen_images(out_images, glow_model.trained_on)
+        unseen, copies = unseen_images(out_images, glow_model.not_for_testing)
     images, copies_of_in = unseen_images(unseen, in_images.content_hashes)
     return images, {
         "out_copies_of_train": copies,

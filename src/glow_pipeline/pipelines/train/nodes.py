@@ -5,8 +5,10 @@ import math
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import torch
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from glow_pipeline.density import scoring_threads
 from glow_pipeline.device import use_device
@@ -14,8 +16,9 @@ from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.flow import Dequantization, Glow
 from glow_pipeline.images.batches import Batches
 from glow_pipeline.images.examples import first_of_each_class
+from glow_pipeline.images.parts import CalibrationImages, count_copies, split_parts
 from glow_pipeline.images.selection import ImageSelection
-from glow_pipeline.images.table import ImageTable, count_copies, split_validation
+from glow_pipeline.images.table import ImageTable
 from glow_pipeline.parameters import IngestParameters, ModelParameters, Parameters, TrainParameters
 from glow_pipeline.plots.curves import training_curves
 from glow_pipeline.plots.grids import labelled_grid
@@ -39,25 +42,26 @@ logger = logging.getLogger(__name__)
 
 def split_images(
     train_images: ImageTable, test_images: ImageTable, ingest: IngestParameters, seed: int
-) -> tuple[ImageTable, ImageTable, ImageTable, dict[str, int]]:
-    """Split into images to fit, to validate on and to test with, as views of the tables; and count exact copies.
+) -> tuple[ImageTable, ImageTable, CalibrationImages, ImageTable, dict[str, int]]:
+    """Split into images to fit, to validate on, to calibrate with and to test with, and count exact copies.
 
     Of a folder no test image is a copy of a training image. The test images of published sets stay as they are, so
     that figures are comparable.
     """
-    fit, val = split_validation(train_images, ingest.val_percentage, seed)
-    copies = count_copies(fit, val, test_images)
+    parts = split_parts(train_images, ingest.val_percentage, ingest.calibration_percentage, seed)
+    copies = count_copies(parts, test_images)
     own_folder = test_images.record.image_selection.is_folder
     tested, _ = unseen_images(test_images, train_images.content_hashes)
     found = {
         "training images that repeat another": copies.train_copies,
         "validation images that are also trained on": copies.val_copies_of_fit,
+        "calibration images that are also trained on or validated on (kept)": copies.calibration_copies_of_train,
         f"test images that are training images{' (left out)' if own_folder else ''}": copies.test_copies_of_train,
     }
     if any(found.values()):
         listed = ", ".join(f"{what}: {count:,}" for what, count in found.items() if count)
         logger.info("Exact copies in %s: %s", train_images.record.name, listed)
-    return fit, val, tested, copies.model_dump()
+    return parts.fit, parts.validation, parts.calibration, tested, copies.model_dump()
 
 
 def plot_dequantization(train_images: ImageTable) -> Figure:
@@ -86,6 +90,7 @@ def train_glow(
     untrained_glow: Glow,
     fit_images: ImageTable,
     val_images: ImageTable,
+    calibration_images: CalibrationImages,
     unseen_test_images: ImageTable,
     parameters: Parameters,
     training: ClaimedTraining,
@@ -93,7 +98,7 @@ def train_glow(
 ) -> tuple[TrainedGlow, History]:
     """Fit the flow and return the model of the best epoch.
 
-    Takes all parameters and the test images because the model's record says what they were.
+    Takes all parameters, the calibration and the test images because the model's record says what they were.
 
     Raises:
         GlowPipelineError: no epoch was better than none, so that there is no model to store.
@@ -101,12 +106,14 @@ def train_glow(
     start = parameters.train.checkpoint
     seen_before = no_hashes() if start is None else read_trained_on(Path(start))
     test_images, _ = unseen_images(unseen_test_images, seen_before)  # refuses now what could not be tested later
+    _warn_of_seen_calibration(calibration_images, seen_before)
     task = TrainingTask(
         fit_images,
         val_images,
         parameters,
         provenance,
         mlflow_run=current_run(),
+        calibration_images=calibration_images,
         test_images=test_images,
         seen_before=seen_before,
     )
@@ -114,6 +121,17 @@ def train_glow(
     if history.best_epoch == 0:
         raise GlowPipelineError(f"{_why_it_failed(history, parameters.train)}; no model is stored; {_LESS_STEEP}")
     return trained, history
+
+
+def _warn_of_seen_calibration(images: CalibrationImages, seen_before: NDArray[np.int64] | None) -> None:
+    """Warn of calibration images that the model of `train.checkpoint` was trained on: they look too normal."""
+    seen = 0 if seen_before is None else int(np.isin(images.table.content_hashes, seen_before).sum())
+    if seen:
+        logger.warning(
+            "%d of %d calibration images were trained on by the model of train.checkpoint: the p-values of ood will be "
+            "too small.",
+            *(seen, len(images)),
+        )
 
 
 def _why_it_failed(history: History, train: TrainParameters) -> str:

@@ -30,6 +30,7 @@ def create_pipeline() -> Pipeline:
                     "untrained_glow",
                     "fit_images",
                     "val_images",
+                    "calibration_images",
                     "unseen_test_images",
                     "parameters",
                     "training",
@@ -68,13 +69,13 @@ def create_pipeline() -> Pipeline:
 
 
 def create_split_pipeline() -> Pipeline:
-    """Split the images into those to fit, to validate on and to test with; training and searching share this node."""
+    """Split the images into those to fit, validate on, calibrate and test with; training and searching share it."""
     return Pipeline(
         [
             Node(
                 split_images,
                 ["train_images", "test_images", "params:ingest", "params:seed"],
-                ["fit_images", "val_images", "unseen_test_images", "exact_copies"],
+                ["fit_images", "val_images", "calibration_images", "unseen_test_images", "exact_copies"],
                 name="split_images",
             )
         ],
