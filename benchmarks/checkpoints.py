@@ -21,11 +21,12 @@ from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.images.table import TableRecord
 from glow_pipeline.parameters import TrainParameters
 from glow_pipeline.parameters.interval import Interval
+from glow_pipeline.provenance import Provenance
 from glow_pipeline.training.adamax import Adamax
 from glow_pipeline.training.checkpoint import Checkpoint, read_checkpoint
 from glow_pipeline.training.checkpoint_folder import TrainingFolder
 from glow_pipeline.training.history import History
-from glow_pipeline.training.records import CheckpointRecord, Computation, Provenance
+from glow_pipeline.training.records import CheckpointRecord, Computation
 from glow_pipeline.training.state import TrainingState, copied
 from glow_pipeline.training.step import TrainingStep
 from glow_pipeline.training.step_metrics import StepMetrics

@@ -22,7 +22,10 @@ start() { # name, file, seconds, command: run in the background, its output in t
   shift 3
   touch "$WORK/busy/$name"
   (
-    timeout -k 5 "$seconds" "$@" >"$WORK/$name.out" 2>&1
+    timeout -k 5 "$seconds" "$@" >"$WORK/$name.out" 2>&1 &
+    child=$!
+    trap 'kill "$child"; exit' TERM # timeout ends what it started
+    wait "$child"
     status=$?
     { cat "$WORK/$name.out" && echo "== $name: exit status $status after ${SECONDS} s"; } >>"$OUT/$file"
     rm "$WORK/busy/$name"

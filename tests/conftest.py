@@ -24,7 +24,8 @@ from glow_pipeline.images.sources.registry import SOURCES
 from glow_pipeline.images.sources.source import ArraySplit, Source, SourceFile
 from glow_pipeline.images.table import ImageTable, TableRecord
 from glow_pipeline.images.table_writer import plan_table
-from glow_pipeline.training.records import ModelRecord, Provenance
+from glow_pipeline.provenance import Provenance
+from glow_pipeline.training.records import ModelRecord
 from tests import project
 from tests.mlflow_server import MlflowServer
 
@@ -54,13 +55,22 @@ PIPELINE_FIXTURES = {"finished_digits", "digits_project", "server"}
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that run pipelines, and put them first: the last tests of a parallel run should be short."""
+    """Mark the tests that run pipelines, and put them first: the last tests of a parallel run should be short.
+
+    The first file makes `finished_digits`; files that use it too follow those that do not, and so need not wait.
+    """
+    first: pytest.Module | None = None
+    waiting: set[pytest.Module | None] = set()
     for item in items:
         module = item.getparent(pytest.Module)
         fixtures = set(getattr(item, "fixturenames", ()))
         if module is not None and (fixtures & PIPELINE_FIXTURES or runs_pipelines(module.obj)):
             item.add_marker(pytest.mark.pipeline)
-    items.sort(key=lambda item: item.get_closest_marker("pipeline") is None)
+        if fixtures & {"finished_digits", "digits_project"}:
+            first = first or module
+            waiting.add(module)
+    waiting.discard(first)
+    items.sort(key=lambda item: (item.get_closest_marker("pipeline") is None, item.getparent(pytest.Module) in waiting))
 
 
 def runs_pipelines(module: ModuleType) -> bool:
@@ -84,7 +94,8 @@ def environment_without_mlflow() -> Iterator[None]:
 def finished_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project in which `TINY_COMMAND` was typed once; made once for all xdist workers, to be read or copied.
 
-    Besides its data it holds what the command printed (`printed.out`, `printed.err`) and what `project.WATCH` wrote.
+    The command had every parameter of a user; commands typed later score by `project.QUICK_OOD`. Besides its data
+    it holds what the command printed (`printed.out`, `printed.err`) and what `project.WATCH` wrote.
     """
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:  # each worker's folder is in one that all of them share
@@ -92,13 +103,14 @@ def finished_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     finished = folder / "finished_digits"
     with FileLock(folder / "finished_digits.lock"):
         if not finished.exists():
-            making = project.copy_project(folder / "unfinished_digits")
+            making = project.copy_project(folder / "unfinished_digits", quick_ood=False)
             with (making / "src" / "glow_pipeline" / "settings.py").open("a") as settings:
                 settings.write(project.WATCH)
             done = project.kedro(making, *project.TINY_COMMAND)
             assert done.returncode == 0, done.stdout + done.stderr
             (making / "printed.out").write_text(done.stdout)
             (making / "printed.err").write_text(done.stderr)
+            project.make_ood_quick(making)
             making.rename(finished)
     return finished
 

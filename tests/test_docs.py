@@ -29,7 +29,7 @@ def test_every_flag_of_both_seeds_is_mapped() -> None:
 
 
 def test_mapped_parameters_exist() -> None:
-    named = set(re.findall(r"`((?:model|train|sample|ood|ingest|search)\.\w+)", PARAMETERS))
+    named = set(re.findall(r"`((?:model|train|sample|ood|benchmark|ingest|search)\.\w+)", PARAMETERS))
     assert named - set(known_names()) == set()
 
 

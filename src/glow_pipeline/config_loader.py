@@ -36,8 +36,8 @@ class ConfigLoader(OmegaConfigLoader):
     - The order is `base` < the environment of `--env` < `local`: conf/local applies to presets too. Kedro by itself
       reads either a preset or conf/local. `--env base` reads conf/base alone.
     - catalog.yml has names that follow from the parameters: `${run:in}` and `${run:out}` are names that no other
-      images have, `${run:sample_mode}` is the kind of picture. A hook could not set them: Kedro-Viz reads the catalog
-      without hooks.
+      images have, `${run:model}` is the folder of a model of them, `${run:sample_mode}` is the kind of picture. A hook
+      could not set them: Kedro-Viz reads the catalog without hooks.
     - Typed parameters are values: `${` in them is not an interpolation.
     - `checked_parameters` are the parameters as typed objects.
 
@@ -63,8 +63,10 @@ class ConfigLoader(OmegaConfigLoader):
             parameters = self.checked_parameters
             _THREAD.run = {
                 "in": parameters.image_selection.key,
+                "model": parameters.model_key,
                 "out": parameters.out_image_selection.key,
                 "sample_mode": parameters.sample.mode,
+                "calibrate": calibrate_table(parameters),
             }
         try:
             loaded = self._load(key)
@@ -236,6 +238,12 @@ def _unresolved(error: OmegaConfBaseException, files: list[ConfigFile]) -> str:
     if "oc.env" in problem:
         advice = "the environment is read in credentials.yml alone; type it instead, as --params name=$NAME"
     return f"{place}{name}: {problem}; {advice}"
+
+
+def calibrate_table(parameters: Parameters) -> str:
+    """Return the folder, within that of all image tables, of the images that a detector is made with."""
+    selection = parameters.calibrate_image_selection
+    return f"{selection.key}/{'train' if parameters.calibrate.path is None else 'test'}"
 
 
 def literal(value: Any) -> Any:

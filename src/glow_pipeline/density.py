@@ -1,9 +1,10 @@
 """Log-probabilities of a table's images under a flow."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -11,10 +12,13 @@ from tqdm import tqdm
 
 from glow_pipeline.flow import Glow
 from glow_pipeline.flow.fast.execution import float32_convolutions
+from glow_pipeline.flow.glow import LevelTrace, TopLatent
 from glow_pipeline.images.batches import Batches
 from glow_pipeline.images.content import content_noise
 from glow_pipeline.randomness import key
 from glow_pipeline.threads import chosen_threads
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -26,17 +30,49 @@ class ModelledBatch:
         images: uint8 (B, C, H, W) below 2**n_bits, on the device of the flow.
         labels: int64 (B,), on the same device; a score has no use for them, since nobody knows an outlier's class.
         noise: dequantization noise in [0, 1), of the shape of the images.
+        traces: whether `levels` will be used: `log_prob` then comes from the same pass, with the same bits.
     """
 
     model: Glow
     images: Tensor
     labels: Tensor
     noise: Tensor
+    traces: bool = False
+    _computed: dict[Callable[..., Any], Any] = field(default_factory=dict, repr=False, compare=False)
+    _of_images: dict[Callable[..., Any], Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def once(self, compute: "Callable[[ModelledBatch], T]") -> T:
+        """Return `compute` of this batch, computed at the first use: scores share what they have in common."""
+        if compute not in self._computed:
+            self._computed[compute] = compute(self)
+        return cast(T, self._computed[compute])
+
+    def once_for_images(self, compute: "Callable[[ModelledBatch], T]") -> T:
+        """Return `compute` of this batch, computed once for all draws of the noise: for what does not depend on it."""
+        if compute not in self._of_images:
+            self._of_images[compute] = compute(self)
+        return cast(T, self._of_images[compute])
 
     @cached_property
     def log_prob(self) -> Tensor:
         """Return log p(x) in nats, float32 (B,), on the device; of a class-conditioned flow that of the mixture."""
-        return self.model.log_prob(self.images, self.noise)
+        if not self.traces:
+            return self.model.log_prob(self.images, self.noise)
+        _, dequantization_logdet = self._dequantized
+        return self.model.log_density(self._trace[0]) + dequantization_logdet
+
+    @property
+    def levels(self) -> list[LevelTrace]:
+        """Return what each level contributes to log p(x), finest first."""
+        return self._trace[1]
+
+    @cached_property
+    def _trace(self) -> tuple[TopLatent, list[LevelTrace]]:
+        return self.model.traced(self._dequantized[0])
+
+    @cached_property
+    def _dequantized(self) -> tuple[Tensor, Tensor]:
+        return self.model.dequantization.forward(self.images, self.noise)
 
     @cached_property
     def log_prob_given_class(self) -> Tensor:
@@ -53,7 +89,9 @@ class ModelledBatch:
 
 
 @torch.no_grad()
-def modelled_batches(model: Glow, batches: Batches, seed: int, description: str | None) -> Iterator[ModelledBatch]:
+def modelled_batches(
+    model: Glow, batches: Batches, seed: int, description: str | None, *, draws: int = 1, traces: bool = False
+) -> Iterator[ModelledBatch]:
     """Yield a table's images batch by batch, ready to be scored without gradients.
 
     An image's dequantization noise depends on the seed and the image's pixels alone: neither the order of a table, nor
@@ -64,15 +102,21 @@ def modelled_batches(model: Glow, batches: Batches, seed: int, description: str 
         batches: batches of one table, in its order.
         seed: seed of the noise.
         description: beside the progress bar; None: no bar.
+        draws: yield each batch so many times in succession, each time with other noise.
+        traces: whether the levels of the batches will be used.
     """
-    training, noise_key = model.training, key(seed, "score")
+    training = model.training
+    noise_keys = [key(seed, "score" if draw == 0 else f"score draw {draw}") for draw in range(draws)]
     model.eval()
     try:
         with model.unchanging(), float32_convolutions():  # also for gradients, which a score may compute
             for images, labels in tqdm(
                 batches, desc=description, unit="batch", delay=2, leave=False, disable=description is None
             ):
-                yield ModelledBatch(model, images, labels, content_noise(images, noise_key))
+                of_images: dict[Callable[..., Any], Any] = {}
+                for noise_key in noise_keys:
+                    noise = content_noise(images, noise_key)
+                    yield ModelledBatch(model, images, labels, noise, traces, _of_images=of_images)
     finally:
         model.train(training)
 

@@ -44,6 +44,11 @@ def written_whole(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def stored_versions(folder: Path) -> list[Path]:
+    """Return the files of all versions in the folder of a versioned catalog entry, newest first."""
+    return sorted(folder.glob(f"*/{folder.name}"), reverse=True)
+
+
 def rename_whole(path: Path, target: Path) -> None:
     """Rename a complete file or folder within its folder, and flush the folder."""
     path.replace(target)

@@ -9,15 +9,16 @@ from glow_pipeline.startup import without_gc
 
 with without_gc():  # pandas comes with these
     from glow_pipeline import pipelines
-    from glow_pipeline.pipelines import ingest, ood, sample, search, train
+    from glow_pipeline.pipelines import benchmark, calibrate, ingest, ood, sample, search, train
+    from glow_pipeline.pipelines.calibrate.pipeline import create_detector_pipeline
     from glow_pipeline.pipelines.ingest.pipeline import create_out_pipeline, create_test_pipeline
 
-OURS = ("ingest", "train", "sample", "ood", "search")
+OURS = ("ingest", "train", "sample", "ood", "calibrate", "benchmark", "search")
 
 
 def register_pipelines() -> dict[str, Pipeline]:
     """Return the pipelines, each with the ingest that it needs; nodes that are equal run once."""
-    training = ingest.create_pipeline() + train.create_pipeline()
+    training = ingest.create_pipeline() + train.create_pipeline() + create_detector_pipeline()
     sampling = sample.create_pipeline()
     scoring = create_test_pipeline() + create_out_pipeline() + ood.create_pipeline()
     return {
@@ -26,6 +27,8 @@ def register_pipelines() -> dict[str, Pipeline]:
         "train": training,
         "sample": sampling,
         "ood": scoring,
+        "calibrate": calibrate.create_pipeline(),
+        "benchmark": create_test_pipeline() + benchmark.create_pipeline(),
         "search": ingest.create_pipeline() + search.create_pipeline(),
         "__default__": training + sampling + scoring,
     }

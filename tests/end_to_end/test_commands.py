@@ -1,8 +1,11 @@
 """The commands as users type them."""
 
 import json
+import shlex
+import shutil
 from pathlib import Path
 
+import click
 import pandas as pd
 import pytest
 from PIL import Image
@@ -21,12 +24,20 @@ def newest_metrics(project: Path) -> dict[str, object]:
 
 def test_default_run_makes_and_lists_every_artifact(finished_digits: Path) -> None:
     printed = (finished_digits / "printed.out").read_text()
-    for name in ("glow_model", "samples", "train_metrics", "training_curves", "ood_scores", "ood_metrics", "ood_roc"):
+    for name in (
+        "glow_model",
+        "samples",
+        "train_metrics",
+        "training_curves",
+        "ood_scores",
+        "ood_metrics",
+        "ood_images",
+    ):
         line = next(line for line in printed.splitlines() if line.split()[:1] == [name])
         assert (finished_digits / line.split()[1]).is_file()
     assert "bits/dim on test images" in printed
     assert "AUROC" in printed
-    assert len(printed.splitlines()) < 25
+    assert len(printed.splitlines()) <= 35
 
 
 def test_default_run_prints_no_warnings(finished_digits: Path) -> None:
@@ -42,7 +53,7 @@ def test_score_table_has_a_row_per_test_image(finished_digits: Path) -> None:
     assert scores["nll_bits_per_dim"].notna().all()
     metrics = newest_metrics(finished_digits)
     assert metrics["images"] == "1x8x8_4bit_resize"
-    assert metrics["in_bits_per_dim"] == pytest.approx(scores.loc[~scores["is_out"], "nll_bits_per_dim"].mean())
+    assert metrics["in_bits_per_dim.nll"] == pytest.approx(scores.loc[~scores["is_out"], "nll_bits_per_dim"].mean())
 
 
 def test_older_model_scores_by_load_versions(digits_project: Path) -> None:
@@ -53,10 +64,31 @@ def test_older_model_scores_by_load_versions(digits_project: Path) -> None:
     kedro_run(digits_project, "--pipeline", "ood")
     by_newest = newest_metrics(digits_project)
     kedro_run(digits_project, "--pipeline", "ood", "--load-versions", f"glow_model:{older}")
-    assert newest_metrics(digits_project) == by_older
-    assert by_older["model_session"] == older
+    again = newest_metrics(digits_project)
+    assert again["model_session"] == by_older["model_session"] == older
     assert by_newest["model_session"] != older
-    assert by_older["auroc"] != by_newest["auroc"]
+    assert again["auroc"] == by_older["auroc.nll"] != by_newest["auroc"]
+
+
+def test_calibrate_makes_the_detector_that_ood_reads(digits_project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    detectors = digits_project / "data" / "06_models" / "digits" / "glow_detector.safetensors"
+    (by_training,) = detectors.iterdir()
+    before = newest_metrics(digits_project)
+    assert before["detector_session"] == by_training.name
+    shutil.rmtree(by_training)
+    params = "ood.scores=typicality+complexity,ood.score=density_sum,ood.bootstrap=1000,train.threads=1"
+    with pytest.raises(click.ClickException, match=r"^ood.scores=.* the model has no detector yet") as refused:
+        kedro_run(digits_project, "--pipelines", "ood", "--params", params)
+    _, *typed = shlex.split(refused.value.message.partition("`kedro ")[2].rstrip("`"))
+    kedro_run(digits_project, *typed[:-1], f"{typed[-1]},train.threads=1")
+    capsys.readouterr()
+    kedro_run(digits_project, "--pipelines", "ood", "--params", params)
+    (by_calibrate,) = detectors.iterdir()
+    again = newest_metrics(digits_project)
+    assert again["detector_session"] == by_calibrate.name
+    assert {name for name in again if name != "detector_session" and again[name] != before[name]} == set()
+    printed = capsys.readouterr().out
+    assert f"Detector {by_calibrate.name}: fitted on 75 images, calibrated with 75 others" in printed
 
 
 @pytest.mark.parametrize("mode", ["interpolate", "vtemp"])
@@ -85,11 +117,11 @@ def test_kedro_viz_exports_pipelines_with_pictures(digits_project: Path) -> None
     api = digits_project / "build" / "api"
     main = json.loads((api / "main").read_text())
     ids = {pipeline["id"] for pipeline in main["pipelines"]}
-    assert ids == {"__default__", "ingest", "train", "sample", "ood", "search"}
+    assert ids == {"__default__", "ingest", "train", "sample", "ood", "calibrate", "benchmark", "search"}
     layers = ["raw", "primary", "models", "model_output", "reporting"]
     assert sorted(main["layers"]) == sorted(layers)
     nodes = {node["name"]: node["id"] for node in main["nodes"]}
-    for picture in ("samples", "training_curves", "ood_histogram", "ood_roc"):
+    for picture in ("samples", "training_curves", "ood_histogram", "ood_roc", "ood_images"):
         assert json.loads((api / "nodes" / nodes[picture]).read_text())["preview_type"] == "ImagePreview"
 
 

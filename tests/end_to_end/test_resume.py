@@ -64,13 +64,14 @@ def checkpoints(project: Path) -> list[Path]:
 
 
 def digests(project: Path) -> list[str]:
-    """Return the digest of the tensors of each stored model."""
+    """Return the digest of the tensors of each stored model and its detector."""
     found = []
-    for path in versions(project, "06_models/digits/glow_model.safetensors/*/*"):
+    for model in versions(project, "06_models/digits/glow_model.safetensors/*/*"):
         digest = hashlib.sha256()
-        with safe_open(path, framework="np") as file:
-            for name in sorted(file.keys()):
-                digest.update(name.encode() + file.get_tensor(name).tobytes())
+        for path in (model, Path(str(model).replace("glow_model", "glow_detector"))):
+            with safe_open(path, framework="np") as file:
+                for name in sorted(file.keys()):
+                    digest.update(name.encode() + file.get_tensor(name).tobytes())
         found.append(digest.hexdigest())
     return found
 
@@ -98,7 +99,7 @@ ALL_STEPS = [STEPS * epoch for epoch in range(1, EPOCHS + 1)]
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The digest of the model of a training that was never interrupted."""
+    """The digest of the model and the detector of a training that was never interrupted."""
     project = copy_project(tmp_path_factory.mktemp("uninterrupted"))
     run(project, "train", **SETTINGS)
     assert mlflow_runs(project) == [("FINISHED", ALL_STEPS)]

@@ -83,7 +83,7 @@ def test_unknown_environment_is_refused(empty: Path, env: str, rest: str) -> Non
     ("version", "line"),
     [
         ("glow_modl:2024", "--load-versions glow_modl:2024: no such dataset; did you mean glow_model?"),
-        ("image_selection:2024", "--load-versions image_selection:2024: has no versions; known are best_parameters, "),
+        ("image_selection:2024", "--load-versions image_selection:2024: has no versions; known are benchmark_csv, "),
     ],
 )
 def test_version_of_unknown_dataset_is_refused(empty: Path, version: str, line: str) -> None:
@@ -105,7 +105,7 @@ def test_version_of_own_output_is_refused(digits_project: Path, pipelines: str) 
     [
         ("--tags ingest --to-outputs out_images", "out_images"),
         ("--pipelines ood --tags report", "ood_histogram ood_roc"),
-        ("--pipelines ood --from-inputs glow_model", "ood_histogram ood_metrics ood_roc ood_scores"),
+        ("--pipelines ood --from-inputs glow_model", "ood_histogram ood_images ood_metrics ood_roc ood_scores"),
         ("--namespaces sample", "samples"),
         ("--nodes plot_dequantization", "dequantized_images"),
         ("--from-nodes split_images,build_glow --to-nodes train_glow", "glow_model"),

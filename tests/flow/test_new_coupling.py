@@ -86,6 +86,9 @@ class ExpScale:
         grad_log_scale = grad_y2 * y2 + grad_logdet[:, None, None, None]
         return grad_y2 * log_scale.exp(), grad_log_scale * (1 - log_scale**2)
 
+    def log_scale(self, saved: tuple[Tensor, ...]) -> Tensor:
+        return saved[0]
+
 
 class FoldableExpCoupling(FoldableCoupling):
     """A folded form from outside the package."""
@@ -190,6 +193,16 @@ def test_new_transform_has_gradients_of_plain_layers(activations: Activations) -
         model.log_density(model.to_top(x)).sum().backward()
         gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
     torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-9, atol=1e-9)
+
+
+@every_new_coupling
+def test_new_coupling_is_traced(name: str) -> None:
+    model, x = perturbed(glow(name), 0.1), gaussian(4, 3, 8, 8)
+    with torch.no_grad():
+        plain, (top, levels) = model.to_top(x), model.traced(x)
+    assert torch.equal(top.logdet, plain.logdet)
+    difference = levels[-1].logdet - levels[-1].log_scale.sum(dim=(1, 2))
+    torch.testing.assert_close(difference, difference[:1].expand(4))
 
 
 def test_edited_forward_is_what_trains() -> None:

@@ -10,7 +10,7 @@ from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.hooks.command_line import check_options
 from glow_pipeline.hooks.tracking import run_tags
 from glow_pipeline.parameters import Parameters
-from glow_pipeline.training.records import Provenance
+from glow_pipeline.provenance import Provenance
 from tests.project import bootstrap
 
 
@@ -31,7 +31,11 @@ def refusal(**options: Any) -> str:
     ("options", "message"),
     [
         ({"pipelines": ["ingest", "trian"]}, "--pipelines trian: no such pipeline; did you mean train?"),
-        ({"pipeline": "xyz"}, "--pipelines xyz: no such pipeline; known are __default__, ingest, ood, sample, "),
+        (
+            {"pipeline": "xyz"},
+            "--pipelines xyz: no such pipeline; known are __default__, benchmark, calibrate, ingest, ",
+        ),
+        ({"pipelines": ["train", "calibrate"]}, "--pipelines train,calibrate: a training makes the detector of its "),
         ({"pipeline": "train", "pipelines": ["ood"]}, "--pipeline and --pipelines: type one of them; "),
         ({"is_async": True}, "--async: "),
         ({"runner_params": {"is_async": True}}, "--async: "),

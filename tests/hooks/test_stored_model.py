@@ -9,6 +9,8 @@ from glow_pipeline.training.model_file import TrainedGlow, read_model, write_mod
 from tests.hooks.helpers import refused, runs
 from tests.project import copy_project, run, versions
 
+UNFITTED = {"scores": ["nll"], "score": "nll"}  # for models without a detector
+
 
 def newest(project: Path) -> Path:
     return versions(project, "06_models/digits/glow_model.safetensors/*/*")[-1]
@@ -93,7 +95,7 @@ def test_command_that_uses_no_model_refuses_one(project: Path, pipeline: str) ->
 
 
 def test_mlflow_lists_the_parameters_of_the_scored_model(project: Path) -> None:
-    run(project, "ood", ood={"batch_size": 99}, seed=3)
+    run(project, "ood", ood={"batch_size": 99, **UNFITTED}, seed=3)
     params = runs(project)[0].data.params
     assert params["model.K"] == "2", "the model's own; the default is 8"
     assert (params["train.n_epochs"], params["ingest.fit"], params["ingest.size"]) == ("1", "pad", "16")
@@ -127,6 +129,6 @@ def test_model_judged_otherwise_is_not_called_better(project: Path, capsys: pyte
 
 
 def test_mlflow_lists_the_commands_own_parameters(project: Path) -> None:
-    run(project, "ood", ingest={"max_pixels": 10**8}, train={"threads": 1})
+    run(project, "ood", ingest={"max_pixels": 10**8}, train={"threads": 1}, ood=UNFITTED)
     params = runs(project)[0].data.params
     assert (params["ingest.max_pixels"], params["train.threads"], params["model.K"]) == ("100000000", "1", "2")

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from glow_pipeline.images.augmentation import mirror_half
+from glow_pipeline.images.augmentation import mirror_half, mutate
 from glow_pipeline.randomness import generator
 from tests.conftest import random_images
 
@@ -46,3 +46,33 @@ def test_shape_type_and_input_stay_unchanged(dtype: torch.dtype, shape: tuple[in
     assert mirrored.shape == images.shape
     assert mirrored.dtype == dtype
     assert torch.equal(images, before)
+
+
+# Mutation -----------------------------------------------------------------------------------------
+
+
+def test_mutated_share_of_values_is_as_requested() -> None:
+    images = torch.full((50, 3, 10, 10), 200, dtype=torch.uint8)
+    mutated = mutate(images, 0.3, 256, generator(0, "mutate"))
+    assert 0.28 < (mutated != images).float().mean() < 0.32  # 0.3 * 255 / 256, with a standard deviation of 0.004
+
+
+def test_mutated_values_are_uniform() -> None:
+    images = torch.zeros(1000, 1, 4, 4, dtype=torch.uint8)
+    mutated = mutate(images, 0.999, 4, generator(0, "mutate"))
+    shares = torch.bincount(mutated.flatten().long(), minlength=4) / mutated.numel()
+    assert len(shares) == 4
+    assert (shares - 0.25).abs().max() < 0.02  # standard deviation 0.003
+
+
+def test_mutations_are_drawn_by_place_in_the_batch() -> None:
+    images = random_images(6)
+    together = mutate(images, 0.5, 256, generator(0, "mutate", 3))
+    part = mutate(images[2:4], 0.5, 256, generator(0, "mutate", 3), 6, slice(2, 4))
+    assert torch.equal(part, together[2:4])
+    assert not torch.equal(together, mutate(images, 0.5, 256, generator(0, "mutate", 4)))
+
+
+def test_mutation_of_no_value_changes_nothing() -> None:
+    images = random_images(6)
+    assert torch.equal(mutate(images, 0.0, 256, generator(0, "mutate")), images)

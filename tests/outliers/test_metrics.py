@@ -3,12 +3,14 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from sklearn.metrics import auc, precision_recall_curve, roc_auc_score, roc_curve
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.outliers.metrics import detection_metrics, finite_mean, roc_points
+from glow_pipeline.outliers.metrics import detection_metrics, finite_mean, metrics_of_counts, places, roc_points
 
 Labels = NDArray[np.bool_]
 Scores = NDArray[np.float64]
@@ -20,25 +22,26 @@ def auroc_by_pairs(is_out: Labels, score: Scores) -> float:
     return sum((out > belongs) + 0.5 * (out == belongs) for out, belongs in pairs) / len(pairs)
 
 
-def average_precision_by_definition(positive: Labels, score: Scores) -> float:
-    """Return the sum over thresholds t, from the highest, of (recall(t) - recall before) * precision(t)."""
-    total, before = 0.0, 0.0
+def aupr_by_definition(positive: Labels, score: Scores) -> float:
+    """Return the sum over thresholds, from the highest, of the rise of recall times the mean of two precisions."""
+    total, recall_before, precision_before = 0.0, 0.0, 1.0
     for threshold in sorted(set(score), reverse=True):
         found = score >= threshold
         recall = (found & positive).sum() / positive.sum()
-        total += (recall - before) * (found & positive).sum() / found.sum()
-        before = recall
+        precision = (found & positive).sum() / found.sum()
+        total += (recall - recall_before) * (precision + precision_before) / 2
+        recall_before, precision_before = recall, precision
     return total
 
 
-def fpr_by_brute_force(is_out: Labels, score: Scores) -> float:
-    """Return the lowest false positive rate of all thresholds that find at least 95% of the outliers."""
+def rates_by_brute_force(is_out: Labels, score: Scores) -> tuple[float, float]:
+    """Return the lowest false positive rate of all thresholds that find 95% of the outliers, and its true one."""
     rates = [
-        (score[~is_out] >= threshold).mean()
+        ((score[~is_out] >= threshold).mean(), (score[is_out] >= threshold).mean())
         for threshold in set(score)
         if 100 * (score[is_out] >= threshold).sum() >= 95 * is_out.sum()
     ]
-    return float(min(rates))
+    return min(rates)
 
 
 # Ties, numbers so large or so near that a shift or a scale would join them, and infinities.
@@ -50,14 +53,57 @@ def test_metrics_follow_their_definitions(rows: list[tuple[bool, float]]) -> Non
     is_out = np.array([out for out, _ in rows])
     score = np.array([value for _, value in rows])
     assume(is_out.any() and not is_out.all())
+    fpr, tpr = rates_by_brute_force(is_out, score)
     assert detection_metrics(is_out, score) == pytest.approx(
         {
             "auroc": auroc_by_pairs(is_out, score),
-            "aupr_out": average_precision_by_definition(is_out, score),
-            "aupr_in": average_precision_by_definition(~is_out, -score),
-            "fpr_at_95_tpr": fpr_by_brute_force(is_out, score),
+            "aupr_out": aupr_by_definition(is_out, score),
+            "aupr_in": aupr_by_definition(~is_out, -score),
+            "fpr_at_95_tpr": fpr,
+            "detection_error": 0.5 * (1 - tpr) + 0.5 * fpr,
         }
     )
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(-6, 6)), min_size=2, max_size=60))
+def test_metrics_equal_those_of_scikit_learn(rows: list[tuple[bool, int]]) -> None:
+    is_out = np.array([out for out, _ in rows])
+    score = np.array([value for _, value in rows], dtype=float)
+    assume(is_out.any() and not is_out.all())
+    got = detection_metrics(is_out, score)
+    precision_out, recall_out, _ = precision_recall_curve(is_out, score)
+    precision_in, recall_in, _ = precision_recall_curve(~is_out, -score)
+    fpr, tpr, _ = roc_curve(is_out, score, drop_intermediate=False)
+    assert got["auroc"] == pytest.approx(roc_auc_score(is_out, score))
+    assert got["aupr_out"] == pytest.approx(auc(recall_out, precision_out))
+    assert got["aupr_in"] == pytest.approx(auc(recall_in, precision_in))
+    assert got["fpr_at_95_tpr"] == pytest.approx(fpr[np.argmax(tpr >= 0.95)])
+    assert np.allclose(roc_points(is_out, score), (fpr, tpr))
+
+
+@pytest.mark.parametrize("levels", [2, 5, 1000])
+def test_metrics_equal_those_of_pytorch_ood(levels: int) -> None:
+    metrics = pytest.importorskip("pytorch_ood.metrics", reason="pytorch-ood is no dependency")
+    random = np.random.default_rng(levels)
+    is_out = random.random(700) < 0.3
+    score = random.integers(levels, size=700) / levels + 0.4 * is_out
+    theirs = metrics.OODMetrics().update(torch.tensor(score), torch.where(torch.tensor(is_out), -1, 1)).compute()
+    names = {"auroc": "AUROC", "aupr_out": "AUPR-OUT", "aupr_in": "AUPR-IN", "fpr_at_95_tpr": "FPR95TPR"}
+    ours = detection_metrics(is_out, score)
+    assert {name: ours[name] for name in names} == pytest.approx({name: theirs[names[name]] for name in names})
+
+
+def test_counts_of_zero_change_nothing() -> None:
+    n_in, n_out = np.array([1, 0, 3, 2]), np.array([4, 1, 0, 2])
+    spread = np.array([1, 3, 4, 6])  # places 0, 2, 5 and 7 have no image
+    with_in, with_out = np.zeros((2, 8), dtype=np.int64)
+    with_in[spread], with_out[spread] = n_in, n_out
+    assert metrics_of_counts(with_in, with_out) == metrics_of_counts(n_in, n_out)
+    assert metrics_of_counts(with_in, with_out, np.full((6, 8), np.nan)) == metrics_of_counts(n_in, n_out)
+
+
+def test_places_put_nan_beside_infinity() -> None:
+    assert places(np.array([1.0, math.nan, math.inf, -math.inf, 1.0])).tolist() == [1, 0, 0, 2, 1]
 
 
 @pytest.mark.parametrize(
@@ -100,17 +146,24 @@ def test_fpr_threshold_finds_95_percent_of_outliers(n_out: int) -> None:
 def test_four_scores_by_hand() -> None:
     # In falling order: out, in, out, in.
     got = detection_metrics(np.array([False, True, False, True]), np.array([1.0, 2.0, 3.0, 4.0]))
-    assert got == pytest.approx({"auroc": 0.75, "aupr_out": 5 / 6, "aupr_in": 5 / 6, "fpr_at_95_tpr": 0.5})
+    assert got == pytest.approx(
+        {"auroc": 0.75, "aupr_out": 19 / 24, "aupr_in": 19 / 24, "fpr_at_95_tpr": 0.5, "detection_error": 0.25}
+    )
 
 
 def test_constant_score_is_chance() -> None:
     got = detection_metrics(np.array([True] * 3 + [False] * 9), np.ones(12))
-    assert got == pytest.approx({"auroc": 0.5, "aupr_out": 0.25, "aupr_in": 0.75, "fpr_at_95_tpr": 1.0})
+    assert got == pytest.approx(
+        # One threshold, which flags all: precision falls from 1 to the share of the kind.
+        {"auroc": 0.5, "aupr_out": 0.625, "aupr_in": 0.875, "fpr_at_95_tpr": 1.0, "detection_error": 0.5}
+    )
 
 
 def test_perfect_separation_has_perfect_metrics() -> None:
     got = detection_metrics(np.array([True] * 3 + [False] * 9), np.arange(12)[::-1].astype(float))
-    assert got == pytest.approx({"auroc": 1.0, "aupr_out": 1.0, "aupr_in": 1.0, "fpr_at_95_tpr": 0.0})
+    assert got == pytest.approx(
+        {"auroc": 1.0, "aupr_out": 1.0, "aupr_in": 1.0, "fpr_at_95_tpr": 0.0, "detection_error": 0.0}
+    )
 
 
 def test_reversed_score_is_worse_than_chance() -> None:

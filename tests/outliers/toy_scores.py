@@ -1,15 +1,17 @@
 """Scores that a test adds, as a user's own file would."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from glow_pipeline.density import ModelledBatch
 from glow_pipeline.outliers.scores import SCORES, Score
+from glow_pipeline.outliers.scores.score import FittedScore, Numbers
 
 
 @contextmanager
@@ -32,26 +34,26 @@ class Brightness(Score):
     short_unit: ClassVar[str] = "levels"
     paper: ClassVar[str] = "none"
 
-    def score(self, batch: ModelledBatch) -> Tensor:
+    def describe(self, batch: ModelledBatch) -> Tensor:
         return batch.images.flatten(1).double().mean(dim=1)
 
 
 @dataclass(frozen=True)
-class Typicality(Score):
-    """Distance of the log-likelihood from its mean on the fit images (Nalisnick et al. 2019, arXiv:1906.02994)."""
+class BrightnessDistance(FittedScore):
+    """Distance of the mean pixel value from its mean on the validation images."""
 
-    mean: float = 0.0
+    name: ClassVar[str] = "brightness_distance"
+    summary: ClassVar[str] = "distance of the brightness from its mean"
+    paper: ClassVar[str] = "none"
 
-    name: ClassVar[str] = "typicality"
-    summary: ClassVar[str] = "typicality"
-    paper: ClassVar[str] = "Nalisnick et al. 2019"
-    fitted_on: ClassVar = "fit images"
+    def describe(self, batch: ModelledBatch) -> Tensor:
+        return batch.images.flatten(1).double().mean(dim=1)
 
-    def fit(self, batches: Iterable[ModelledBatch]) -> Self:
-        return type(self)(torch.cat([batch.log_prob for batch in batches]).double().mean().item())
+    def _fit(self, described: Numbers, seed: int) -> dict[str, Numbers]:
+        return {"mean": described.mean(axis=0)}
 
-    def score(self, batch: ModelledBatch) -> Tensor:
-        return (batch.log_prob.double() - self.mean).abs()
+    def score(self, described: Numbers) -> Numbers:
+        return np.abs(described[:, 0] - self.fitted["mean"][0])
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Gradient(Score):
     summary: ClassVar[str] = "gradient norm"
     paper: ClassVar[str] = "none"
 
-    def score(self, batch: ModelledBatch) -> Tensor:
+    def describe(self, batch: ModelledBatch) -> Tensor:
         weights = next(parameter for parameter in batch.model.parameters() if parameter.requires_grad)
         with torch.enable_grad():
             norms = [

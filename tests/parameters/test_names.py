@@ -3,7 +3,7 @@
 from typing import Any
 
 from glow_pipeline.parameters import Parameters, changeable_on_resume, known_names, nearest
-from glow_pipeline.training.resume import identity
+from glow_pipeline.training.resume import ADDED, identity
 
 # With another value of one of these it is another training. A new parameter is marked `Changeable` or named here.
 DECIDES_WHAT_IS_LEARNED = {
@@ -12,7 +12,8 @@ DECIDES_WHAT_IS_LEARNED = {
     "calibration_percentage on_unreadable max_pixels",
     "model.": "K L hidden_channels actnorm_scale flow_permutation flow_coupling scale_floor LU_decomposed learn_top "
     "y_condition y_weight num_classes n_bits",
-    "train.": "batch_size lr warmup decay max_grad_clip max_grad_norm precision flip checkpoint max_skipped_steps ema",
+    "train.": "batch_size lr warmup decay max_grad_clip max_grad_norm precision flip mutation checkpoint "
+    "max_skipped_steps ema",
 }
 
 
@@ -35,7 +36,7 @@ def test_changeable_are_all_that_decide_nothing() -> None:
 
 
 def test_unchangeable_are_a_trainings_identity() -> None:
-    assert identity(Parameters()).keys() == set(known_names()) - changeable_on_resume()
+    assert identity(Parameters()).keys() | ADDED.keys() == set(known_names()) - changeable_on_resume()
 
 
 def test_nearest_name_or_all_known() -> None:

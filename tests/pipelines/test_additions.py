@@ -14,7 +14,7 @@ from glow_pipeline.outliers.metrics import detection_metrics
 from tests.project import ROOT, TINY, copy_project, kedro, run, versions
 
 EXTENDING = (ROOT / "docs" / "extending.md").read_text()
-BOTH = "ood.scores=nll+brightness,sample.mode=ends,sample.n=8"
+BOTH = "ood.scores=nll+brightness,ood.score=nll,sample.mode=ends,sample.n=8"
 
 
 def example(heading: str) -> str:
@@ -30,7 +30,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with a model, both additions, and one real command that uses them."""
     project = copy_project(tmp_path_factory.mktemp("additions"))
     run(project, "train", **TINY)
-    run(project, "ood")
+    run(project, "ood", ood={"scores": ["nll"], "score": "nll"})
     (project / "src" / "my_score.py").write_text(example("An outlier score"))
     (project / "src" / "my_mode.py").write_text(example("A sampling mode"))
     settings = project / "src" / "glow_pipeline" / "settings.py"
@@ -63,14 +63,14 @@ def test_added_score_has_column_and_metrics(project: Path) -> None:
 
 def test_added_score_has_a_panel_and_a_line(project: Path) -> None:
     pictures = versions(project, "08_reporting/digits/vs_textures/ood_histogram.png/*/*")
-    heights = []
+    widths = []
     for picture in pictures:
         with Image.open(picture) as image:
-            heights.append(image.height)
-    assert heights == [480, 960]
+            widths.append(image.width)
+    assert widths == [720, 816]
     lines = (project / "printed").read_text().splitlines()
-    assert sum("AUROC of the negative log-likelihood, outliers positive" in line for line in lines) == 1
-    assert sum("AUROC of the mean brightness, outliers positive" in line for line in lines) == 1
+    assert sum("AUROC of nll (negative log-likelihood), outliers positive" in line for line in lines) == 1
+    assert sum("AUROC of brightness (0." in line for line in lines) == 1
 
 
 def test_added_mode_draws_its_picture(project: Path) -> None:

@@ -6,10 +6,13 @@ import torch
 from glow_pipeline.flow import Glow
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.memory import NotEnoughMemoryError
+from glow_pipeline.outliers.detector import Detector
+from glow_pipeline.outliers.other_models import OtherModels
 from glow_pipeline.parameters import OodParameters, SampleParameters, TrainParameters
 from glow_pipeline.pipelines.ood.nodes import score_images
 from glow_pipeline.pipelines.sample.nodes import sample_images
 from glow_pipeline.sampling import Endpoints
+from glow_pipeline.training.model_digest import weights_sha256
 from glow_pipeline.training.model_file import TrainedGlow
 from tests.conftest import MakeTable, jittered_glow, model_record, random_images
 
@@ -31,7 +34,10 @@ def test_exhausted_memory_while_scoring_is_one_line(table: ImageTable, monkeypat
     def full(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
+    model = TrainedGlow(jittered_glow(), model_record())
+    detector = Detector.without_scores(weights_sha256(model.flow.state_dict()))
+    ood = OodParameters(scores=["nll"], score="nll")
     monkeypatch.setattr(Glow, "log_prob", full)
     with pytest.raises(NotEnoughMemoryError) as error:
-        score_images(TrainedGlow(jittered_glow(), model_record()), table, OodParameters(), TrainParameters(), 0, "cpu")
+        score_images(model, detector, OtherModels(), table, ood, TrainParameters(), 0, "cpu")
     assert str(error.value) == "ood.batch_size=256: memory does not suffice; lower it"

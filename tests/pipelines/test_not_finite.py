@@ -45,7 +45,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def test_scores_that_are_not_finite_are_reported(overflowing: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run(overflowing, "ood")
+    run(overflowing, "ood", ood={"scores": ["nll"], "score": "nll"})
     printed = capsys.readouterr().out
     scores = pd.read_parquet(versions(overflowing, "07_model_output/digits/vs_textures/ood_scores.parquet/*/*")[-1])
     metrics = read(versions(overflowing, "08_reporting/digits/vs_textures/ood_metrics.json/*/*")[-1])

@@ -30,9 +30,11 @@ def newest_metrics(project: Path, pattern: str) -> dict[str, Any]:
 
 
 def test_same_seed_gives_the_same_bits(digits_project: Path) -> None:
-    *command, params = TINY_COMMAND[1:]
-    kedro_run(digits_project, *command, params)
-    kedro_run(digits_project, *command, f"{params},seed=1")
+    *command, _, params = TINY_COMMAND[1:]
+    command += ["--to-outputs", "ood_scores,samples"]
+    params += ",ood.scores=one_pass,ood.score=density_sum"  # as `finished_digits` had them
+    kedro_run(digits_project, *command, "--params", params)
+    kedro_run(digits_project, *command, "--params", f"{params},seed=1")
     for pattern in (
         "07_model_output/digits/vs_textures/ood_scores.parquet/*/*",
         "07_model_output/digits/*.png/*/*.png",
@@ -102,7 +104,7 @@ def test_conditioned_model_makes_movies(conditioned: Path, mode: str) -> None:
 
 
 def test_auroc_follows_from_the_score_table(conditioned: Path) -> None:
-    run(conditioned, "ood")
+    run(conditioned, "ood", ood={"scores": ["nll"], "score": "nll"})
     scores = pd.read_parquet(versions(conditioned, "07_model_output/digits/vs_textures/ood_scores.parquet/*/*")[-1])
     columns = ["source", "split", "index", "file", "label", "nll_bits_per_dim", "unreadable", "is_out"]
     assert list(scores.columns) == columns

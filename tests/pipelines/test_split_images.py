@@ -8,8 +8,8 @@ import pytest
 from glow_pipeline.images.parts import split_parts
 from glow_pipeline.parameters import IngestParameters, Parameters
 from glow_pipeline.pipelines.train.nodes import build_glow, split_images, train_glow
+from glow_pipeline.provenance import Provenance
 from glow_pipeline.training.model_file import write_model
-from glow_pipeline.training.records import Provenance
 from glow_pipeline.training.resume import ClaimedTraining
 from tests.conftest import MakeTable, jittered_glow, model_record, random_images
 
@@ -67,8 +67,8 @@ def test_calibration_images_seen_before_are_warned_of(
         Provenance(),
     )
     assert caplog.messages == [
-        "2 of 3 calibration images were trained on by the model of train.checkpoint: the p-values of ood will be too "
-        "small."
+        "2 of 3 calibration images were trained on by the model of train.checkpoint: their scores in the "
+        "detector will be too low."
     ]
     assert trained.record.parts is not None
     assert trained.record.parts.calibration.count == 3

@@ -6,7 +6,7 @@ from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from glow_pipeline.plots.histograms import score_histograms
+from glow_pipeline.plots.histograms import Joint, score_histograms
 
 
 def bars(figure: Figure) -> list[tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]]:
@@ -43,7 +43,7 @@ def test_heights_are_the_density_of_the_scores() -> None:
     random = np.random.default_rng(0)
     a, b = random.normal(0, 1, 400), random.normal(3, 1, 100)
     drawn = bars(score_histograms({"bits": {"a": a, "b": b}}, ""))
-    low, high = min(a.min(), b.min()), np.quantile(np.concatenate([a, b]), 0.995)
+    low, high = min(a.min(), b.min()), max(a.max(), b.max())
     for scores, (left, widths, heights) in zip((a, b), drawn, strict=True):
         assert (left[0], left[-1] + widths[-1]) == pytest.approx((low, high))
         edges = np.append(left, high)
@@ -92,9 +92,34 @@ def test_extreme_scores_can_be_drawn(value: float) -> None:
     assert (widths * heights).sum() == pytest.approx(1)
 
 
+def test_axis_stays_near_the_first_set() -> None:
+    """Outliers that score a million times as high leave the distribution of the others visible."""
+    inside, outside = np.random.default_rng(0).exponential(size=500), np.geomspace(10, 1e6, 400)
+    figure = score_histograms({"bits": {"a": inside, "b": outside}}, "")
+    (left, widths, heights), _ = bars(figure)
+    assert left[-1] + widths[-1] < 6 * inside.max()
+    assert np.count_nonzero(heights) >= 8
+    assert figure.axes[0].get_xlabel() == f"bits\n(0 + {(outside > left[-1] + widths[-1]).sum()} beyond, at the ends)"
+
+
 def test_each_score_has_a_panel() -> None:
     sets = {"digits": np.array([1.0, 2.0]), "textures": np.array([3.0])}
     figure = score_histograms({"bits": sets, "grey levels": sets}, "a vs b")
     assert [axes.get_xlabel() for axes in figure.axes] == ["bits", "grey levels"]
-    assert [axes.get_title() for axes in figure.axes] == ["a vs b", ""]
+    assert figure.get_suptitle() == "a vs b"
     assert all(len(axes.containers) == 2 for axes in figure.axes)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["digits (2)", "textures (1)"]
+
+
+@pytest.mark.parametrize("n_panels", [1, 2, 4, 13])
+def test_joint_panel_shows_both_sets(n_panels: int) -> None:
+    x = {"digits": np.array([1.0, 2.0, np.inf]), "textures": np.array([3.0])}
+    y = {"digits": np.array([5.0, 4.0, 6.0]), "textures": np.array([7.0])}
+    panels = {f"score {i}": x for i in range(n_panels)}
+    figure = score_histograms(panels, "", Joint("nll", x, "size", y))
+    assert len(figure.axes) == n_panels + 1
+    axes = figure.axes[-1]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("nll\n(1 + 0 beyond, at the ends)", "size")
+    points = [np.asarray(dots.get_offsets()).tolist() for dots in axes.collections]
+    assert points == [[[1, 5], [2, 4], [3, 6]], [[3, 7]]]

@@ -30,6 +30,7 @@ def test_artifacts_follow_their_project(tmp_path: Path, how: str) -> None:
     client = mlflow.MlflowClient(f"sqlite:///{place / 'mlflow.db'}")
     trained = min(client.search_runs(["1"]), key=lambda done: done.info.start_time)
     assert [found.path for found in client.list_artifacts(trained.info.run_id)] == [
+        "detector",
         "figures",
         "metrics",
         "model",

@@ -51,7 +51,16 @@ class Plan:
 PLANS = {
     "plain": Plan(),
     "everything": Plan(
-        {"n_epochs": 6, "ema": 0.9, "accumulate": 2, "max_grad_norm": 1.0, "flip": True, "warmup": 1.0}, y_weight=0.5
+        {
+            "n_epochs": 6,
+            "ema": 0.9,
+            "accumulate": 2,
+            "max_grad_norm": 1.0,
+            "flip": True,
+            "mutation": 0.2,
+            "warmup": 1.0,
+        },
+        y_weight=0.5,
     ),
     "classes": Plan(glow={"y_condition": True, "num_classes": 3}, y_weight=0.5),
     "LU": Plan({"ema": 0.99}, {"LU_decomposed": True, "learn_top": True}),

@@ -13,6 +13,7 @@ from glow_pipeline.flow import Glow
 from glow_pipeline.images.batches import Batches
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.parameters import TrainParameters
+from glow_pipeline.provenance import Provenance
 from glow_pipeline.randomness import generator
 from glow_pipeline.training import step as step_module
 from glow_pipeline.training.adamax import Adamax
@@ -21,7 +22,7 @@ from glow_pipeline.training.checkpoint import Checkpoint
 from glow_pipeline.training.checkpoint_folder import CheckpointSchedule
 from glow_pipeline.training.distributed.process_group import ProcessGroup
 from glow_pipeline.training.history import History, Metrics
-from glow_pipeline.training.records import CheckpointRecord, Computation, Provenance
+from glow_pipeline.training.records import CheckpointRecord, Computation
 from glow_pipeline.training.state import Weights
 from glow_pipeline.training.trainer import Trainer
 from tests.conftest import model_record, random_images

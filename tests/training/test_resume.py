@@ -64,6 +64,11 @@ CHANGED: dict[str, object] = {
     "sample.y": 1,
     "ood.out_classes": [1],
     "ood.out_path": "somewhere",
+    "calibrate.path": "somewhere",
+    "benchmark.out_datasets": ["mnist"],
+    "benchmark.n_images": 10,
+    "ood.background": "version",
+    "ood.ensemble": ["version", "version"],
 }
 
 
@@ -182,12 +187,26 @@ def test_named_checkpoint_of_an_earlier_format_is_refused(
     assert not caplog.messages
 
 
-def test_training_without_calibration_resumes_with_zero_typed(tmp_path: Path) -> None:
+def test_training_without_calibration_resumes_with_zero_typed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = former(tmp_path / fingerprint(FORMER_SPLIT) / "2001")
     assert claim_training(Parameters(), tmp_path, "2010").start is None
+    (warned,) = caplog.messages
+    assert warned.startswith(f"A new training starts, since the interrupted one ({path.parent}) holds out other images")
+    assert warned.endswith("add ingest.val_percentage=10,ingest.calibration_percentage=0 to --params")
     training = claim_training(FORMER_SPLIT, tmp_path, "2011")
     assert training.start is not None
     assert training.start.path == path
+
+
+@pytest.mark.parametrize("resume", ["auto", "never"])
+def test_other_splits_are_no_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture, resume: str) -> None:
+    folder = TrainingFolder(former(tmp_path / fingerprint(FORMER_SPLIT) / "2001").parent)
+    if resume == "auto":
+        folder.finish()
+        typed = Parameters.model_validate({"ingest": {"val_percentage": 7.0}})
+        assert claim_training(typed, tmp_path, "2009").start is None
+    assert claim_training(parameters(resume=resume), tmp_path, "2010").start is None
+    assert not caplog.messages
 
 
 def test_never_starts_a_new_training(tmp_path: Path) -> None:

@@ -258,7 +258,7 @@ class Factorized(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def test_no_matrices_of_a_deep_step_go_to_magma() -> None:
+def test_matrices_of_deep_steps_avoid_magma() -> None:
     """torch 2.11 would hand more than 16 matrices of C > 16 to it, and the host would wait for the device."""
     model = new_glow(image_shape=(3, 8, 8), K=20)
     model.execution = Execution("reversible")

@@ -10,9 +10,9 @@ from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.images.parts import split_parts
 from glow_pipeline.images.table import ImageTable, TableRecord
 from glow_pipeline.parameters import Parameters
+from glow_pipeline.provenance import Provenance
 from glow_pipeline.training.checkpoint import Checkpoint
 from glow_pipeline.training.checkpoint_folder import TrainingFolder
-from glow_pipeline.training.records import Provenance
 from glow_pipeline.training.resume import ClaimedTraining
 from glow_pipeline.training.task import TrainingTask
 from tests.conftest import MakeTable, random_images

@@ -19,13 +19,14 @@ from glow_pipeline.images.parts import split_parts
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.memory import NotEnoughMemoryError
 from glow_pipeline.parameters import Parameters
+from glow_pipeline.provenance import Provenance
 from glow_pipeline.threads import most_threads
 from glow_pipeline.training.checkpoint import read_checkpoint
 from glow_pipeline.training.checkpoint_folder import TrainingFolder
 from glow_pipeline.training.history import Metrics
 from glow_pipeline.training.model_file import read_model, write_model
 from glow_pipeline.training.new_flow import untrained_flow
-from glow_pipeline.training.records import PartRecords, Provenance
+from glow_pipeline.training.records import PartRecords
 from glow_pipeline.training.task import TrainingTask
 from glow_pipeline.training.train import evaluation_batch, train
 from tests.conftest import MakeTable, jittered_glow, model_record, random_images

@@ -71,7 +71,7 @@ def train(
         batch_size=BATCH,
         group=group,
         kind=SeenTrainer,
-        settings={"n_epochs": 2, "flip": True, **settings},
+        settings={"n_epochs": 2, "flip": True, "mutation": 0.2, **settings},
         y_weight=0.1 if y_condition else 0.0,
     )
     assert isinstance(trainer, SeenTrainer)

@@ -54,6 +54,19 @@ class Level(nn.Module):
             logdet = logdet + step_logdet
         return x, logdet
 
+    @torch.no_grad()
+    def traced(self, x: Tensor, execution: Execution | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Compute `forward`, and the couplings' log-scales summed over steps and channels, (B, H/2, W/2).
+
+        Plain layers do not report where their log-determinant comes from: it is spread evenly over all positions.
+        """
+        if execution is None:
+            y, logdet = self(x)
+            height, width = y.shape[2:]
+            return y, logdet, (logdet / (height * width))[:, None, None].expand(-1, height, width)
+        x, _ = self.squeeze(x)
+        return fused.run_traced(self._prepared(), x.contiguous(memory_format=torch.channels_last))
+
     def inverse(self, y: Tensor, execution: Execution | None = None) -> Tensor:
         if execution is not None:
             return self.squeeze.inverse(fused.inverse(self._prepared(), y))
@@ -77,6 +90,15 @@ class TopLatent(NamedTuple):
     eps: list[Tensor]  # the standardised latents of the splits, finest first
     z: Tensor  # (B, C, H, W), the latent that is left for the top prior
     logdet: Tensor  # (B,), of the map from x to (eps, z)
+
+
+class LevelTrace(NamedTuple):
+    """One level in a pass over a batch; the sum of all levels' log_prob and logdet is the log-density of x."""
+
+    eps: Tensor  # (B, C, H, W), the standardised latent: N(0, 1) under the model
+    log_prob: Tensor  # (B,), log-density of the level's latent under its prior
+    logdet: Tensor  # (B,), of the level's steps
+    log_scale: Tensor  # (B, H, W), the couplings' log-scales over steps and channels, minus the split's log_sd
 
 
 class Glow(nn.Module):
@@ -208,6 +230,24 @@ class Glow(nn.Module):
             eps.append(eps_split)
             logdet = logdet + split_logdet + level_logdet
         return TopLatent(eps, z, logdet)
+
+    @torch.no_grad()
+    def traced(self, x: Tensor) -> tuple[TopLatent, list[LevelTrace]]:
+        """Compute `to_top`, with the same bits, and what each level contributes to the log-density, finest first."""
+        z, logdet, eps, levels = x.contiguous(memory_format=torch.channels_last), None, [], []
+        for split, level in zip(self.splits, self._levels[:-1], strict=True):
+            z, level_logdet, log_scale = level.traced(z, self.execution)
+            z, eps_split, log_sd = cast(SplitPrior, split).standardized(z)
+            split_logdet = -log_sd.flatten(1).sum(dim=1)
+            # In the order in which `to_top` adds them, so that the bits are the same.
+            logdet = (level_logdet if logdet is None else logdet + level_logdet) + split_logdet
+            log_prob = standard_normal_log_prob(eps_split) + split_logdet
+            levels.append(LevelTrace(eps_split, log_prob, level_logdet, log_scale - log_sd.sum(dim=1)))
+            eps.append(eps_split)
+        z, level_logdet, log_scale = self._levels[-1].traced(z, self.execution)
+        logdet = level_logdet if logdet is None else logdet + level_logdet
+        levels.append(LevelTrace(self.top.standardized(z), self.top.log_prob(z), level_logdet, log_scale))
+        return TopLatent(eps, z, logdet), levels
 
     # The density -----------------------------------------------------------------------------
 

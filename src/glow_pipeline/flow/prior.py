@@ -29,9 +29,14 @@ class SplitPrior(nn.Module):
         self.network = ZeroConv(channels // 2, channels)
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        z1, eps, log_sd = self.standardized(z)
+        return z1, eps, -log_sd.flatten(1).sum(dim=1)
+
+    def standardized(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return z1, eps and log_sd, (B, C/2, H, W) each."""
         z1, z2 = z.chunk(2, dim=1)
         mean, log_sd = self.network(z1).chunk(2, dim=1)
-        return z1, (z2 - mean) * torch.exp(-log_sd), -log_sd.flatten(1).sum(dim=1)
+        return z1, (z2 - mean) * torch.exp(-log_sd), log_sd
 
     def inverse(self, z1: Tensor, eps: Tensor) -> Tensor:
         mean, log_sd = self.network(z1).chunk(2, dim=1)
@@ -79,6 +84,13 @@ class TopPrior(nn.Module):
             return standard_normal_log_prob(eps) + logdet
         each = [self.log_prob(z, torch.full((len(z),), k, device=z.device)) for k in range(self.num_classes)]
         return torch.logsumexp(torch.stack(each), dim=0) - math.log(self.num_classes)
+
+    def standardized(self, z: Tensor) -> Tensor:
+        """Return eps (B, C, H, W) of z; of a conditioned prior under the class that makes z likeliest."""
+        if self.num_classes is None:
+            return self(z)[0]
+        each = [self.log_prob(z, torch.full((len(z),), k, device=z.device)) for k in range(self.num_classes)]
+        return self(z, torch.stack(each).argmax(dim=0))[0]
 
     def class_logits(self, z: Tensor) -> Tensor:
         """Predict the class of a latent z (B, C, H, W): logits (B, num_classes).

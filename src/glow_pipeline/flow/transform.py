@@ -42,6 +42,10 @@ class Transform(Protocol):
         """Return the gradients of x2 and of `predicted`; grad_logdet is (B,)."""
         ...
 
+    def log_scale(self, saved: tuple[Tensor, ...]) -> Tensor | None:
+        """Return log |dy2/dx2| of each element (B, C2, H, W), whose sum is logdet; None if it is 0 everywhere."""
+        ...
+
 
 @dataclass(frozen=True)
 class Shift:
@@ -67,6 +71,9 @@ class Shift:
         saved: tuple[Tensor, ...],  # noqa: ARG002
     ) -> tuple[Tensor, Tensor]:
         return grad_y2, grad_y2
+
+    def log_scale(self, saved: tuple[Tensor, ...]) -> None:  # noqa: ARG002
+        return None
 
 
 @dataclass(frozen=True)
@@ -112,6 +119,9 @@ class ShiftAndScale:
         if self.scale_floor:
             grad_s = grad_s * (1 - self.scale_floor / scale) / (1 - self.scale_floor)
         return grad_x2, torch.cat([grad_x2, grad_s], dim=1)
+
+    def log_scale(self, saved: tuple[Tensor, ...]) -> Tensor:
+        return saved[0].clamp_min(torch.finfo(saved[0].dtype).tiny).log()  # a scale may underflow to 0
 
 
 def affine_scale(s: Tensor, floor: float) -> Tensor:

@@ -14,15 +14,17 @@ from kedro.pipeline import Pipeline
 from glow_pipeline.datasets.glow_model import GlowModelDataset
 from glow_pipeline.device import resolve_device
 from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.hooks.available_images import check_available
+from glow_pipeline.hooks.benchmark_checks import check_benchmark
 from glow_pipeline.hooks.catalog_entries import check_entries
 from glow_pipeline.hooks.command_line import check_inputs, check_load_versions
 from glow_pipeline.hooks.missing_outputs import report_skipped
+from glow_pipeline.hooks.other_models import check_models_of_scores
 from glow_pipeline.hooks.permissions import check_writable
 from glow_pipeline.hooks.stored_model import check_class, check_stored_model
 from glow_pipeline.hooks.training_checks import check_folder_classes, check_training, num_classes_of
 from glow_pipeline.images.selection import ImageSelection
-from glow_pipeline.images.sources.folder import check_apart, check_folder, with_class_names
-from glow_pipeline.images.sources.registry import source_of
+from glow_pipeline.images.sources.folder import check_apart, with_class_names
 from glow_pipeline.images.sources.source import Split
 from glow_pipeline.parameters import Parameters
 from glow_pipeline.sampling import MODES
@@ -60,6 +62,8 @@ def check_run(parameters: Parameters, run_params: dict[str, Any], pipeline: Pipe
         check_stored_model(cast(GlowModelDataset, catalog["glow_model"]), parameters, run_params)
     else:
         _check_names_no_model(parameters)
+    if "other_models" in outputs:
+        check_models_of_scores(catalog, parameters, run_params["env"], uses_model)
     _check_images(parameters, trainings, pipeline, catalog)
     if "samples" in outputs and not uses_model:
         num_classes = parameters.model.num_classes or num_classes_of(parameters)
@@ -95,17 +99,35 @@ def _check_images(
     raw = catalog.load("raw_folder")
     selection, out = (cast(ImageSelection, catalog.load(name)) for name in ("image_selection", "out_image_selection"))
     if splits := _splits(pipeline, parameters):
-        _check_available(selection, splits, raw, "ingest.path", "ingest.eval_path")
+        check_available(selection, splits, raw, "ingest.path", "ingest.eval_path")
         if "train" in splits:
             check_apart(selection)
             for training in trainings:
                 check_folder_classes(training)
         selection = with_class_names(selection, "ingest.classes")
+    _check_calibrate_images(parameters, selection, pipeline, raw)
     if "out_images" in pipeline.all_outputs():
-        _check_available(parameters.out_image_selection, ["test"], raw, "ood.out_path", "ood.out_path")
+        check_available(parameters.out_image_selection, ["test"], raw, "ood.out_path", "ood.out_path")
         if "glow_model" not in pipeline.inputs():
             out = parameters.out_image_selection
         _check_two_datasets(out, selection)
+    if "benchmark_images" in pipeline.all_outputs():
+        check_benchmark(parameters, selection, catalog)
+
+
+def _check_calibrate_images(parameters: Parameters, selection: ImageSelection, pipeline: Pipeline, raw: Path) -> None:
+    """Check that the images of the pipeline calibrate are available, and that no other pipeline gets its folder."""
+    path = parameters.calibrate.path
+    if "calibrate_images" not in pipeline.all_outputs():
+        if path is not None:
+            raise GlowPipelineError(
+                f"calibrate.path={path}: this command makes no detector from a folder; leave it out, or add "
+                f"--pipelines calibrate"
+            )
+    elif path is None:
+        check_available(selection, ["train"], raw, "ingest.path", "ingest.eval_path")
+    else:
+        check_available(parameters.calibrate_image_selection, ["test"], raw, "calibrate.path", "calibrate.path")
 
 
 def _splits(pipeline: Pipeline, parameters: Parameters) -> list[Split]:
@@ -124,35 +146,3 @@ def _check_two_datasets(out: ImageSelection, image_selection: ImageSelection) ->
             f"out_dataset={out.key}: its images are among those of dataset={image_selection.key}; choose another "
             f"out_dataset, or set ingest.classes and ood.out_classes apart"
         )
-
-
-def _check_available(
-    image_selection: ImageSelection, splits: list[Split], raw: Path, path: str, eval_path: str
-) -> None:
-    """Check that the images which no program can fetch are on disk.
-
-    Args:
-        image_selection, splits: the images.
-        raw: the folder of downloads.
-        path, eval_path: the parameters that name a folder.
-    """
-    if image_selection.is_folder:
-        if "train" in splits or image_selection.eval_path is None:
-            _check_folder(image_selection.path, path)
-        if image_selection.eval_path is not None:
-            _check_folder(image_selection.eval_path, eval_path)
-        return
-    source = source_of(image_selection)
-    _, absent = source.on_disk(raw, splits)
-    if source.manual and absent:
-        names = ", ".join(file.name for file in absent)
-        raise GlowPipelineError(
-            f"{absent[0].parent}: {names}: missing, and {source.name} cannot be downloaded by a program; "
-            f"put there what you get from {source.manual}"
-        )
-
-
-def _check_folder(path: Path | None, parameter: str) -> None:
-    if path is None:
-        raise GlowPipelineError(f"{parameter}=null: this command reads images of a folder; set {parameter}")
-    check_folder(path, parameter)

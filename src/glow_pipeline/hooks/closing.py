@@ -13,9 +13,13 @@ from glow_pipeline.datasets.glow_model import GlowModelDataset
 from glow_pipeline.datasets.image_table import ImageTableDataset
 from glow_pipeline.datasets.picture import PictureDataset
 from glow_pipeline.hooks.artifacts import artifact_places
+from glow_pipeline.hooks.stored_detector import describe_detector
 from glow_pipeline.hooks.stored_model import describe_model
 from glow_pipeline.images.sources.registry import FOLDER
 from glow_pipeline.images.summary import summary
+from glow_pipeline.outliers.benchmark.summary import lines_of_benchmark
+from glow_pipeline.outliers.detector import Detector, DetectorRecord
+from glow_pipeline.outliers.groups import lines_of_groups
 from glow_pipeline.outliers.report import lines_of_scores, warnings_of_scores
 
 FIGURES = {
@@ -41,20 +45,30 @@ class ClosingReport:
         self._started = time.monotonic()
         self._saved: list[str] = []
         self._metrics: list[dict[str, Any]] = []
+        self._benchmarks: list[dict[str, Any]] = []
         self._uses_model = False
+        self._detector: DetectorRecord | None = None
 
-    def after_dataset_loaded(self, dataset_name: str) -> None:
+    def after_dataset_loaded(self, dataset_name: str, data: Any) -> None:
         self._uses_model |= dataset_name == "glow_model"
+        if isinstance(data, Detector):
+            self._detector = data.record
 
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
         self._saved.append(dataset_name)
+        if isinstance(data, Detector):
+            self._detector = data.record
         if isinstance(data, dict) and "images" in data:
             self._metrics.append(data)
+        if dataset_name == "benchmark_metrics":
+            self._benchmarks.append(data)
 
     def after_pipeline_run(self, catalog: DataCatalog) -> None:
         lines = [f"Done in {time.monotonic() - self._started:.0f} s."]
         if self._uses_model:
             lines.append(f"  {describe_model(cast(GlowModelDataset, catalog['glow_model']))}")
+        if self._detector is not None and self._detector.version is not None:
+            lines.append(f"  {describe_detector(self._detector)}")
         for name in self._saved:
             dataset = catalog[name]
             if isinstance(dataset, AbstractVersionedDataset):
@@ -64,11 +78,17 @@ class ClosingReport:
         lines += [
             f"  {metrics[key]:<19.4f} {meaning}{_of(metrics)}"
             for metrics in self._metrics
-            for key, meaning in (FIGURES | lines_of_scores(metrics)).items()
+            for key, meaning in FIGURES.items()
             if key in metrics
+        ]
+        lines += [
+            f"  {metrics[key]:<19.4f} {meaning}{_of(metrics) if i == 0 else ''}"
+            for metrics in self._metrics
+            for i, (key, meaning) in enumerate((lines_of_scores(metrics) | lines_of_groups(metrics)).items())
         ]
         lines += [line for metrics in self._metrics for line in _copies(metrics)]
         lines += [f"  {line}" for metrics in self._metrics for line in warnings_of_scores(metrics)]
+        lines += [f"  {line}" for metrics in self._benchmarks for line in lines_of_benchmark(metrics)]
         dataset_name = catalog.load("params:dataset")
         preset = self._project / "conf" / dataset_name
         if "glow_model" in self._saved and preset.is_dir() and self._env != dataset_name:

@@ -38,6 +38,11 @@ def check_options(options: Mapping[str, Any]) -> dict[str, list[str]]:
         if name not in pipelines:
             pipelines.set_requested(None)
             raise GlowPipelineError(f"--pipelines {name}: no such pipeline; {nearest(name, sorted(pipelines))}")
+    if "calibrate" in names and {"train", "__default__"} & set(names):
+        raise GlowPipelineError(
+            f"--pipelines {','.join(names)}: a training makes the detector of its model already; leave calibrate out, "
+            f"or type it in a command of its own"
+        )
     pipeline = sum((pipelines[name] for name in names or ["__default__"]), Pipeline([]))
     if not pipeline.nodes:
         raise GlowPipelineError(f"--pipelines {','.join(names)}: has no nodes yet")
@@ -152,8 +157,8 @@ def check_inputs(pipeline: Pipeline, catalog: DataCatalog, load_versions: Mappin
     """
     versions = load_versions or {}
     makers = {output: node for each in pipelines.values() for node in each.nodes for output in node.outputs}
-    # A stored model has checks and messages of its own (hooks/stored_model.py).
-    made = pipeline.inputs() & set(makers) - {"glow_model"}
+    # A stored model and its detector have checks of their own (hooks/stored_model.py, hooks/stored_detector.py).
+    made = pipeline.inputs() & set(makers) - {"glow_model", "glow_detector"}
     missing = sorted(name for name in made if not _is_stored(name, catalog))
     if not missing:
         return

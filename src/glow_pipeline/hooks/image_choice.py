@@ -22,7 +22,7 @@ from glow_pipeline.parameters import Parameters
 from glow_pipeline.training.model_file import read_record
 from glow_pipeline.training.records import ModelRecord
 
-TABLES = ("train_images", "test_images", "out_images")
+TABLES = ("train_images", "test_images", "out_images", "calibrate_images")
 RANGES_FROM: tuple[tuple[str, str, Split], ...] = (
     ("train_images", "image_selection", "train"),
     ("test_images", "image_selection", "test"),
@@ -84,6 +84,8 @@ def _fill(catalog: DataCatalog, parameters: Parameters, stored: ModelRecord | No
     image_selection = parameters.image_selection if stored is None else _in_present_folders(stored, parameters)
     catalog.save("image_selection", image_selection)
     catalog.save("out_image_selection", _out_image_selection(parameters, image_selection))
+    calibrate = image_selection if parameters.calibrate.path is None else parameters.calibrate_image_selection
+    catalog.save("calibrate_selection", calibrate)
     _set_image_format(catalog, image_format)
 
 

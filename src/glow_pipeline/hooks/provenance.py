@@ -8,7 +8,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from glow_pipeline.training.records import Provenance
+from glow_pipeline.provenance import Provenance
 
 PACKAGE = "glow_pipeline"
 

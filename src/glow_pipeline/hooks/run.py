@@ -22,6 +22,7 @@ from glow_pipeline.hooks.image_choice import TABLES, choose_images, choose_model
 from glow_pipeline.hooks.missing_outputs import nodes_to_run
 from glow_pipeline.hooks.one_line import errors_in_one_line, line_of
 from glow_pipeline.hooks.provenance import provenance_of
+from glow_pipeline.hooks.stored_detector import choose_detector
 from glow_pipeline.hooks.tracking import Tracker, tracked
 from glow_pipeline.hooks.training_claim import TrainingClaim
 from glow_pipeline.parameters import Parameters
@@ -51,7 +52,7 @@ class RunHook:
 
     def after_catalog_created(self, catalog: DataCatalog) -> None:
         with errors_in_one_line():
-            check_entries(catalog, ["glow_model", *TABLES])
+            check_entries(catalog, ["glow_model", "glow_detector", *TABLES])
         choose_model(catalog, self._parameters)
 
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
@@ -60,6 +61,7 @@ class RunHook:
         with errors_in_one_line():
             choose_images(catalog, self._parameters, pipeline)
             check_run(self._parameters, run_params, pipeline, catalog)
+            choose_detector(catalog, self._parameters, run_params, pipeline)
             complete_range(catalog, self._parameters, pipeline)
             training_run = self._claim_training(run_params, pipeline, catalog)
             search_run = self._open_study(pipeline, catalog)
@@ -70,7 +72,7 @@ class RunHook:
         return {"parameters": self._parameters} if "parameters" in inputs and _takes_checked(node) else {}
 
     def after_dataset_loaded(self, dataset_name: str, data: Any) -> None:
-        self._closing.after_dataset_loaded(dataset_name)
+        self._closing.after_dataset_loaded(dataset_name, data)
         if self._tracker is not None:
             self._tracker.record_loaded(dataset_name, data)
 

@@ -108,6 +108,12 @@ def images_as_typed(image_selection: ImageSelection) -> str:
     return typed
 
 
+def train_command(image_selection: ImageSelection, env: str | None) -> str:
+    """Return the command that trains on these images."""
+    environment = "" if env is None else f"--env {env} "
+    return f"kedro run {environment}--pipelines train --params {images_as_typed(image_selection)}"
+
+
 def _absent(dataset: GlowModelDataset, parameters: Parameters, env: str | None) -> str:
     versions = dataset.list_versions(full_path=False) if dataset.filepath.is_dir() else []
     if parameters.stored_model is not None and dataset.load_path.parent.name != parameters.stored_model:
@@ -122,10 +128,10 @@ def _absent(dataset: GlowModelDataset, parameters: Parameters, env: str | None) 
         {found.parents[2].name for found in models.glob(f"*/{dataset.filepath.name}/*/{dataset.filepath.name}")}
     )
     known = f" (there are models of {', '.join(others)})" if others else ""
-    images = images_as_typed(parameters.image_selection)
+    mutation = f",train.mutation={parameters.train.mutation}" if parameters.train.mutation else ""
     return (
-        f"dataset={parameters.image_selection.key}: no trained model of it yet{known}; first type `kedro run "
-        f"{'' if env is None else f'--env {env} '}--pipelines train --params {images}`"
+        f"dataset={parameters.image_selection.key}: no trained model of it yet{known}; first type "
+        f"`{train_command(parameters.image_selection, env)}{mutation}`"
     )
 
 

@@ -18,13 +18,15 @@ from glow_pipeline.hooks.provenance import user
 from glow_pipeline.hooks.recorded_parameters import StoredModel, model_name, recorded_parameters
 from glow_pipeline.hooks.stored_model import version_of
 from glow_pipeline.images.table import ImageTable
+from glow_pipeline.outliers.detector import Detector, DetectorRecord
+from glow_pipeline.outliers.report import tracked_metrics
 from glow_pipeline.parameters import Parameters
+from glow_pipeline.provenance import Provenance
 from glow_pipeline.tracking.command_run import CommandRun
 from glow_pipeline.tracking.destination import Destination
 from glow_pipeline.tracking.failures import mlflow_may_fail
 from glow_pipeline.tracking.start import start_run
 from glow_pipeline.training.model_file import TrainedGlow
-from glow_pipeline.training.records import Provenance
 
 TAGGED_VERSIONS = ("python", "glow_pipeline", "kedro", "mlflow", "numpy", "torch", "torchvision")
 
@@ -61,12 +63,18 @@ class Tracker:
         if isinstance(data, TrainedGlow):
             with mlflow_may_fail(f"that the run uses {name}"):
                 self.run.use_model(model_name(data.record))
+        if isinstance(data, Detector) and data.record.version is not None:
+            with mlflow_may_fail(f"that the run uses {name}"):
+                self.run.tag_detector(_detector_tags(data.record))
 
     def record_saved(self, name: str, data: Any) -> None:
         """Record a model, a file or figures that the run has stored."""
         if isinstance(data, TrainedGlow):
             with mlflow_may_fail(name):
                 self._register_model(data)
+        if isinstance(data, Detector) and name == "glow_detector":
+            with mlflow_may_fail(name):
+                self.run.tag_detector(_detector_tags(data.record), data.record.model_dump_json(indent=2))
         dataset = self._catalog[name]
         folder = (getattr(dataset, "metadata", None) or {}).get("mlflow")
         if folder is None or not isinstance(dataset, AbstractVersionedDataset):
@@ -75,9 +83,8 @@ class Tracker:
             for file in files:
                 self.run.log_file(file, folder)
         if folder == "metrics":
-            figures = {key: value for key, value in data.items() if isinstance(value, int | float)}
             with mlflow_may_fail(f"the figures of {name}"):
-                self.run.log_figures(figures, step=int(figures.get("steps", 0)))
+                self.run.log_figures(tracked_metrics(data), step=int(data.get("steps", 0)))
 
     def _register_model(self, model: TrainedGlow) -> None:
         path = cast(GlowModelDataset, self._catalog["glow_model"]).load_path
@@ -87,6 +94,15 @@ class Tracker:
             tags={"path": os.path.relpath(path, self._project), "images": model.record.image_format.key},
             record=model.record.model_dump_json(indent=2),
         )
+
+
+def _detector_tags(record: DetectorRecord) -> dict[str, object]:
+    return {
+        "detector": record.version,
+        "detector.model": record.model_session,
+        "detector.n_validation": record.n_validation,
+        "detector.n_calibration": record.n_calibration,
+    }
 
 
 @contextmanager

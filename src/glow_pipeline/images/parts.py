@@ -17,7 +17,7 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class CalibrationImages:
-    """Images for p-values alone. No `ImageTable`, so that mypy refuses them wherever images are fitted or validated.
+    """Images to calibrate scores with. No `ImageTable`, so that mypy refuses them where images are fitted or validated.
 
     Attributes:
         table: the images themselves, to be scored alone; nothing may be fitted to them or chosen by them. May be empty.
@@ -36,7 +36,7 @@ class Parts:
     Attributes:
         fit: images that the flow is fitted to.
         validation: images that choose the epoch, and that scores are fitted to.
-        calibration: images that p-values are computed with.
+        calibration: images that choose nothing and that nothing is fitted to.
     """
 
     fit: ImageTable
@@ -45,12 +45,12 @@ class Parts:
 
 
 def split_parts(table: ImageTable, val_percentage: float, calibration_percentage: float, seed: int) -> Parts:
-    """Split a training table. Images to fit and to validate on there always are; calibration images may be none.
+    """Split a training table. There is at least one image to fit and one to validate on; calibration may have none.
 
     - A source's own validation split, where it has one, is divided at random in the ratio of the percentages.
-    - A folder's images are drawn by their contents and the seed, about so many percent, so that an image stays in its
-      part when others are added and copies are in one part.
-    - Of other tables so many percent are drawn at random.
+    - About the given percentages of a folder's images are drawn by their contents and the seed, so that an image stays
+      in its part when others are added, and copies are in one part.
+    - The given percentages of other tables are drawn at random.
 
     Args:
         table: training table.
@@ -92,7 +92,7 @@ def _divide_own(
 def _draw_by_content(
     table: ImageTable, val_percentage: float, calibration_percentage: float, seed: int
 ) -> tuple[Rows, Rows]:
-    # One value an image, compared with two thresholds: calibration images are those between.
+    """Return the rows of validation and of calibration: the images whose value is between the two percentages."""
     hashes = table.content_hashes
     validates = draw_by_content(hashes, val_percentage, seed, "validation")
     if validates.all() or not validates.any():

@@ -1,6 +1,8 @@
 """Scoring of a table: one pass of the model over the images for all requested scores."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 
 import numpy as np
 import torch
@@ -10,69 +12,136 @@ from glow_pipeline.density import ModelledBatch, modelled_batches
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.flow import Glow
 from glow_pipeline.images.batches import Batches
-from glow_pipeline.outliers.scores.score import Score
+from glow_pipeline.images.table import ImageTable
+from glow_pipeline.outliers.scores.score import FittedScore, Numbers, Score
+from glow_pipeline.randomness import key
+
+logger = logging.getLogger(__name__)
+
+FEW_FITTED = 20  # densities of fewer images hardly tell images apart; below 4 they tell none apart
+MOST_FITTED = 10_000  # more images would take time and memory, and change no fit noticeably
 
 
-def score_table(model: Glow, batches: Batches, scores: Sequence[Score], seed: int) -> dict[str, NDArray[np.float64]]:
+def score_table(
+    model: Glow, batches: Batches, scores: Sequence[Score], seed: int, draws: int = 1
+) -> dict[str, NDArray[np.float64]]:
     """Return each score of each image, by column: float64 (n,), in the table's order.
 
-    NaN becomes infinity: the flow overflows on such an image, which therefore is the most outlying.
+    A score that is not finite becomes infinity: a flow overflows on such an image, which therefore is the most
+    outlying, also if it is the background of `likelihood_ratio`. Memory holds one number an image and score, and the
+    pixels of one batch.
 
     Args:
         model: the flow.
         batches: batches of the table, in its order.
         scores: those to compute, fitted where they have to be (`fit_scores`).
         seed: seed of the dequantization noise.
+        draws: draws of the noise over which the numbers that describe an image are averaged.
 
     Raises:
-        GlowPipelineError: a score returned something other than a number for each image.
+        GlowPipelineError: a score returned something other than numbers for each image.
     """
-    columns: dict[str, list[torch.Tensor]] = {score.column: [] for score in scores}
-    with torch.no_grad():
-        for batch in modelled_batches(model, batches, seed, f"score {batches.table.record.name}"):
-            for score in scores:
-                columns[score.column].append(_values(score, batch))
-    return {name: _infinite_for_nan(parts) for name, parts in columns.items()}
+    columns: dict[str, list[Numbers]] = {score.column: [] for score in scores}
+    for described in described_batches(model, batches, scores, seed, draws, f"score {batches.table.record.name}"):
+        for score in scores:
+            numbers = described[score.name]
+            values = _checked(score, score.score(numbers), len(numbers))
+            # A density limits numbers that are not finite, and would hide that the flow overflows on the image.
+            columns[score.column].append(np.where(np.isfinite(numbers).all(axis=1), values, np.inf))
+    return {name: np.concatenate([np.empty(0), *parts]) for name, parts in columns.items()}
 
 
-def fit_scores(model: Glow, fit_images: Batches | None, scores: Sequence[Score], seed: int) -> list[Score]:
-    """Return the scores, those that are fitted on images fitted on these.
+def fit_scores(model: Glow, val_images: Batches, scores: Sequence[Score], seed: int, draws: int = 1) -> list[Score]:
+    """Fit those of the scores that learn from validation images, and return all of them.
+
+    A score that cannot be fitted is left out with a warning: the others, and the model, are useful without it.
 
     Args:
         model: the flow.
-        fit_images: images that the model was not trained on; None if there are none.
+        val_images: images that the model was not trained on; of more than 10,000 the seed draws so many.
         scores: the requested ones.
-        seed: seed of the dequantization noise.
-
-    Raises:
-        GlowPipelineError: a score has to be fitted, and there is nothing to fit it on.
+        seed: seed of the dequantization noise and of the fits.
+        draws: as `score_table` takes it.
     """
-    return [score if score.fitted_on == "nothing" else _fitted(score, model, fit_images, seed) for score in scores]
-
-
-def _fitted(score: Score, model: Glow, fit_images: Batches | None, seed: int) -> Score:
-    if fit_images is None:
-        raise GlowPipelineError(
-            f"ood.scores={score.name}: has to be fitted on images that the model was not trained on, and this command "
-            f"has none; leave it out"
+    to_fit = [score for score in scores if isinstance(score, FittedScore)]
+    if not to_fit:
+        return list(scores)
+    chosen = Batches(_at_most(val_images.table, MOST_FITTED, seed), val_images.batch_size, val_images.device)
+    if len(chosen.table) < FEW_FITTED:
+        logger.warning(
+            "Outlier scores are fitted on %d validation images: those that are densities (density_sum, ...) hardly "
+            "tell images apart below %d, and not at all below 4; raise ingest.val_percentage, or give calibrate.path.",
+            *(len(chosen.table), FEW_FITTED),
         )
+    parts: dict[str, list[Numbers]] = {score.name: [] for score in to_fit}
+    for described in described_batches(model, chosen, to_fit, seed, draws, f"fit on {chosen.table.record.name}"):
+        for name, numbers in described.items():
+            parts[name].append(numbers)
+    fitted = (_fitted(score, parts[score.name], seed) if isinstance(score, FittedScore) else score for score in scores)
+    return [score for score in fitted if score is not None]
+
+
+def _fitted(score: FittedScore, described: list[Numbers], seed: int) -> FittedScore | None:
+    """Return the score fitted to these numbers; None if it cannot be."""
+    try:
+        return score.fit(_finite(score, np.concatenate(described)), seed)
+    except GlowPipelineError as error:
+        logger.warning("%s", error)
+        return None
+
+
+def _at_most(table: ImageTable, most: int, seed: int) -> ImageTable:
+    """Return the table, or of a larger one `most` images that the seed draws, in the table's order."""
+    if len(table) <= most:
+        return table
+    random = np.random.default_rng(key(seed, "fit scores") % 2**64)
+    return table.subset(np.sort(random.choice(len(table), most, replace=False)))
+
+
+def described_batches(
+    model: Glow, batches: Batches, scores: Sequence[Score], seed: int, draws: int, description: str | None
+) -> Iterator[Mapping[str, Numbers]]:
+    """Yield for each batch the numbers by which each score describes its images, (B, d) by the score's name."""
+    traces = any(score.traces for score in scores)
     with torch.no_grad():
-        return score.fit(modelled_batches(model, fit_images, seed, f"fit {score.name}"))
+        batches_of_draws = modelled_batches(model, batches, seed, description, draws=draws, traces=traces)
+        for first in batches_of_draws:
+            total = {score.name: _described(score, first) for score in scores}
+            for batch in islice(batches_of_draws, draws - 1):
+                for score in scores:
+                    total[score.name] = total[score.name] + _described(score, batch)
+            yield {name: numbers / draws for name, numbers in total.items()}
 
 
-def _values(score: Score, batch: ModelledBatch) -> torch.Tensor:
-    """Return the scores of a batch, float64 (B,) on the CPU, without the graph of a score that differentiates."""
-    values, n = score.score(batch), len(batch.images)
-    if not isinstance(values, torch.Tensor) or values.shape != (n,) or values.is_complex():
-        found = f"{values.dtype} {tuple(values.shape)}" if isinstance(values, torch.Tensor) else type(values).__name__
+def _described(score: Score, batch: ModelledBatch) -> Numbers:
+    """Return the numbers of a batch, float64 (B, d), without the graph of a score that differentiates."""
+    found, n = score.describe(batch), len(batch.images)
+    if not isinstance(found, torch.Tensor) or found.ndim not in (1, 2) or len(found) != n or found.is_complex():
+        what = f"{found.dtype} {tuple(found.shape)}" if isinstance(found, torch.Tensor) else type(found).__name__
         raise GlowPipelineError(
-            f"ood.scores={score.name}: {type(score).__name__}.score returned {found} for {n} images; it should return "
-            f"a tensor of {n} real numbers"
+            f"ood.scores={score.name}: {type(score).__name__}.describe returned {what} for {n} images; it should "
+            f"return a tensor of real numbers with {n} rows"
         )
-    return values.detach().cpu().double()
+    numbers: Numbers = found.detach().cpu().double().view(n, -1).numpy()
+    return numbers
 
 
-def _infinite_for_nan(parts: list[torch.Tensor]) -> NDArray[np.float64]:
-    infinity = torch.inf
-    values: NDArray[np.float64] = torch.cat(parts).nan_to_num(nan=infinity, posinf=infinity, neginf=-infinity).numpy()
-    return values
+def _checked(score: Score, values: NDArray[np.floating], n: int) -> Numbers:
+    """Return the scores of a batch, float64 (B,), with infinity for what is not finite."""
+    if not isinstance(values, np.ndarray) or values.shape != (n,) or np.iscomplexobj(values):
+        what = f"{values.dtype} {values.shape}" if isinstance(values, np.ndarray) else type(values).__name__
+        raise GlowPipelineError(
+            f"ood.scores={score.name}: {type(score).__name__}.score returned {what} for {n} images; it should return "
+            f"an array of {n} real numbers"
+        )
+    return np.nan_to_num(values.astype(np.float64), nan=np.inf, posinf=np.inf, neginf=np.inf)
+
+
+def _finite(score: Score, described: Numbers) -> Numbers:
+    finite = described[np.isfinite(described).all(axis=1)]
+    if not len(finite):
+        raise GlowPipelineError(
+            f"ood.scores={score.name}: the flow overflows on all {len(described)} validation images, so that it cannot "
+            f"be fitted and is left out"
+        )
+    return finite

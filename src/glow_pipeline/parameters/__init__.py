@@ -3,6 +3,8 @@
 Values come from conf/ and `--params`. An invalid value ends the command before anything is read, fetched or written.
 """
 
+from glow_pipeline.parameters.benchmark import BenchmarkParameters
+from glow_pipeline.parameters.calibrate import CalibrateParameters
 from glow_pipeline.parameters.cross_checks import check_num_classes
 from glow_pipeline.parameters.ingest import IngestParameters
 from glow_pipeline.parameters.model import ModelParameters
@@ -15,6 +17,8 @@ from glow_pipeline.parameters.search import Range, SearchParameters
 from glow_pipeline.parameters.train import TrainParameters
 
 __all__ = [
+    "BenchmarkParameters",
+    "CalibrateParameters",
     "IngestParameters",
     "ModelParameters",
     "OodParameters",

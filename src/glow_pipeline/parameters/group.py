@@ -24,6 +24,11 @@ class ChangeableOnResume:
 Changeable = Annotated[T, ChangeableOnResume()]
 
 
+def split_at_plus(value: object) -> object:
+    """Split `nll+complexity` into a list of names; return any value but a text as it is."""
+    return value.split("+") if isinstance(value, str) else value
+
+
 @dataclass(frozen=True, eq=False)  # hashed by identity, as parts of type annotations are
 class OneOf:
     """A choice of one name out of a registry, read at each check: names may be registered later.

@@ -104,7 +104,8 @@ class IngestParameters(ParameterGroup):
         5.0,
         ge=0,
         lt=100,
-        description="percent of the training images held out for the p-values of ood, drawn by seed; 0: none",
+        description="percent of the training images that choose nothing, drawn by seed; their scores, as those of "
+        "unseen images, are stored in the detector; 0: none",
     )
     on_unreadable: OnUnreadable = Field(
         "stop", description="files that cannot be read; stop: list them and end the run; skip: list and leave them out"

@@ -7,6 +7,8 @@ from pydantic import Field
 from glow_pipeline.images.format import ImageFormat
 from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.images.sources.registry import FOLDER, SOURCES
+from glow_pipeline.parameters.benchmark import BenchmarkParameters
+from glow_pipeline.parameters.calibrate import CalibrateParameters
 from glow_pipeline.parameters.group import Changeable, OneOf, ParameterGroup
 from glow_pipeline.parameters.ingest import IngestParameters
 from glow_pipeline.parameters.model import ModelParameters
@@ -14,6 +16,8 @@ from glow_pipeline.parameters.ood import OodParameters
 from glow_pipeline.parameters.sample import SampleParameters
 from glow_pipeline.parameters.search import SearchParameters
 from glow_pipeline.parameters.train import TrainParameters
+
+MUTATED = "mutated"  # folder of the models that train.mutation made, within that of the other models
 
 Dataset = Annotated[str, OneOf(SOURCES, "one of those that `make sources` lists")]
 
@@ -37,6 +41,8 @@ class Parameters(ParameterGroup):
     train: TrainParameters = TrainParameters()
     sample: Changeable[SampleParameters] = SampleParameters()
     ood: Changeable[OodParameters] = OodParameters()
+    benchmark: Changeable[BenchmarkParameters] = BenchmarkParameters()
+    calibrate: Changeable[CalibrateParameters] = CalibrateParameters()
     search: Changeable[SearchParameters] = SearchParameters()
     own: Changeable[dict[str, object]] = Field(
         {}, description="parameters of your own pipelines, read as params:own.name; not checked"
@@ -58,6 +64,23 @@ class Parameters(ParameterGroup):
             return self._folder(self.ingest.path, self.ingest.eval_path, self.ood.out_classes, self.ingest.name)
         out = self._folder(self.ood.out_path, self.ood.out_path, self.ood.out_classes)
         return out.distinct_from(self.image_selection)
+
+    @property
+    def model_key(self) -> str:
+        """The folder of the model's artifacts: `digits`, or `digits/mutated` for one that `train.mutation` makes.
+
+        No dataset has a name with a slash in it.
+        """
+        key = self.image_selection.key
+        return f"{key}/{MUTATED}" if self.train.mutation else key
+
+    @property
+    def calibrate_image_selection(self) -> ImageSelection:
+        """The images of `calibrate.path`, or those of `dataset`, whose training images have the parts to use."""
+        if self.calibrate.path is None:
+            return self.image_selection
+        images = self._folder(self.calibrate.path, self.calibrate.path, None)
+        return images.distinct_from(self.image_selection)
 
     def _folder(
         self, path: str | None, eval_path: str | None, classes: list[int | str] | None, name: str | None = None

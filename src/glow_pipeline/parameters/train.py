@@ -50,6 +50,13 @@ class TrainParameters(ParameterGroup):
         "auto", description="keep the training images on the GPU; auto: if a quarter of its free memory holds them"
     )
     flip: bool = Field(False, description="mirror training images left to right, each time with probability 1/2")
+    mutation: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of pixel values that each batch replaces at random; above 0, the model is a background for "
+        "ood.scores=likelihood_ratio and is stored apart from the dataset's other models",
+    )
     num_workers: Changeable[int] = Field(
         0, ge=0, description="processes that read batches ahead; 0: the training process reads them"
     )

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from glow_pipeline.plots.axes import set_title, single_axes
+from glow_pipeline.plots.axes import LEGEND, set_title, single_axes
 
 
 def training_curves(epochs: Sequence[dict[str, float]], title: str, *, given_class: bool = False) -> Figure:
@@ -38,14 +40,20 @@ def roc_figure(curves: Mapping[str, tuple[ArrayLike, ArrayLike]], title: str) ->
     """Draw the share of outliers found against the share of in-distribution images flagged, for each score.
 
     Args:
-        curves: label -> false and true positive rates of all thresholds, each (n_thresholds,).
+        curves: label -> false and true positive rates of all thresholds, each (n_thresholds,); in the order of the
+            legend, which has its place beside the axes where there are several.
         title: names the two sets.
     """
-    figure, axes = single_axes(4.5, 4.5)
-    for label, (fpr, tpr) in curves.items():
-        axes.plot(np.asarray(fpr), np.asarray(tpr), label=label)
+    several = len(curves) > 1
+    figure, axes = single_axes(8.0 if several else 4.5, 4.5)
+    colours = colormaps["tab20" if len(curves) > 10 else "tab10"].colors  # type: ignore[attr-defined]
+    for (label, (fpr, tpr)), (i, colour) in zip(curves.items(), enumerate(cycle(colours)), strict=False):
+        axes.plot(np.asarray(fpr), np.asarray(tpr), label=label, color=colour, linestyle="--" if i >= 20 else "-")
     axes.plot([0, 1], [0, 1], color="grey", linestyle=":", label="chance")
-    axes.set(xlabel="false positive rate", ylabel="true positive rate", aspect="equal")
+    axes.set(xlabel="false positive rate", ylabel="true positive rate")
     set_title(axes, title)
-    axes.legend(loc="lower right")
+    if several:
+        figure.legend(loc="outside right center", fontsize=LEGEND)
+    else:
+        axes.legend(loc="lower right")
     return figure

@@ -1,41 +1,87 @@
 """Distributions of scores."""
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from glow_pipeline.plots.axes import LEGEND, name_of, set_title
+from glow_pipeline.plots.axes import LEGEND, MARGIN, TITLE, name_of, set_title
+from glow_pipeline.plots.text import wrap
 
 Scores = Mapping[str, NDArray[np.floating]]  # name of a set -> scores (n,)
 
+BINS = 60
+NEAR = 0.25  # an axis extends this many ranges of all values beyond their quantiles
+FAR = 5.0  # an axis extends this many ranges of the first set to both sides of it
+PANEL = 3.4  # inches
+SMALL = 7  # points: text of a panel among several
+DOTS = 3000  # of a set in a scatter plot: more would cover each other
 
-def score_histograms(panels: Mapping[str, Scores], title: str) -> Figure:
-    """Draw the distributions of each score in a panel, one above another.
 
-    In a panel the sets lie over one another, each with area 1. The far tail beyond the 99.5th percentile of all is
-    gathered in the last bin, so that a handful of extreme images does not press everything else into one column. So
-    are scores that are not finite (-infinity in the first bin); the legend has their number.
+@dataclass(frozen=True)
+class Joint:
+    """Two scores of the same images, for a scatter plot: their labels and, for each set, their values."""
+
+    x_label: str
+    x: Scores
+    y_label: str
+    y: Scores
+
+
+def score_histograms(panels: Mapping[str, Scores], title: str, joint: Joint | None = None) -> Figure:
+    """Draw the distributions of each score in a panel, the sets over one another, each with area 1.
+
+    A handful of extreme images, or outliers that score a million times as high, shall not press everything else into
+    one column. So an axis ends a quarter of the range from the 0.5th to the 99.5th percentile of all finite values
+    beyond that range, and 5 times the range from the 1st to the 99th percentile of the first set beyond that one,
+    whichever is nearer. Values beyond are gathered in the first and last bin; so are -infinity, and infinity and NaN.
+    The axis says how many.
 
     Args:
-        panels: label of a score -> its values on each set.
+        panels: label of a score -> its values on each set, the in-distribution images first.
         title: above the first panel.
+        joint: is drawn in a panel of its own after them.
     """
-    figure = Figure(figsize=(6, 4 * len(panels)), layout="constrained")
-    axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
-    for panel, (xlabel, scores) in zip(axes, panels.items(), strict=True):
+    n_panels = len(panels) + (joint is not None)
+    if n_panels == 1:
+        return _single(*next(iter(panels.items())), title)
+    n_columns = 2 if n_panels <= 4 else math.ceil(math.sqrt(n_panels))
+    n_rows = math.ceil(n_panels / n_columns)
+    figure = Figure(figsize=(PANEL * n_columns, 0.8 * PANEL * n_rows + 0.6), layout="constrained")
+    axes = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
+    for panel in axes[n_panels:]:
+        panel.remove()
+    for panel, (label, scores) in zip(axes, panels.items(), strict=False):
         _draw(panel, scores)
-        panel.set(xlabel=xlabel, ylabel="density")
-    set_title(axes[0], title)
-    for panel in axes:
-        panel.legend(fontsize=LEGEND)
+        _label_x(panel, label, scores, 3.0, SMALL)
+    if joint is not None:
+        _scatter(axes[n_panels - 1], joint)
+    for panel in axes[:n_panels]:
+        panel.tick_params(labelsize=SMALL)
+    figure.suptitle(wrap(title, PANEL * n_columns - MARGIN, TITLE), fontsize=TITLE, parse_math=False)
+    handles, _ = axes[0].get_legend_handles_labels()
+    names = [name_of(axes[0], name, str(len(values))) for name, values in next(iter(panels.values())).items()]
+    figure.legend(handles, names, loc="outside lower center", ncols=len(names), fontsize=LEGEND)
+    return figure
+
+
+def _single(label: str, scores: Scores, title: str) -> Figure:
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    _draw(axes, scores)
+    _label_x(axes, label, scores, 5.0, 10)
+    axes.set_ylabel("density")
+    set_title(axes, title)
+    axes.legend(fontsize=LEGEND)
     return figure
 
 
 def _draw(axes: Axes, scores: Scores) -> None:
-    bins = _bins(np.concatenate(list(scores.values())))
+    bins = np.linspace(*limits(scores), BINS + 1)
     for name, values in scores.items():
         not_finite = len(values) - int(np.isfinite(values).sum())
         note = f"{len(values)}, {not_finite} not finite" if not_finite else f"{len(values)}"
@@ -48,9 +94,44 @@ def _draw(axes: Axes, scores: Scores) -> None:
         )
 
 
-def _bins(values: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Return the edges of 60 bins over the finite values."""
-    finite = values[np.isfinite(values)]
-    low, high = (finite.min(), np.quantile(finite, 0.995)) if len(finite) else (0.0, 1.0)
+def _scatter(axes: Axes, joint: Joint) -> None:
+    """Draw two scores against each other; values beyond the axes are drawn on their edge."""
+    x_limits, y_limits = limits(joint.x), limits(joint.y)
+    for name in joint.x:
+        step = math.ceil(len(joint.x[name]) / DOTS)
+        x, y = (
+            np.clip(np.where(np.isnan(values), np.inf, values)[::step], *ends)
+            for values, ends in ((joint.x[name], x_limits), (joint.y[name], y_limits))
+        )
+        axes.scatter(x, y, s=3, alpha=0.4, linewidths=0, rasterized=True)
+    _label_x(axes, joint.x_label, joint.x, 3.0, SMALL)
+    axes.set_ylabel(wrap(joint.y_label, 2.0, SMALL), fontsize=SMALL, parse_math=False)
+
+
+def _label_x(axes: Axes, label: str, scores: Scores, inches: float, size: float) -> None:
+    """Label an axis with a score and with how many values are beyond its ends."""
+    low, high = limits(scores)
+    beyond = {name: int(np.sum(~((values >= low) & (values <= high)))) for name, values in scores.items()}
+    lines = [wrap(label, inches, size)]
+    if any(beyond.values()):
+        numbers = " + ".join(map(str, beyond.values()))
+        lines.append(wrap(f"({numbers} beyond, at the ends)", inches, size))
+    axes.set_xlabel("\n".join(lines), fontsize=size, parse_math=False)
+
+
+def limits(scores: Scores) -> tuple[float, float]:
+    """Return the ends of an axis for these scores, `low < high` (`score_histograms`)."""
+    finite = [values[np.isfinite(values)].astype(np.float64) for values in scores.values()]
+    together = np.concatenate(finite)
+    if not len(together):
+        return 0.0, 1.0
+    low, high = np.quantile(together, [0.005, 0.995])
+    slack = NEAR * (high - low)
+    low, high = max(low - slack, together.min()), min(high + slack, together.max())
+    if len(finite[0]):
+        first_low, first_high = np.quantile(finite[0], [0.01, 0.99])
+        reach = FAR * (first_high - first_low)
+        if 0 < reach < np.inf:
+            low, high = max(low, first_low - reach), min(high, first_high + reach)
     # One number alone needs room to both sides: of a large one `low + 1` would be `low` in floating point.
-    return np.linspace(low, high if high > low else low + max(1.0, abs(low) / 1000), 61)
+    return float(low), float(high if high > low else low + max(1.0, abs(low) / 1000))

@@ -110,6 +110,18 @@ class CommandRun:
         if found:
             self._model_id = found[0].model_id
 
+    def tag_detector(self, tags: Mapping[str, object], record: str | None = None) -> None:
+        """Record the detector that the run makes or uses.
+
+        Args:
+            tags: short facts of it.
+            record: its description in JSON, stored with the run's artifacts, if the run has made it.
+        """
+        for key, value in tags.items():
+            self._client.set_tag(self.address.run_id, key, str(value))
+        if record is not None:
+            self._client.log_text(self.address.run_id, record, "detector/record.json")
+
 
 def status_of(error: BaseException | None) -> str:
     """Return MLflow's status of a run that this error ended; None: nothing did."""

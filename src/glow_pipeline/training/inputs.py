@@ -1,9 +1,9 @@
-"""The inputs of training steps: batches in the order, with the flips and the noise that seed and step decide."""
+"""The inputs of training steps: batches in the order, with the changes and the noise that seed and step decide."""
 
 from torch import Tensor
 
 from glow_pipeline.flow import Glow
-from glow_pipeline.images.augmentation import mirror_half
+from glow_pipeline.images.augmentation import mirror_half, mutate
 from glow_pipeline.images.batches import Batch, Batches
 from glow_pipeline.randomness import generator
 from glow_pipeline.shard import Shard
@@ -27,6 +27,7 @@ def inputs_of(
     number: int,
     *,
     flip: bool = False,
+    mutation: float = 0.0,
     batch_size: int | None = None,
     shard: Shard | None = None,
 ) -> tuple[Tensor, ...]:
@@ -40,6 +41,7 @@ def inputs_of(
         seed: seed of all random draws.
         number: number of the step, counted from 0.
         flip: mirror images at random.
+        mutation: share of values that are replaced at random.
         batch_size: number of images of the complete batch.
         shard: this process's part of the complete batch.
     """
@@ -48,6 +50,9 @@ def inputs_of(
     rows = (shard or Shard()).rows(batch_size)
     if flip:
         images = mirror_half(images, generator(seed, "flip", number, images.device), batch_size, rows)
+    if mutation:
+        mutations = generator(seed, "mutate", number, images.device)
+        images = mutate(images, mutation, model.dequantization.n_levels, mutations, batch_size, rows)
     noise = generator(seed, "dequantize", number, images.device)
     inputs = model.dequantization.dequantize(images, noise, batch_size, rows)
     return (*inputs, labels) if model.y_condition else inputs

@@ -25,6 +25,7 @@ from glow_pipeline.images.table import TableRecord
 from glow_pipeline.training.records import ModelRecord
 from glow_pipeline.training.state import Weights
 
+MODEL_FILE = "glow_model.safetensors"  # name of a stored model's file, and of the folder of its versions
 HEADER_KEY = "glow_pipeline"
 FORMAT = 2  # 1, without a number: until November 2026
 TRAINED_ON, CALIBRATION = "record.trained_on", "record.calibration"  # tensors beside the weights

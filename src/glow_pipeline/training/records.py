@@ -10,19 +10,8 @@ from glow_pipeline.flow.fast.execution import Activations
 from glow_pipeline.images.format import ImageFormat
 from glow_pipeline.images.parts import Parts
 from glow_pipeline.images.table import ImageTable, TableRecord
+from glow_pipeline.provenance import Provenance
 from glow_pipeline.training.history import History
-
-
-class Provenance(BaseModel):
-    """The run in which something was made."""
-
-    model_config = ConfigDict(frozen=True)
-
-    kedro_session: str | None = None
-    mlflow_run_id: str | None = None
-    git_commit: str | None = None
-    git_dirty: bool | None = None
-    versions: dict[str, str] = {}
 
 
 class PartRecord(BaseModel):

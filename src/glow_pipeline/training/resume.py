@@ -10,14 +10,23 @@ from pathlib import Path
 from typing import Any, cast
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.parameters import Parameters, as_typed, changeable_on_resume, flattened, known_names
+from glow_pipeline.parameters import (
+    IngestParameters,
+    Parameters,
+    as_typed,
+    changeable_on_resume,
+    flattened,
+    known_names,
+)
 from glow_pipeline.training.checkpoint import Checkpoint, OtherFormatError, read_checkpoint
 from glow_pipeline.training.checkpoint_folder import TrainingFolder
 
 PATIENCE = 10.0  # seconds
 # Parameters of the identity that were added later, with the value that stands for earlier trainings. It is left out of
 # the identity, whose fingerprint therefore remains that of earlier trainings.
-ADDED: dict[str, object] = {"ingest.calibration_percentage": 0.0}
+ADDED: dict[str, object] = {"ingest.calibration_percentage": 0.0, "train.mutation": 0.0}
+# Defaults of `ingest` before there were calibration images.
+FORMER_SPLIT = {"val_percentage": 10.0, "calibration_percentage": 0.0}
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +96,7 @@ def claim_training(parameters: Parameters, root: Path, session: str) -> ClaimedT
             if not folder.finished and (training := _resumed(folder, parameters)) is not None:
                 return training
             folder.release()
+        _warn_of_former_split(parameters, root)
     folder = TrainingFolder(same_identity / session)
     # Another process that looks for a training to resume may hold it for the moment in which it finds it empty.
     if not folder.claim(patience=PATIENCE):
@@ -114,6 +124,24 @@ def _resumed(folder: TrainingFolder, parameters: Parameters) -> ClaimedTraining 
         folder.path,
     )
     return ClaimedTraining(folder, start)
+
+
+def _warn_of_former_split(parameters: Parameters, root: Path) -> None:
+    """Warn of a training that this command left unfinished in a version with another default split of the images."""
+    default = IngestParameters()
+    if any(getattr(parameters.ingest, name) != getattr(default, name) for name in FORMER_SPLIT):
+        return
+    former = parameters.model_copy(update={"ingest": parameters.ingest.model_copy(update=FORMER_SPLIT)})
+    for path in sorted((root / fingerprint(former)).glob("*/"), reverse=True):
+        folder = TrainingFolder(path)
+        if folder.checkpoints and not folder.finished:
+            logger.warning(
+                "A new training starts, since the interrupted one (%s) holds out other images; to resume that one, add "
+                "%s to --params",
+                folder.path,
+                ",".join(f"ingest.{name}={value:g}" for name, value in FORMER_SPLIT.items()),
+            )
+            return
 
 
 def check_resume(parameters: Parameters) -> None:

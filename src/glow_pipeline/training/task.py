@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from glow_pipeline.images.parts import CalibrationImages, Parts
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.parameters import Parameters
+from glow_pipeline.provenance import Provenance
 from glow_pipeline.tracking.runs import RunAddress
-from glow_pipeline.training.records import Provenance
 from glow_pipeline.training.resume import ClaimedTraining
 from glow_pipeline.training.same_origin import check_same_origin
 

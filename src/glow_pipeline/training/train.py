@@ -170,7 +170,7 @@ def train_in_this_process(
 def evaluation_batch(image_format: ImageFormat, device: torch.device) -> int:
     """Return how many images are scored at once to evaluate a model.
 
-    They are so few that it needs less memory than a step, and on a GPU enough to fill it.
+    On a CPU they are so few that it needs less memory than a step, on a GPU enough to fill it.
     """
     pixels = image_format.height * image_format.width
     if device.type == "cpu":

@@ -217,6 +217,7 @@ class Trainer:
             self.seed,
             number,
             flip=self.parameters.flip,
+            mutation=self.parameters.mutation,
             batch_size=self.train_batches.batch_size,
             shard=self.train_batches.shard,
         )

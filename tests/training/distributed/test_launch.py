@@ -93,6 +93,7 @@ def test_error_of_the_user_ends_all_at_once(tmp_path: Path) -> None:
     assert [len(each) for each in starts(tmp_path)] == [1, 1]
 
 
+@pytest.mark.slow
 def test_exhausted_memory_is_raised_without_a_restart(tmp_path: Path) -> None:
     with pytest.raises(torch.OutOfMemoryError, match=r"^CUDA out of memory$"):
         launch_two(workers.too_large, tmp_path, max_restarts=3)

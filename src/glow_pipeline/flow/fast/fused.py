@@ -46,6 +46,24 @@ def run(level: Prepared, x: Tensor, execution: Execution) -> tuple[Tensor, Tenso
     return y, logdet + level.log_abs_det * (x.shape[2] * x.shape[3])
 
 
+def run_traced(level: Prepared, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Compute `run` without gradients, with the same bits, and where the log-determinant comes from.
+
+    Returns:
+        y (B, C, H, W), logdet (B,), and the couplings' log-scales summed over steps and channels, (B, H, W).
+    """
+    y, logdet = x, x.new_zeros(len(x))
+    log_scale = x.new_zeros(len(x), *x.shape[2:])
+    for step in level.folded:
+        y, step_logdet, hidden = step_forward(y, step, level.transform)
+        logdet += step_logdet
+        of_step = level.transform.log_scale(hidden.saved)
+        if of_step is not None:
+            log_scale += of_step.sum(dim=1)
+        del hidden  # before the next step makes its own
+    return y, logdet + level.log_abs_det * (x.shape[2] * x.shape[3]), log_scale
+
+
 def inverse(level: Prepared, y: Tensor) -> Tensor:
     """Compute the inverse of `run`."""
     for step, matrix in zip(reversed(level.folded), reversed(level.inverse_matrices), strict=True):

@@ -51,7 +51,7 @@ class Weights(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """What the forward pass keeps of all steps; None: the backward pass computes it again."""
+    """Tensors that the forward pass keeps of all steps; None: the backward pass computes them again."""
 
     y: Tensor | None  # (K + 1, B, H, W, C), the input of the first step and all outputs
     first: Tensor | None  # (K, rows, hidden), after the first ReLU
@@ -95,7 +95,7 @@ def folded_weights(stacked: Stacked, network_dtype: torch.dtype | None) -> tuple
 
 
 def _memory(shape: tuple[int, ...], weights: Weights, execution: Execution) -> Kept:
-    """Return memory for what is kept of steps whose input has shape (B, H, W, C)."""
+    """Allocate the tensors to keep of steps whose input has shape (B, H, W, C)."""
     steps, hidden = weights.weight1.shape[:2]
     rows = shape[0] * shape[1] * shape[2]
     y = None if execution.activations == "reversible" else weights.matrix.new_empty(steps + 1, *shape)
@@ -250,7 +250,7 @@ class BackwardPass:
     def _activations(self, start: int, end: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return inputs and outputs of steps (n, B, H, W, C) and their hidden layers (n, rows, hidden).
 
-        What was not kept is memory for `_saved` to fill; it takes one step at a time then.
+        Tensors that were not kept are empty, for `_saved` to fill, and of one step at a time.
         """
         if self.kept.y is None:
             xs, ys = self.y.new_empty(1, *self.y.shape), self.y[None]
@@ -276,7 +276,7 @@ class BackwardPass:
         return saved
 
     def _bias3_gradient(self, grads_parts: Tensor) -> Tensor:
-        """Return it (n, aligned out): the columns of the pixel itself hold the gradient of the network's output."""
+        """Return the gradient (n, aligned out): the columns of the pixel itself hold that of the network's output."""
         out = self.transform.outputs_per_channel * (self.y.shape[3] // 2)
         summed = grads_parts[..., CENTRE * out : (CENTRE + 1) * out].sum(dim=1)
         return F.pad(summed, (0, aligned(out) - out))

@@ -9,6 +9,11 @@ from glow_pipeline.density import ModelledBatch
 from glow_pipeline.outliers.scores.score import Score
 
 
+def bits_per_dim(batch: ModelledBatch) -> Tensor:
+    """Return -log p(x) / (D ln 2), float64 (B,)."""
+    return batch.model.bits_per_dim(batch.log_prob.cpu().double())
+
+
 @dataclass(frozen=True)
 class NegativeLogLikelihood(Score):
     """Negative log-likelihood in bits per dimension: -log p(x) / (D ln 2), with D = C H W.
@@ -27,7 +32,7 @@ class NegativeLogLikelihood(Score):
     unit: ClassVar[str] = "bits per dimension"
     short_unit: ClassVar[str] = "bits_per_dim"
     paper: ClassVar[str] = "Bishop 1994, Novelty detection and neural network validation"
-    below_chance: ClassVar[str] = "is the likelihood's known failure: README, What to expect of the likelihood"
+    below_chance: ClassVar[str] = "is the likelihood's known failure: docs/outliers.md"
 
-    def score(self, batch: ModelledBatch) -> Tensor:
-        return batch.model.bits_per_dim(batch.log_prob.cpu().double())
+    def describe(self, batch: ModelledBatch) -> Tensor:
+        return batch.once(bits_per_dim)

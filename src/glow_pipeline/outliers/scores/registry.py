@@ -4,12 +4,31 @@ A score of the package has a line here. A user's own file adds one by `SCORES.re
 `settings.py` imports that file before parameters are checked (docs/extending.md).
 """
 
+from glow_pipeline.outliers.scores.complexity import Complexity
+from glow_pipeline.outliers.scores.complexity_distance import ComplexityDistance
+from glow_pipeline.outliers.scores.density_of_states import DensityOfStates
+from glow_pipeline.outliers.scores.density_of_statistics import DensityOfStatistics
+from glow_pipeline.outliers.scores.density_sum import DensitySum, DensitySumOfFlow
+from glow_pipeline.outliers.scores.fisher_combination import FisherCombination
+from glow_pipeline.outliers.scores.gradient import GradientScore
+from glow_pipeline.outliers.scores.gradient_input import InputGradient
+from glow_pipeline.outliers.scores.input_complexity import InputComplexity
+from glow_pipeline.outliers.scores.last_level import LastLevel
+from glow_pipeline.outliers.scores.latent_ks import LatentKs
+from glow_pipeline.outliers.scores.latent_norm import LatentNorm
+from glow_pipeline.outliers.scores.likelihood_ratio import LikelihoodRatio
 from glow_pipeline.outliers.scores.nll import NegativeLogLikelihood
 from glow_pipeline.outliers.scores.score import Score
+from glow_pipeline.outliers.scores.typicality import Typicality
+from glow_pipeline.outliers.scores.waic import Waic
 from glow_pipeline.registry import NAME, Registry
 
 # Columns of the score table beside those of the scores, which therefore have other names.
-COLUMNS = ("source", "split", "index", "file", "label", "unreadable", "is_out")
+UNREADABLE = "unreadable"  # why a file has no score
+COLUMNS = ("source", "split", "index", "file", "label", UNREADABLE, "is_out")
+
+RECOMMENDED = DensitySum.name  # carries the verdict unless another one is chosen
+ONE_PASS = "one_pass"  # means every score that needs no more than one pass of the flow and the codecs
 
 
 class ScoreRegistry(Registry[Score]):
@@ -43,6 +62,22 @@ SCORES = ScoreRegistry(
     "score",
     [
         NegativeLogLikelihood(),
+        Typicality(),
+        Complexity(),
+        ComplexityDistance(),
+        InputComplexity(),
+        LastLevel(),
+        LatentNorm(),
+        FisherCombination(),
+        DensityOfStates(),
+        DensityOfStatistics(),
+        DensitySum(),
+        DensitySumOfFlow(),
+        LatentKs(),
+        GradientScore(),
+        InputGradient(),
+        LikelihoodRatio(),
+        Waic(),
     ],
-    reserved=COLUMNS,
+    reserved=(*COLUMNS, ONE_PASS),
 )

@@ -4,13 +4,17 @@ from kedro.pipeline import Node, Pipeline
 
 from glow_pipeline.pipelines.ood.nodes import (
     gather_scores,
+    judge_groups,
+    load_other_models,
     measure_detection,
     plot_detection,
+    plot_ranked_images,
     score_images,
     select_in_images,
     select_out_images,
 )
 
+FITTED = ["glow_model", "glow_detector"]
 SETTINGS = ["params:ood", "params:train", "params:seed", "params:device"]
 
 
@@ -20,22 +24,44 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 select_in_images,
-                ["glow_model", "test_images", "parameters"],
+                [*FITTED, "other_models", "test_images", "parameters"],
                 ["in_images", "in_facts"],
                 name="select_in_images",
             ),
             Node(
                 select_out_images,
-                ["glow_model", "out_images", "in_images"],
+                [*FITTED, "other_models", "out_images", "in_images"],
                 ["unseen_out_images", "out_facts"],
                 name="select_out_images",
             ),
-            Node(score_images, ["glow_model", "in_images", *SETTINGS], "in_scores", name="score_in_images"),
-            Node(score_images, ["glow_model", "unseen_out_images", *SETTINGS], "out_scores", name="score_out_images"),
+            Node(
+                load_other_models,
+                ["glow_model", "model_folder", "params:ood"],
+                "other_models",
+                name="load_other_models",
+            ),
+            Node(
+                score_images,
+                [*FITTED, "other_models", "in_images", *SETTINGS],
+                "in_scores",
+                name="score_in_images",
+            ),
+            Node(
+                score_images,
+                [*FITTED, "other_models", "unseen_out_images", *SETTINGS],
+                "out_scores",
+                name="score_out_images",
+            ),
+            Node(
+                judge_groups,
+                [*FITTED, "in_images", "unseen_out_images", *SETTINGS],
+                "group_metrics",
+                name="judge_groups",
+            ),
             Node(gather_scores, ["in_scores", "out_scores"], "ood_scores", name="gather_scores"),
             Node(
                 measure_detection,
-                ["ood_scores", "in_facts", "out_facts", "params:ood", "params:device"],
+                ["ood_scores", "in_facts", "out_facts", "params:ood", "params:seed", "params:device", "group_metrics"],
                 "ood_metrics",
                 name="measure_detection",
             ),
@@ -45,6 +71,12 @@ def create_pipeline() -> Pipeline:
                 ["ood_histogram", "ood_roc"],
                 name="plot_detection",
                 tags="report",
+            ),
+            Node(
+                plot_ranked_images,
+                ["ood_scores", "in_images", "unseen_out_images", "params:ood"],
+                "ood_images",
+                name="plot_ranked_images",
             ),
         ],
         namespace="ood",

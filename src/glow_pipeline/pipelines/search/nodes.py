@@ -18,13 +18,13 @@ from glow_pipeline.images.table import ImageTable
 from glow_pipeline.memory import NotEnoughMemoryError
 from glow_pipeline.parameters import Parameters
 from glow_pipeline.plots.trials import search_history
+from glow_pipeline.provenance import Provenance
 from glow_pipeline.search.space import raise_not_allowed
 from glow_pipeline.tracking.metric_logger import MetricLogger
 from glow_pipeline.tracking.runs import RunAddress, current_run, end_run, sibling, start_child_run
 from glow_pipeline.training.checks import check_training
 from glow_pipeline.training.history import reported
 from glow_pipeline.training.new_flow import untrained_flow
-from glow_pipeline.training.records import Provenance
 from glow_pipeline.training.reporter import TrialReporter
 from glow_pipeline.training.resume import claim_training
 from glow_pipeline.training.task import TrainingTask

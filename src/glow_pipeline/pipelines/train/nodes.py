@@ -22,13 +22,13 @@ from glow_pipeline.images.table import ImageTable
 from glow_pipeline.parameters import IngestParameters, ModelParameters, Parameters, TrainParameters
 from glow_pipeline.plots.curves import training_curves
 from glow_pipeline.plots.grids import labelled_grid
+from glow_pipeline.provenance import Provenance
 from glow_pipeline.randomness import generator
 from glow_pipeline.tracking.runs import current_run
 from glow_pipeline.training.evaluation import mean_bits_per_dim
 from glow_pipeline.training.history import History, reported
 from glow_pipeline.training.model_file import TrainedGlow, read_trained_on
 from glow_pipeline.training.new_flow import untrained_flow
-from glow_pipeline.training.records import Provenance
 from glow_pipeline.training.resume import ClaimedTraining
 from glow_pipeline.training.task import TrainingTask, no_hashes
 from glow_pipeline.training.train import evaluation_batch, train
@@ -128,8 +128,8 @@ def _warn_of_seen_calibration(images: CalibrationImages, seen_before: NDArray[np
     seen = 0 if seen_before is None else int(np.isin(images.table.content_hashes, seen_before).sum())
     if seen:
         logger.warning(
-            "%d of %d calibration images were trained on by the model of train.checkpoint: the p-values of ood will be "
-            "too small.",
+            "%d of %d calibration images were trained on by the model of train.checkpoint: their scores in the "
+            "detector will be too low.",
             *(seen, len(images)),
         )
 

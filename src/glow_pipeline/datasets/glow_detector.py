@@ -1,0 +1,69 @@
+"""Kedro dataset of a detector."""
+
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from kedro.io import Version
+
+from glow_pipeline.datasets.places import local_path
+from glow_pipeline.datasets.versioned import OwnVersionDataset
+from glow_pipeline.files import stored_versions
+from glow_pipeline.outliers.detector import Detector, DetectorRecord
+from glow_pipeline.outliers.detector_file import read_detector, read_detector_record, write_detector
+
+
+class GlowDetectorDataset(OwnVersionDataset[Detector, Detector]):
+    """A safetensors file with the detector's record in its header.
+
+    Args:
+        filepath: path of the .safetensors file.
+        version: set by `versioned: true`.
+        metadata: data for plugins.
+    """
+
+    def __init__(
+        self,
+        *,
+        filepath: str,
+        version: Version | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        self.metadata = metadata
+        self._chosen: Path | Detector | None = None
+        super().__init__(PurePosixPath(local_path(filepath)), version)
+
+    def choose(self, chosen: Path | Detector) -> None:
+        """Load this file, or return this detector, instead of the newest version."""
+        self._chosen = chosen
+
+    @property
+    def filepath(self) -> Path:
+        """Folder of all versions."""
+        return Path(self._filepath)
+
+    @property
+    def files(self) -> list[Path]:
+        """The files of all versions, newest first."""
+        return stored_versions(self.filepath)
+
+    @property
+    def load_path(self) -> Path:
+        """File that `load` would read."""
+        return self._chosen if isinstance(self._chosen, Path) else Path(self._get_load_path())
+
+    def record(self) -> DetectorRecord:
+        """Return the record without reading the arrays."""
+        return self._chosen.record if isinstance(self._chosen, Detector) else read_detector_record(self.load_path)[0]
+
+    def load(self) -> Detector:
+        return self._chosen if isinstance(self._chosen, Detector) else read_detector(self.load_path)
+
+    def save(self, data: Detector) -> None:
+        write_detector(Path(self._get_save_path()), data)
+        self._chosen = None
+
+    def _exists(self) -> bool:
+        return isinstance(self._chosen, Detector) or self.load_path.is_file()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": self._filepath, "version": self._version}

@@ -1,0 +1,60 @@
+"""Kedro dataset of several image tables."""
+
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from kedro.io import DatasetError, Version
+
+from glow_pipeline.datasets.image_table import ImageTableDataset
+from glow_pipeline.datasets.places import local_path
+from glow_pipeline.datasets.versioned import OwnVersionDataset
+from glow_pipeline.images.table import ImageTable
+from glow_pipeline.images.table_writer import TableWriter
+
+
+class ImageTablesDataset(OwnVersionDataset[Mapping[str, TableWriter], dict[str, ImageTable]]):
+    """Tables by name, each where an `ImageTableDataset` of its images would be.
+
+    Those that this run has saved can be loaded.
+
+    Args:
+        filepath: folder of the tables of all sources.
+        version: set by `versioned: true`.
+        metadata: data for plugins.
+    """
+
+    def __init__(
+        self,
+        *,
+        filepath: str,
+        version: Version | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        self.metadata = metadata
+        self._saved: dict[str, ImageTableDataset] | None = None
+        super().__init__(PurePosixPath(local_path(filepath)), version)
+
+    def save(self, data: Mapping[str, TableWriter]) -> None:
+        saved = {}
+        for name, writer in data.items():
+            folder = self._filepath / writer.origin.name / writer.origin.split
+            dataset = ImageTableDataset(filepath=str(folder), version=Version(None, self.resolve_save_version()))
+            dataset.identify(writer.origin.image_format)
+            dataset.save(writer)
+            saved[name] = dataset
+        self._saved, self._saved_version = saved, self.resolve_save_version()
+
+    def load(self) -> dict[str, ImageTable]:
+        if self._saved is None:
+            raise DatasetError(f"{self._filepath}: this run has saved no tables")
+        return {name: dataset.load() for name, dataset in self._saved.items()}
+
+    def _exists(self) -> bool:
+        return self._saved is not None
+
+    def _get_load_path(self) -> PurePosixPath:
+        return self._filepath  # the tables are in several folders of it
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": self._filepath, "version": self._version}

@@ -1,0 +1,1 @@
+"""Densities of numbers that describe images, fitted on validation images."""

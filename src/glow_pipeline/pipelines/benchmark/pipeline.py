@@ -1,0 +1,66 @@
+"""A trained Glow and many sets of outliers -> how well each requested score finds each set."""
+
+from kedro.pipeline import Node, Pipeline
+
+from glow_pipeline.pipelines.benchmark.nodes import (
+    ingest_out_sets,
+    measure_pairs,
+    plot_pairs,
+    score_sets,
+)
+from glow_pipeline.pipelines.ood.nodes import load_other_models
+
+
+def create_pipeline() -> Pipeline:
+    """Return the benchmark; the registry puts the ingest of the in-distribution test images before it."""
+    return Pipeline(
+        [
+            Node(
+                ingest_out_sets,
+                ["image_selection", "image_format", "raw_folder", "models_folder", "parameters"],
+                "benchmark_images",
+                name="ingest_out_sets",
+                tags="ingest",
+            ),
+            Node(
+                load_other_models,
+                ["glow_model", "model_folder", "params:ood"],
+                "other_models",
+                name="load_benchmark_models",
+                tags="scoring",
+            ),
+            Node(
+                score_sets,
+                [
+                    "glow_model",
+                    "glow_detector",
+                    "other_models",
+                    "test_images",
+                    "benchmark_images",
+                    "raw_folder",
+                    "models_folder",
+                    "benchmark_scores",
+                    "parameters",
+                ],
+                "scored_pairs",
+                name="score_sets",
+                tags="scoring",
+            ),
+            Node(
+                measure_pairs,
+                ["scored_pairs", "parameters"],
+                ["benchmark_table", "benchmark_csv", "benchmark_metrics"],
+                name="measure_pairs",
+                tags="scoring",
+            ),
+            Node(
+                plot_pairs,
+                ["benchmark_table", "benchmark_metrics"],
+                "benchmark_heat_map",
+                name="plot_pairs",
+                tags=["report", "scoring"],
+            ),
+        ],
+        namespace="benchmark",
+        prefix_datasets_with_namespace=False,
+    )
