@@ -53,13 +53,3 @@ def test_draws_differ_in_noise_and_share_image_results(make_table: MakeTable) ->
     assert first.once(computed) is not second.once(computed)
     assert first.once_for_images(computed) is second.once_for_images(computed)
     assert first.once_for_images(computed) is not others[0].once_for_images(computed)
-
-
-def test_gradients_of_scores_use_ieee_convolutions(make_table: MakeTable) -> None:
-    """A GPU would otherwise round the factors of a score's own backward pass to TF32."""
-    convolutions = torch.backends.cudnn.conv  # type: ignore[attr-defined]  # torch does not declare it
-    before = convolutions.fp32_precision
-    table = make_table(random_images(4), 8)
-    for _ in modelled_batches(jittered_glow(n_bits=8), Batches(table, 2, torch.device("cpu")), 0, None):
-        assert convolutions.fp32_precision == "ieee"
-    assert convolutions.fp32_precision == before

@@ -11,7 +11,6 @@ from torch import Tensor
 from tqdm import tqdm
 
 from glow_pipeline.flow import Glow
-from glow_pipeline.flow.fast.execution import float32_convolutions
 from glow_pipeline.flow.glow import LevelTrace, TopLatent
 from glow_pipeline.images.batches import Batches
 from glow_pipeline.images.content import content_noise
@@ -109,7 +108,7 @@ def modelled_batches(
     noise_keys = [key(seed, "score" if draw == 0 else f"score draw {draw}") for draw in range(draws)]
     model.eval()
     try:
-        with model.unchanging(), float32_convolutions():  # also for gradients, which a score may compute
+        with model.unchanging():
             for images, labels in tqdm(
                 batches, desc=description, unit="batch", delay=2, leave=False, disable=description is None
             ):

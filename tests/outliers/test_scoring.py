@@ -262,3 +262,21 @@ def test_few_validation_images_are_warned_of(make_table: MakeTable, caplog: pyte
         caplog.clear()
         fit_scores(jittered_glow(), batches(make_table(random_images(n), 4)), [BrightnessDistance()], 0)
         assert ("are fitted on 19 validation images" in caplog.text) == warned
+
+
+@dataclass(frozen=True)
+class Precision(Brightness):
+    """Whether float32 convolutions are those of IEEE."""
+
+    def describe(self, batch: ModelledBatch) -> Tensor:
+        exact = torch.backends.cudnn.conv.fp32_precision == "ieee"  # type: ignore[attr-defined]  # not declared
+        return torch.full((len(batch.images),), float(exact))
+
+
+def test_scores_compute_with_ieee_convolutions(table: ImageTable) -> None:
+    """A GPU would otherwise round the factors of a score's own backward pass to TF32."""
+    convolutions = torch.backends.cudnn.conv  # type: ignore[attr-defined]  # torch does not declare it
+    before = convolutions.fp32_precision
+    (values,) = score_table(jittered_glow(), batches(table), [Precision()], 0).values()
+    assert values.all()
+    assert convolutions.fp32_precision == before

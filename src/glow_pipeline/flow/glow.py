@@ -232,6 +232,7 @@ class Glow(nn.Module):
         return TopLatent(eps, z, logdet)
 
     @torch.no_grad()
+    @float32_convolutions()
     def traced(self, x: Tensor) -> tuple[TopLatent, list[LevelTrace]]:
         """Compute `to_top`, with the same bits, and what each level contributes to the log-density, finest first."""
         z, logdet, eps, levels = x.contiguous(memory_format=torch.channels_last), None, [], []

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from glow_pipeline.density import ModelledBatch, modelled_batches
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.flow import Glow
+from glow_pipeline.flow.fast.execution import float32_convolutions
 from glow_pipeline.images.batches import Batches
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.outliers.scores.score import FittedScore, Numbers, Score
@@ -115,7 +116,8 @@ def described_batches(
 
 def _described(score: Score, batch: ModelledBatch) -> Numbers:
     """Return the numbers of a batch, float64 (B, d), without the graph of a score that differentiates."""
-    found, n = score.describe(batch), len(batch.images)
+    with float32_convolutions():  # for the gradients that a score may compute, too
+        found, n = score.describe(batch), len(batch.images)
     if not isinstance(found, torch.Tensor) or found.ndim not in (1, 2) or len(found) != n or found.is_complex():
         what = f"{found.dtype} {tuple(found.shape)}" if isinstance(found, torch.Tensor) else type(found).__name__
         raise GlowPipelineError(
