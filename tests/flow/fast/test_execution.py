@@ -1,6 +1,7 @@
 """The precision of float32 convolutions on a GPU, read where each one is computed."""
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -81,3 +82,21 @@ def test_precision_is_restored_for_older_settings() -> None:
     with pytest.raises(KeyError), float32_convolutions():
         failing()
     assert SETTINGS.allow_tf32 is expected
+
+
+def test_precision_is_restored_after_overlapping_blocks() -> None:
+    """As of two runs in threads of one server, of which the first to begin is the first to end."""
+    before, first, second = SETTINGS.conv.fp32_precision, ExitStack(), ExitStack()
+    first.enter_context(float32_convolutions("ieee"))
+    second.enter_context(float32_convolutions("ieee"))
+    first.close()
+    assert SETTINGS.conv.fp32_precision == "ieee"
+    second.close()
+    assert SETTINGS.conv.fp32_precision == before
+
+
+def test_precision_of_an_outer_block_returns() -> None:
+    with float32_convolutions("ieee"):
+        with float32_convolutions("tf32"):
+            assert SETTINGS.conv.fp32_precision == "tf32"
+        assert SETTINGS.conv.fp32_precision == "ieee"

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal, TypeVar
+from threading import Lock
+from typing import Literal, TypeVar
 
 import torch
 
@@ -14,6 +15,41 @@ Precision = Literal["float32", "tf32", "bfloat16"]
 Function = TypeVar("Function", bound=Callable[..., object])
 
 
+class _ProcessSetting:
+    """A setting of torch that belongs to the process, and that blocks in one or several threads want otherwise.
+
+    The value of the latest block that has not ended holds. After the last block it is what it was before the first, in
+    whatever order blocks of several threads end.
+
+    Args:
+        owner, name: the object with the setting, and its attribute.
+    """
+
+    def __init__(self, owner: object, name: str) -> None:
+        self._owner, self._name = owner, name
+        self._lock = Lock()
+        self._wanted: dict[object, str] = {}  # a block -> its value, in the order in which blocks began
+
+    @contextmanager
+    def set_to(self, value: str) -> Iterator[None]:
+        block = object()
+        with self._lock:
+            if not self._wanted:
+                self._before = getattr(self._owner, self._name)
+            self._wanted[block] = value
+            setattr(self._owner, self._name, value)
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._wanted[block]
+                setattr(self._owner, self._name, next(reversed(self._wanted.values()), self._before))
+
+
+_CONVOLUTIONS = _ProcessSetting(torch.backends.cudnn.conv, "fp32_precision")  # type: ignore[attr-defined]  # not declared
+_PRODUCTS = _ProcessSetting(torch.backends.cuda.matmul, "fp32_precision")
+
+
 @contextmanager
 def float32_convolutions(factors: Literal["ieee", "tf32"] = "ieee") -> Iterator[None]:
     """Have cuDNN take the factors of float32 convolutions as they are within the block, or rounded to TF32.
@@ -21,13 +57,8 @@ def float32_convolutions(factors: Literal["ieee", "tf32"] = "ieee") -> Iterator[
     Rounded is torch's default. It is restored at the end, because other code in the process may read it through
     torch's older settings, which raise an error at any other value.
     """
-    convolutions: Any = torch.backends.cudnn.conv  # type: ignore[attr-defined]  # torch does not declare it
-    before = convolutions.fp32_precision
-    convolutions.fp32_precision = factors
-    try:
+    with _CONVOLUTIONS.set_to(factors):
         yield
-    finally:
-        convolutions.fp32_precision = before
 
 
 @dataclass(frozen=True)
@@ -61,13 +92,8 @@ class Execution:
     @contextmanager
     def product_precision(self) -> Iterator[None]:
         """Have a GPU compute float32 matrix products with this precision within the block."""
-        products: Any = torch.backends.cuda.matmul
-        before = products.fp32_precision
-        products.fp32_precision = "tf32" if self.precision == "tf32" else "ieee"
-        try:
+        with _PRODUCTS.set_to("tf32" if self.precision == "tf32" else "ieee"):
             yield
-        finally:
-            products.fp32_precision = before
 
     def maybe_compiled(self, function: Function) -> Function:
         """Return the function, compiled if that is chosen."""
