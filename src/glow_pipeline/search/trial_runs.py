@@ -84,7 +84,7 @@ class EpochReports:
             self._reported.add(epoch)
         with warnings.catch_warnings(), np.errstate(invalid="ignore"):
             warnings.filterwarnings("ignore", message="All-NaN")  # of epochs that were not finite
-            self.pruned = self._trial.should_prune()
+            self.pruned = bool(self._trial.should_prune())  # or it is one of NumPy
         return self.pruned
 
 

@@ -3,7 +3,9 @@ import threading
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client
 from pathlib import Path
+from typing import cast
 
+import numpy as np
 import pytest
 
 from glow_pipeline.errors import TrainingStopped
@@ -26,6 +28,13 @@ class StopAtTwo:
         pass
 
 
+class StopsByNumpy(StopAtTwo):
+    """Answers with a bool of NumPy, as pruners of Optuna do."""
+
+    def epoch(self, metrics: Metrics, step: int) -> bool:
+        return cast(bool, np.bool_(super().epoch(metrics, step)))
+
+
 class Failing(StopAtTwo):
     """Fails at each report."""
 
@@ -39,6 +48,11 @@ def test_each_report_is_taken_and_answered() -> None:
         assert remote.epoch({"epoch": 1.0, "val": 1 / 3}, 10) is False
         assert remote.epoch({"epoch": 2.0, "val": math.inf}, 20) is True
     assert reporter.taken == [({"epoch": 1.0, "val": 1 / 3}, 10), ({"epoch": 2.0, "val": math.inf}, 20)]
+
+
+def test_answer_may_be_a_bool_of_numpy() -> None:
+    with reports_taken(StopsByNumpy()) as remote:
+        assert remote.epoch({"epoch": 2}, 20) is True
 
 
 def test_process_that_dies_while_reporting_may_restart() -> None:

@@ -72,7 +72,7 @@ def reports_taken(reporter: Reporter) -> Iterator[RemoteReporter]:
 
 def _stops(reporter: Reporter, report: tuple[Metrics, int], failures: list[Exception]) -> bool:
     try:
-        return reporter.epoch(*report)
+        return bool(reporter.epoch(*report))  # JSON takes none of NumPy
     except Exception as error:
         failures.append(error)
         return True
