@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install run test lint lowest sources docs ui viz bench lock
+.PHONY: help install run test lint lowest sources docs ui viz serve bench lock
 
 # Scripts of an environment name the place where it was made: after the project was moved or copied it is made anew.
 ifneq ($(shell cat $(INSTALLED) 2> /dev/null),$(CURDIR))
@@ -62,6 +62,13 @@ ui: $(INSTALLED) ## compare runs in the browser (MLflow)
 
 viz: $(INSTALLED) ## the pipelines as a picture in the browser (Kedro-Viz)
 	$(BIN)/kedro viz run --host 127.0.0.1
+
+DATASET ?= digits
+PORT ?= 5001
+WORKERS ?= 1
+
+serve: $(INSTALLED) ## verdicts over HTTP, of the newest model of DATASET (digits), at PORT (5001) of 127.0.0.1
+	$(BIN)/kedro serve --params dataset=$(DATASET) --port $(PORT) --workers $(WORKERS)
 
 bench: $(INSTALLED) ## speed beside public libraries, of input, start-up and ingest
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -c requirements.lock -e '.[bench]'

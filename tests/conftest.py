@@ -2,9 +2,11 @@
 
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Protocol
@@ -14,6 +16,8 @@ import pytest
 import torch
 from filelock import FileLock
 from hypothesis import settings
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 from torch import Tensor
 
 from glow_pipeline.files import sha256
@@ -40,6 +44,15 @@ torch.set_num_threads(1)
 MLFLOW_VARIABLES = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID")
 for name in MLFLOW_VARIABLES:
     os.environ.pop(name, None)
+
+
+@event.listens_for(Engine, "connect")
+def leave_writing_to_the_system(connection: object, _record: object) -> None:
+    """Let MLflow's and Optuna's databases in tests, which no failure of power has to spare, not wait for the disk."""
+    if isinstance(connection, sqlite3.Connection):
+        with suppress(sqlite3.DatabaseError):  # a damaged one, about which MLflow shall say so at its own query
+            connection.execute("pragma synchronous=off")
+
 
 # Tests that import one of these or use one of the fixtures run pipelines, commands or servers.
 RUNNERS: tuple[object, ...] = (
@@ -103,7 +116,7 @@ def finished_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     finished = folder / "finished_digits"
     with FileLock(folder / "finished_digits.lock"):
         if not finished.exists():
-            making = project.copy_project(folder / "unfinished_digits", quick_ood=False)
+            making = project.copy_project(folder / "unfinished_digits", quick_ood=False, mlflow_used=False)
             with (making / "src" / "glow_pipeline" / "settings.py").open("a") as settings:
                 settings.write(project.WATCH)
             done = project.kedro(making, *project.TINY_COMMAND)

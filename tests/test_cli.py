@@ -1,5 +1,6 @@
-"""`kedro run` as it is typed: its options are understood or refused in one line."""
+"""`kedro run` and `kedro serve` as they are typed: options are understood or refused in one line."""
 
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -113,3 +114,12 @@ def test_early_ctrl_c_is_one_line() -> None:
     with pytest.raises(click.ClickException) as error:
         command.main([], standalone_mode=False)
     assert (error.value.exit_code, error.value.format_message()) == (130, "interrupted")
+
+
+def test_serve_refuses_used_port_before_a_run() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        with pytest.raises(click.ClickException, match=f"^--port {port}: Address already in use; choose another one"):
+            cli.serve.main(["--port", port], standalone_mode=False)

@@ -1,36 +1,61 @@
-"""`benchmarks/gpu_checks.sh` as far as a CPU can run it: every measurement with one small step."""
+"""`benchmarks/gpu_checks.sh` and its measurements as far as a CPU can run them: with one small step each."""
 
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from tests.project import ROOT
 
+FORMS = ("convolutions", "products")
+ALL_PARTS = """
+import sys
+sys.path.insert(0, "benchmarks")
+import gpu
+gpu.accuracy()
+gpu.train(2, 8, 4, "convolutions")
+gpu.train(2, 8, 4, "products")
+gpu.score()
+gpu.peers()
+"""
 
-def test_dry_run_makes_all_measurements(tmp_path: Path) -> None:
+
+def run(tmp_path: Path, *command: str) -> str:
     environment = {**os.environ, "DRY_RUN": "1", "OUT": str(tmp_path), "PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        ["bash", "benchmarks/gpu_checks.sh"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    return done.stdout
+
+
+def results(printed: str) -> list[dict[str, Any]]:
+    """Return the rows of a dry run, whose kinds and values have been checked."""
+    rows = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
     kinds = [next(iter(row)) for row in rows]
     assert kinds.count("accuracy") == 18
     assert all(row["gradient"] < 0.02 for row in rows if "gradient" in row)
-    assert {row["train"] for row in rows if "train" in row} == {
-        f"K=2 hidden 8, batch 4, {form}" for form in ("convolutions", "products")
-    }
+    assert {row["train"] for row in rows if "train" in row} == {f"K=2 hidden 8, batch 4, {form}" for form in FORMS}
     assert "score" in kinds
+    return rows
+
+
+def test_all_measurements_run_in_one_process(tmp_path: Path) -> None:
+    rows = results(run(tmp_path, sys.executable, "-c", ALL_PARTS))
+    assert any("peer" in row for row in rows)
+
+
+def test_checks_are_a_script_of_the_shell(tmp_path: Path) -> None:
+    run(tmp_path, "bash", "-n", "benchmarks/gpu_checks.sh")
+
+
+@pytest.mark.slow
+def test_dry_run_makes_all_measurements(tmp_path: Path) -> None:
+    results(run(tmp_path, "bash", "benchmarks/gpu_checks.sh"))
     assert {path.name for path in tmp_path.iterdir()} == {
         f"{name}.txt" for name in ("accuracy", "machine", "peers", "score", "train")
     }
-    made = subprocess.run(
-        [sys.executable, "benchmarks/gpu.py", "table", str(tmp_path / "train.txt")],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "| train | ms | host_ms | images_per_s |" in made.stdout
+    made = run(tmp_path, sys.executable, "benchmarks/gpu.py", "table", str(tmp_path / "train.txt"))
+    assert "| train | ms | host_ms | images_per_s |" in made

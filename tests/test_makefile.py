@@ -47,7 +47,9 @@ def test_newer_lock_is_installed_on_top(project: Path) -> None:
     assert "-m venv .venv" in " ".join(commands(project).split())
 
 
-@pytest.mark.parametrize("target", ["run", "test", "lint", "lowest", "sources", "docs", "ui", "viz", "bench", "lock"])
+@pytest.mark.parametrize(
+    "target", ["run", "test", "lint", "lowest", "sources", "docs", "ui", "viz", "serve", "bench", "lock"]
+)
 def test_every_target_installs_what_it_needs(project: Path, target: str) -> None:
     shutil.rmtree(project / ".venv")
     assert "-m venv" in commands(project, target)

@@ -13,7 +13,7 @@ from tests.project import ROOT
 
 PIPELINES = register_pipelines()
 NODES: dict[str, Node] = {node.name: node for pipeline in PIPELINES.values() for node in pipeline.nodes}
-TAGS = {"ingest", "training", "sampling", "scoring", "calibration", "search", "report"}
+TAGS = {"ingest", "training", "sampling", "scoring", "calibration", "search", "serving", "report"}
 
 
 def short(name: str) -> str:

@@ -1,9 +1,10 @@
-"""`kedro run` of this project: Kedro's command, but an option that it would misread is refused in one line.
+"""`kedro run` of this project, Kedro's command that refuses in one line what it would misread, and `kedro serve`.
 
 Kedro takes `cli` for the commands of the project, and `run` for `python -m glow_pipeline`.
 """
 
 import copy
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -154,6 +155,35 @@ def _options() -> list[click.Parameter]:
 run = RunCommand("run", callback=kedro_run.callback, params=_options(), help=kedro_run.help)
 
 
-@click.group(name="glow_pipeline", commands=[run])
+@click.command()
+@click.option("--params", type=click.UNPROCESSED, multiple=True, callback=_read_params, help=HELP["params"])
+@click.option("--env", help="Configuration below conf/ that comes before conf/base.")
+@click.option("--port", type=click.IntRange(1, 65535), default=5001, show_default=True, help="On 127.0.0.1.")
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes, each with the model.")
+def serve(params: dict[str, Any], env: str | None, port: int, workers: int) -> None:
+    """Answer requests over HTTP with verdicts of a stored model.
+
+    The model is registered with MLflow first, unless it is registered already.
+    """
+    from kedro.framework.project import settings
+
+    from glow_pipeline.hooks.one_line import errors_in_one_line
+    from glow_pipeline.serving.server import check_port, serve_model
+    from glow_pipeline.tracking.destination import TrackingConfig, destination
+
+    with errors_in_one_line():
+        check_port(port)
+        with settings.SESSION_CLASS.create(env=env, runtime_params=params) as session:
+            registered = session.run(pipeline_names=["register"])["registered_detector"].load()
+            context = session.load_context()
+        config = TrackingConfig.parse(context.config_loader["mlflow"])
+        place = destination(config, context.project_path, os.environ)
+    click.echo(
+        f"{registered['uri']} answers at http://127.0.0.1:{port}/invocations once it has started; Ctrl-C ends it."
+    )
+    serve_model(registered["uri"], place.tracking_uri, port, workers)
+
+
+@click.group(name="glow_pipeline", commands=[run, serve])
 def cli() -> None:
     """Commands of this project."""

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import yaml
 from yaml import MappingNode, Node, ScalarNode
@@ -105,6 +106,7 @@ def dotted_key(file: ConfigFile) -> str | None:
     return None
 
 
+@lru_cache(maxsize=100)  # a command reads each file for several checks, and a notebook runs several commands
 def _root(file: ConfigFile) -> Node | None:
     root: Node | None = yaml.compose(file.content.decode("utf8"), Loader=yaml.SafeLoader)
     return root

@@ -19,6 +19,7 @@ from yaml import YAMLError
 from glow_pipeline.config_files import ConfigFile, dotted_key, error_in, repeated_key, surprising_number
 from glow_pipeline.errors import GlowPipelineError, first_line
 from glow_pipeline.parameters import Parameters, flattened, nearest, parse_parameters
+from glow_pipeline.verdict.listing import list_name
 
 logger = logging.getLogger(__name__)
 LOCAL = "local"
@@ -36,8 +37,9 @@ class ConfigLoader(OmegaConfigLoader):
     - The order is `base` < the environment of `--env` < `local`: conf/local applies to presets too. Kedro by itself
       reads either a preset or conf/local. `--env base` reads conf/base alone.
     - catalog.yml has names that follow from the parameters: `${run:in}` and `${run:out}` are names that no other
-      images have, `${run:model}` is the folder of a model of them, `${run:sample_mode}` is the kind of picture. A hook
-      could not set them: Kedro-Viz reads the catalog without hooks.
+      images have, `${run:model}` is the folder of a model of them, `${run:sample_mode}` is the kind of picture,
+      `${run:score}` the name of the files to judge. A hook could not set them: Kedro-Viz reads the catalog without
+      hooks.
     - Typed parameters are values: `${` in them is not an interpolation.
     - `checked_parameters` are the parameters as typed objects.
 
@@ -67,6 +69,7 @@ class ConfigLoader(OmegaConfigLoader):
                 "out": parameters.out_image_selection.key,
                 "sample_mode": parameters.sample.mode,
                 "calibrate": calibrate_table(parameters),
+                "score": list_name(parameters.score.images),
             }
         try:
             loaded = self._load(key)

@@ -1,6 +1,6 @@
 """Log-probabilities of a table's images under a flow."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from glow_pipeline.flow import Glow
 from glow_pipeline.flow.glow import LevelTrace, TopLatent
-from glow_pipeline.images.batches import Batches
+from glow_pipeline.images.batches import Batch, Batches
 from glow_pipeline.images.content import content_noise
 from glow_pipeline.randomness import key
 from glow_pipeline.threads import chosen_threads
@@ -89,7 +89,13 @@ class ModelledBatch:
 
 @torch.no_grad()
 def modelled_batches(
-    model: Glow, batches: Batches, seed: int, description: str | None, *, draws: int = 1, traces: bool = False
+    model: Glow,
+    batches: Iterable[Batch],
+    seed: int,
+    description: str | None,
+    *,
+    draws: int = 1,
+    traces: bool = False,
 ) -> Iterator[ModelledBatch]:
     """Yield a table's images batch by batch, ready to be scored without gradients.
 

@@ -26,7 +26,7 @@ def resolve_device(device: str) -> torch.device:
     """
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if device != "auto":
-        if not available[device]:
+        if not available.get(device):
             found = ", ".join(name for name in available if available[name])
             raise GlowPipelineError(f"device={device}: torch finds none here, only {found}; set device=auto")
         return torch.device(device)

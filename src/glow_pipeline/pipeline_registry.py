@@ -9,11 +9,11 @@ from glow_pipeline.startup import without_gc
 
 with without_gc():  # pandas comes with these
     from glow_pipeline import pipelines
-    from glow_pipeline.pipelines import benchmark, calibrate, ingest, ood, sample, search, train
+    from glow_pipeline.pipelines import benchmark, calibrate, ingest, ood, register, sample, score, search, train
     from glow_pipeline.pipelines.calibrate.pipeline import create_detector_pipeline
     from glow_pipeline.pipelines.ingest.pipeline import create_out_pipeline, create_test_pipeline
 
-OURS = ("ingest", "train", "sample", "ood", "calibrate", "benchmark", "search")
+OURS = ("ingest", "train", "sample", "ood", "calibrate", "benchmark", "score", "search", "register")
 
 
 def register_pipelines() -> dict[str, Pipeline]:
@@ -29,7 +29,9 @@ def register_pipelines() -> dict[str, Pipeline]:
         "ood": scoring,
         "calibrate": calibrate.create_pipeline(),
         "benchmark": create_test_pipeline() + benchmark.create_pipeline(),
+        "score": score.create_pipeline(),
         "search": ingest.create_pipeline() + search.create_pipeline(),
+        "register": register.create_pipeline(),
         "__default__": training + sampling + scoring,
     }
 

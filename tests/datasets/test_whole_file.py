@@ -1,12 +1,15 @@
+import errno
+import os
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pandas as pd
 import pytest
-from kedro.io import DatasetError, Version
+from kedro.io import AbstractDataset, DatasetError, Version
 from kedro_datasets.json import JSONDataset
 
 from glow_pipeline.datasets import WholeFileDataset
+from glow_pipeline.errors import GlowPipelineError
 
 
 def dataset(path: Path, day: int, kind: str = "json.JSONDataset", **options: Any) -> WholeFileDataset:
@@ -66,3 +69,28 @@ def test_refused_data_leaves_no_version(tmp_path: Path) -> None:
 
 def test_description_names_the_wrapped_dataset(tmp_path: Path) -> None:
     assert "json.JSONDataset" in repr(dataset(tmp_path / "metrics.json", 1))
+
+
+class OnFullDisk(AbstractDataset[Any, Any]):
+    """A dataset that fails to write, as on a full disk."""
+
+    def __init__(self, filepath: str) -> None:
+        self._filepath = filepath
+
+    def load(self) -> Any:
+        raise NotImplementedError
+
+    def save(self, data: Any) -> None:  # noqa: ARG002
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": self._filepath}
+
+
+def test_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
+    entry = WholeFileDataset(filepath=str(tmp_path / "metrics.json"), dataset={"type": OnFullDisk})
+    with pytest.raises(DatasetError) as raised:
+        entry.save({})
+    assert isinstance(raised.value.__cause__, GlowPipelineError)
+    assert "metrics.json: cannot be written (No space left on device); make room" in str(raised.value)
+    assert list(tmp_path.iterdir()) == []

@@ -61,9 +61,9 @@ def test_older_model_scores_by_load_versions(digits_project: Path) -> None:
     older = model.parent.name
     by_older = newest_metrics(digits_project)
     kedro_run(digits_project, "--tags", "ingest,training", "--params", f"{TINY_COMMAND[-1]},seed=1")
-    kedro_run(digits_project, "--pipeline", "ood")
+    kedro_run(digits_project, "--pipelines", "ood")
     by_newest = newest_metrics(digits_project)
-    kedro_run(digits_project, "--pipeline", "ood", "--load-versions", f"glow_model:{older}")
+    kedro_run(digits_project, "--pipelines", "ood", "--load-versions", f"glow_model:{older}")
     again = newest_metrics(digits_project)
     assert again["model_session"] == by_older["model_session"] == older
     assert by_newest["model_session"] != older
@@ -100,7 +100,7 @@ def test_animated_modes_write_a_movie(digits_project: Path, mode: str) -> None:
 
 
 def test_wrong_parameter_is_one_line(tmp_path: Path) -> None:
-    fresh = copy_project(tmp_path)
+    fresh = copy_project(tmp_path, mlflow_used=False)
     before = files_below(fresh / "data")
     done = kedro(fresh, "run", "--pipeline", "train", "--params", "model.hiden_channels=32")
     assert done.returncode != 0
@@ -117,7 +117,18 @@ def test_kedro_viz_exports_pipelines_with_pictures(digits_project: Path) -> None
     api = digits_project / "build" / "api"
     main = json.loads((api / "main").read_text())
     ids = {pipeline["id"] for pipeline in main["pipelines"]}
-    assert ids == {"__default__", "ingest", "train", "sample", "ood", "calibrate", "benchmark", "search"}
+    assert ids == {
+        "__default__",
+        "ingest",
+        "train",
+        "sample",
+        "ood",
+        "calibrate",
+        "benchmark",
+        "score",
+        "register",
+        "search",
+    }
     layers = ["raw", "primary", "models", "model_output", "reporting"]
     assert sorted(main["layers"]) == sorted(layers)
     nodes = {node["name"]: node["id"] for node in main["nodes"]}

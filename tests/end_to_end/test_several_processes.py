@@ -188,7 +188,7 @@ def test_two_machines_train_as_two_processes(tmp_path: Path, undisturbed: Path, 
     names = ["first", "first" if shared else "second"]
     for name in set(names):
         (tmp_path / name).mkdir()
-        copy_project(tmp_path / name)
+        copy_project(tmp_path / name, mlflow_used=False)
     projects = [tmp_path / name for name in names]
     (code, printed), (code_of_helper, printed_by_helper) = machines(projects, f"{TYPED},train.n_epochs={EPOCHS}")
     assert (code, code_of_helper) == (0, 0), printed + printed_by_helper

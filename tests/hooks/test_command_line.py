@@ -2,15 +2,16 @@
 
 import shlex
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.hooks.command_line import check_options
+from glow_pipeline.hooks.provenance import provenance_of
 from glow_pipeline.hooks.tracking import run_tags
 from glow_pipeline.parameters import Parameters
-from glow_pipeline.provenance import Provenance
 from tests.project import bootstrap
 
 
@@ -74,8 +75,7 @@ def test_parameters_may_be_named_as_inputs() -> None:
     assert check_options({"from_inputs": ["params:model"], "pipelines": ["train"]})["node_names"] == []
 
 
-def test_recorded_command_can_be_typed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recorded_command_can_be_typed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["kedro", "run", "--params", "ingest.path=/set #2"])
-    provenance = Provenance(kedro_session="session", versions={})
-    recorded = run_tags("ingest", Parameters(), provenance)["kedro_command"]
+    recorded = run_tags("ingest", Parameters(), provenance_of("session", tmp_path))["kedro_command"]
     assert shlex.split(recorded) == sys.argv

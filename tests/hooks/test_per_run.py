@@ -57,6 +57,7 @@ def plain_session(project: Path, **runtime_params: Any) -> KedroSession:
 
 
 def test_concurrent_runs_have_separate_mlflow_runs(project: Path, service: KedroServiceSession) -> None:
+    (project / "mlflow.db").unlink()  # both runs make it
     service._hook_manager.register(InStep())
 
     def train(K: int) -> None:

@@ -120,11 +120,12 @@ def test_score_not_fitted_is_refused(project: Path) -> None:
 
 def test_other_draws_are_refused(project: Path) -> None:
     version = detectors(project)[0].parent.name
-    line = refused(project, "ood", ood={**FITTED["ood"], "draws": 3})
-    assert line == (
+    expected = (
         f"ood.draws=3: detector {version} was fitted with ood.draws=1; type `kedro run --pipelines calibrate --params "
         f"dataset=digits,ood.draws=3`"
     )
+    assert refused(project, "ood", ood={**FITTED["ood"], "draws": 3}) == expected
+    assert refused(project, "score", score={"images": __file__, "false_alarm_rate": 0.1}, ood={"draws": 3}) == expected
 
 
 def test_other_codecs_refuse_scores_that_compress(project: Path) -> None:

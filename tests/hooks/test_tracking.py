@@ -96,7 +96,7 @@ def test_user_without_a_name_is_left_out(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_tracking_can_be_switched_off(tmp_path: Path) -> None:
-    project = copy_project(tmp_path)
+    project = copy_project(tmp_path, mlflow_used=False)
     (project / "conf" / "local").mkdir(exist_ok=True)
     (project / "conf" / "local" / "mlflow.yml").write_text("enabled: false\n")
     run(project, "train", **TINY)
@@ -109,7 +109,7 @@ def test_machine_that_only_helps_starts_no_run(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr("glow_pipeline.training.train.launch", lambda *_, **__: None)
     monkeypatch.setenv("NODE_RANK", "1")
     machines: dict[str, Any] = {"train": {"nodes": 2, "rendezvous": "127.0.0.1:1"}}
-    helper = copy_project(tmp_path)
+    helper = copy_project(tmp_path, mlflow_used=False)
     with pytest.raises(SystemExit) as ended:
         run(helper, "train", **machines)
     assert ended.value.code == 0

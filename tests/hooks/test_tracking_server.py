@@ -27,7 +27,7 @@ SEARCH: dict[str, Any] = {"search": {"n_trials": 2, "ranges": RANGES}}
 
 def clone(folder: Path, address: str) -> Path:
     """A project in a git checkout, whose runs go to this server."""
-    project = copy_project(folder)
+    project = copy_project(folder, mlflow_used=False)
     point_to(project, address)
     for typed in (
         "init --quiet --initial-branch=main",

@@ -299,7 +299,7 @@ def netpbm(kind: str, highest: int, values: NDArray[np.int64]) -> bytes:
 @pytest.mark.parametrize("highest", [256, 1023, 4095, 65534, 65535])
 def test_grey_of_a_pgm_is_as_stored(highest: int) -> None:
     values = np.array([[0, 1, 17], [highest // 3, highest - 1, highest]])
-    pixels, _ = decode_pixels(netpbm("P5", highest, values))
+    pixels = decode_pixels(netpbm("P5", highest, values)).pixels
     assert np.array_equal(pixels.values[:, :, 0], values)
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from glow_pipeline.files import sha256
 from glow_pipeline.images.decoding import MAX_PIXELS
+from glow_pipeline.images.file_formats import ARRAY
 from glow_pipeline.images.findings import Findings
 from glow_pipeline.images.format import ImageFormat
 from glow_pipeline.images.preparation import prepare
@@ -57,6 +58,8 @@ def test_record_states_origin_and_content(make_source: MakeSource, tmp_path: Pat
     assert record.image_selection == ImageSelection.of("tiny")
     assert record.source_files == {"tiny.bin": sha256(tmp_path / "raw" / "tiny.bin")}
     assert torch.__version__.startswith(record.made_with["torch"])
+    assert record.file_formats is not None
+    assert (record.file_formats.kinds, record.file_formats.count) == ({ARRAY: 3}, 3)
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
@@ -70,9 +73,12 @@ def test_findings_of_all_files_are_in_the_record(tmp_path: Path, num_workers: in
         (tmp_path / "pictures" / "a" / name).write_bytes(content)
     image_format = IMAGE_FORMAT.model_copy(update={"range": (0, 4095)})
     plan_table(images, "test", image_format, tmp_path, num_workers=num_workers).write(tmp_path / "table")
-    assert ImageTable(tmp_path / "table").record.findings == Findings(
+    record = ImageTable(tmp_path / "table").record
+    assert record.findings == Findings(
         transparent=1, paged=1, further_pages=1, deep=1, deep_values=2, clipped=1, lowest=100, highest=5000
     )
+    assert record.file_formats is not None
+    assert record.file_formats.kinds == {"PNG": 260, "GIF": 1}
 
 
 def test_origins_are_equal_when_the_tables_would_be(make_source: MakeSource, tmp_path: Path) -> None:

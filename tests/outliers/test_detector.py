@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,7 @@ RECORD = DetectorRecord(
 )
 
 
-def detector(**arrays: np.ndarray) -> Detector:
+def detector(**arrays: Any) -> Detector:
     return Detector({"nll": SCORES["nll"]}, {"nll": np.zeros(0)}, RECORD, **arrays)
 
 

@@ -131,7 +131,7 @@ def test_folder_calibrates_a_model_without_its_images(digits_project: Path, tmp_
     detector = read_detector(newest(digits_project))
     assert detector.record.n_validation + detector.record.n_calibration == 121 - copies
     assert detector.record.copies_left_out == copies
-    assert detector.record.parameters["calibrate"] == {"path": str(folder)}
+    assert detector.record.parameters["calibrate"]["path"] == str(folder)
     run(digits_project, "ood", "digits", **typed, **FITTED)
     (metrics,) = versions(digits_project, "08_reporting/digits/vs_textures/ood_metrics.json/*/*")
     facts = json.loads(metrics.read_text())

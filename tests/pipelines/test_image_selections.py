@@ -181,7 +181,7 @@ def test_unreadable_files_stop_or_are_skipped(tmp_path: Path) -> None:
     ],
 )
 def test_unavailable_images_stop_before_the_run(tmp_path: Path, parameters: dict[str, Any], message: str) -> None:
-    project = copy_project(tmp_path)
+    project = copy_project(tmp_path, mlflow_used=False)
     assert message in refused(project, "train", **parameters)
     assert not (project / "mlflow.db").exists()
 

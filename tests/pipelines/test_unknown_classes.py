@@ -30,7 +30,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_fewer_classes_than_the_folder_are_refused(tmp_path: Path, images: Path) -> None:
-    project = copy_project(tmp_path)
+    project = copy_project(tmp_path, mlflow_used=False)
     two = {**CONDITIONED, "num_classes": 2}
     line = refused(project, "train", **folder(images / "three"), **{**SMALL, "model": two})
     assert line == "model.num_classes=2: folder has 3 classes; use at least 3, or null"

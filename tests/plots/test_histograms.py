@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
@@ -30,6 +30,7 @@ def draw(**scores: list[float]) -> Figure:
 values = st.lists(st.floats(-100, 100, width=32), min_size=1, max_size=40)
 
 
+@settings(max_examples=10)  # a figure each
 @given(values, values)
 def test_sets_have_area_1_and_same_bins(a: list[float], b: list[float]) -> None:
     drawn = bars(draw(a=a, b=b))

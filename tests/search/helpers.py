@@ -1,6 +1,7 @@
 """A search whose trainings take no time."""
 
 import time
+from dataclasses import replace
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ RANGES: dict[str, Any] = {
 
 
 QUICK = Heartbeats(interval=1, grace=3, poll=0.1)
+IMPATIENT = replace(QUICK, grace=1)  # where no other process runs, which could be slow for a moment
 
 
 def searching(n_trials: int = 4, ranges: dict[str, Any] | None = None, **others: Any) -> Parameters:
@@ -30,8 +32,8 @@ def searching(n_trials: int = 4, ranges: dict[str, Any] | None = None, **others:
     return parse_parameters({"search": search})
 
 
-def opened(project: Path, parameters: Parameters | None = None) -> Study:
-    return open_study(parameters or searching(), project, QUICK)
+def opened(project: Path, parameters: Parameters | None = None, heartbeats: Heartbeats = QUICK) -> Study:
+    return open_study(parameters or searching(), project, heartbeats)
 
 
 def run_quickly(

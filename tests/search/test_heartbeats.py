@@ -11,24 +11,34 @@ from glow_pipeline.errors import TrainingStopped
 from glow_pipeline.parameters import Parameters
 from glow_pipeline.search.trial_runs import OnEpoch
 from tests.processes import comes
-from tests.search.helpers import QUICK, bits_of, opened, proposed, run_quickly, searching, start_search, states
+from tests.search.helpers import (
+    IMPATIENT,
+    QUICK,
+    bits_of,
+    opened,
+    proposed,
+    run_quickly,
+    searching,
+    start_search,
+    states,
+)
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt(), SystemExit(143), TrainingStopped(7, 143)])
 def test_interrupted_trial_is_queued_at_once(tmp_path: Path, interruption: BaseException) -> None:
-    parameters = searching(2)
-    study = opened(tmp_path, parameters)
+    parameters, patient = searching(2), replace(QUICK, grace=60)
+    study = opened(tmp_path, parameters, patient)
 
     def interrupted(trial: object, parameters: Parameters, on_epoch: OnEpoch) -> float:
         bits_of(trial, parameters, on_epoch)
         raise interruption
 
     with pytest.raises(type(interruption)):
-        run_quickly(study, parameters, interrupted)
+        run_quickly(study, parameters, interrupted, heartbeats=patient)
     assert states(study) == ["FAIL", "WAITING"]
     started = time.monotonic()
-    run_quickly(study, parameters, bits_of)
-    assert time.monotonic() - started < QUICK.grace
+    run_quickly(study, parameters, bits_of, heartbeats=patient)
+    assert time.monotonic() - started < patient.grace
     assert states(study) == ["FAIL", "COMPLETE", "COMPLETE"]
     first, second, third = (trial.params for trial in study.trials)
     assert first == second != third
@@ -54,9 +64,9 @@ def test_killed_search_finishes_with_the_same_proposals(tmp_path: Path) -> None:
     assert comes((tmp_path / "killed" / "running").exists)
     process.kill()
     process.join()
-    killed, uninterrupted = opened(tmp_path / "killed"), opened(tmp_path / "uninterrupted")
+    killed, uninterrupted = opened(tmp_path / "killed", heartbeats=IMPATIENT), opened(tmp_path / "uninterrupted")
     assert states(killed) == ["RUNNING"]
-    run_quickly(killed, searching(3), bits_of)
+    run_quickly(killed, searching(3), bits_of, heartbeats=IMPATIENT)
     run_quickly(uninterrupted, searching(3), bits_of)
     assert states(killed).count("FAIL") == 1
     assert states(killed).count("COMPLETE") == 3
@@ -67,10 +77,10 @@ def test_killed_search_finishes_with_the_same_proposals(tmp_path: Path) -> None:
 
 
 def test_trial_without_any_heartbeat_is_queued_again(tmp_path: Path) -> None:
-    study = opened(tmp_path)
+    study = opened(tmp_path, heartbeats=IMPATIENT)
     with pytest.warns(UserWarning, match="Heartbeat"):
         study.ask()
-    run_quickly(study, searching(1), bits_of)
+    run_quickly(study, searching(1), bits_of, heartbeats=IMPATIENT)
     assert states(study) == ["FAIL", "COMPLETE"]
 
 

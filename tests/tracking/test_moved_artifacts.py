@@ -43,11 +43,15 @@ def test_places_that_only_begin_alike_stay(tmp_path: Path) -> None:
     project = copy_project(tmp_path / "project")
     run(project, "ingest")
     database = project / "mlflow.db"
+    client = mlflow.MlflowClient(f"sqlite:///{database}")
+    client.create_registered_model("registered")
+    client.create_model_version("registered", "file:///a/mlartifacts/models/m")
     with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute("update runs set artifact_uri = 'file:///a/mlartifacts_old/x'")
         connection.execute("update experiments set artifact_location = 'file:///a/mlartifacts'")
     assert follow_artifacts(database, "file:///a/mlartifacts", "file:///b/mlartifacts")
     assert artifact_uris(project) == {"file:///a/mlartifacts_old/x", "file:///b/mlartifacts"}
+    assert client.get_model_version_download_uri("registered", "1") == "file:///b/mlartifacts/models/m"
 
 
 def test_locked_database_stays_unchanged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

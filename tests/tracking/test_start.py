@@ -12,6 +12,7 @@ from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.tracking.destination import Destination, TrackingConfig, destination
 from glow_pipeline.tracking.runs import RunAddress, current_run
 from glow_pipeline.tracking.start import report_place, start_run
+from tests.project import new_mlflow_database
 
 CONFIG: dict[str, Any] = {"enabled": True, "tracking_uri": None, "experiment": None, "artifacts": None}
 TAGS = {"kedro_session": "first", "kedro_command": "kedro run", "git_commit": "abc", "mlflow.user": "me"}
@@ -20,6 +21,8 @@ PARAMS: dict[str, object] = {"seed": 0, "train.n_epochs": 1}
 
 @pytest.fixture
 def place(tmp_path: Path) -> Destination:
+    """The database of a new project, which MLflow has used before."""
+    (tmp_path / "mlflow.db").write_bytes(new_mlflow_database())
     return destination(TrackingConfig.parse(CONFIG), tmp_path, {})
 
 

@@ -54,7 +54,7 @@ def cut_off(tables: Tables, folder: Path, plan: Plan, moment: Moment, nth: int, 
 # Killed ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", [*range(20), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(20, 40))])
+@pytest.mark.parametrize("seed", [*range(12), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(12, 40))])
 def test_killed_at_random_steps_ends_in_same_bits(
     tables: Tables, tmp_path: Path, uninterrupted: Uninterrupted, seed: int
 ) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from kedro.io import AbstractDataset, Version
+from kedro.io import AbstractDataset, DatasetError, Version
 
 from glow_pipeline.datasets.stored_file import StoredFileDataset
 
@@ -39,7 +39,12 @@ class WholeFileDataset(StoredFileDataset[Any, Any]):
 
     def save(self, data: Any) -> None:
         with self._writing(self._get_save_path()) as path:
-            self._wrapped(path).save(data)
+            try:
+                self._wrapped(path).save(data)
+            except DatasetError as error:
+                if isinstance(error.__cause__, OSError):  # of a full disk `_writing` gives the one line
+                    raise error.__cause__ from None
+                raise
 
     def _wrapped(self, path: Path) -> AbstractDataset[Any, Any]:
         return AbstractDataset.from_config(self._filepath.name, {**self._config, "filepath": str(path)})

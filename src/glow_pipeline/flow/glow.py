@@ -184,6 +184,7 @@ class Glow(nn.Module):
             self.latent_shapes.append((channels, height, width))
         self.top = TopPrior(channels, learn_top, num_classes if y_condition else None)
         self.execution = Execution() if self.foldable else None
+        self._unchanging = False
 
     @property
     def foldable(self) -> bool:
@@ -280,13 +281,18 @@ class Glow(nn.Module):
     def unchanging(self) -> Iterator[None]:
         """Fold the parameters, their determinants and inverses once for all passes without gradients in this block.
 
-        The parameters must not change within it.
+        The parameters must not change within it. A block within such a block folds nothing.
         """
+        if self._unchanging:
+            yield
+            return
+        self._unchanging = True
         for level in self._levels:
             level.prepare()
         try:
             yield
         finally:
+            self._unchanging = False
             for level in self._levels:
                 level.forget()
 

@@ -30,6 +30,7 @@ from glow_pipeline.parameters import Parameters
 from glow_pipeline.sampling import MODES
 from glow_pipeline.search.space import extremes
 from glow_pipeline.training.resume import check_resume
+from glow_pipeline.verdict.listing import check_listed
 
 SPLITS: tuple[Split, ...] = ("train", "test")
 
@@ -106,6 +107,7 @@ def _check_images(
                 check_folder_classes(training)
         selection = with_class_names(selection, "ingest.classes")
     _check_calibrate_images(parameters, selection, pipeline, raw)
+    _check_listed_images(parameters, pipeline)
     if "out_images" in pipeline.all_outputs():
         check_available(parameters.out_image_selection, ["test"], raw, "ood.out_path", "ood.out_path")
         if "glow_model" not in pipeline.inputs():
@@ -128,6 +130,19 @@ def _check_calibrate_images(parameters: Parameters, selection: ImageSelection, p
         check_available(selection, ["train"], raw, "ingest.path", "ingest.eval_path")
     else:
         check_available(parameters.calibrate_image_selection, ["test"], raw, "calibrate.path", "calibrate.path")
+
+
+def _check_listed_images(parameters: Parameters, pipeline: Pipeline) -> None:
+    """Check that there are files to judge where the command judges some, and that no other command gets them."""
+    score = parameters.score
+    if "listed_files" in pipeline.all_outputs():
+        check_listed(score.images)
+    elif "file_scores" not in pipeline.datasets():
+        for name, value in (("images", score.images), ("model", score.model)):
+            if value is not None:
+                raise GlowPipelineError(
+                    f"score.{name}={value}: this command judges no files; leave it out, or add --pipelines score"
+                )
 
 
 def _splits(pipeline: Pipeline, parameters: Parameters) -> list[Split]:

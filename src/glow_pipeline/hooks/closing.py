@@ -21,6 +21,9 @@ from glow_pipeline.outliers.benchmark.summary import lines_of_benchmark
 from glow_pipeline.outliers.detector import Detector, DetectorRecord
 from glow_pipeline.outliers.groups import lines_of_groups
 from glow_pipeline.outliers.report import lines_of_scores, warnings_of_scores
+from glow_pipeline.verdict.history import lines_of_history
+from glow_pipeline.verdict.table import most_suspicious
+from glow_pipeline.verdict.worth import Worth, lines_of_worth
 
 FIGURES = {
     "test_bits_per_dim": "bits/dim on test images",
@@ -46,6 +49,9 @@ class ClosingReport:
         self._saved: list[str] = []
         self._metrics: list[dict[str, Any]] = []
         self._benchmarks: list[dict[str, Any]] = []
+        self._worth: Worth | None = None
+        self._most_suspicious: list[str] = []
+        self._history: list[str] = []
         self._uses_model = False
         self._detector: DetectorRecord | None = None
 
@@ -62,6 +68,12 @@ class ClosingReport:
             self._metrics.append(data)
         if dataset_name == "benchmark_metrics":
             self._benchmarks.append(data)
+        if dataset_name == "scored_files":
+            self._most_suspicious = most_suspicious(data)
+        if dataset_name == "score_worth":
+            self._worth = Worth.model_validate(data)
+        if dataset_name == "score_history":
+            self._history = lines_of_history(data)
 
     def after_pipeline_run(self, catalog: DataCatalog) -> None:
         lines = [f"Done in {time.monotonic() - self._started:.0f} s."]
@@ -89,12 +101,17 @@ class ClosingReport:
         lines += [line for metrics in self._metrics for line in _copies(metrics)]
         lines += [f"  {line}" for metrics in self._metrics for line in warnings_of_scores(metrics)]
         lines += [f"  {line}" for metrics in self._benchmarks for line in lines_of_benchmark(metrics)]
+        if self._worth is not None:
+            lines += [f"  {line}" for line in lines_of_worth(self._worth)]
+            lines += [f"  Warning: {line}" for line in self._worth.warnings]
+        lines += [f"  {line}" for line in [*self._most_suspicious, *self._history]]
         dataset_name = catalog.load("params:dataset")
         preset = self._project / "conf" / dataset_name
         if "glow_model" in self._saved and preset.is_dir() and self._env != dataset_name:
             lines.append(f"  `--env {dataset_name}` has settings that suit this dataset (conf/{dataset_name}).")
         pictures = any(isinstance(catalog[name], PictureDataset) for name in self._saved)
-        look = "open the pictures above; " if pictures else "" if self._saved else "nothing was made; "
+        opened = "the report and the pictures" if "score_report" in self._saved else "the pictures"
+        look = f"open {opened} above; " if pictures else "" if self._saved else "nothing was made; "
         lines.append(f"Look: {look}`make ui` compares runs, `make viz` draws the pipelines.")
         click.echo("\n".join(lines))
 

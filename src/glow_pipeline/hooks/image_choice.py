@@ -31,10 +31,11 @@ RANGES_FROM: tuple[tuple[str, str, Split], ...] = (
 
 
 def choose_model(catalog: DataCatalog, parameters: Parameters) -> None:
-    """Have `glow_model` load the model that `stored_model` names, and the images follow the stored model, if any."""
+    """Have `glow_model` load the model that the parameters name, and the images follow the stored model, if any."""
     dataset = cast(GlowModelDataset, catalog["glow_model"])
-    if parameters.stored_model is not None:
-        dataset.choose(parameters.stored_model)
+    if parameters.chosen_model is not None:
+        _, model = parameters.chosen_model
+        dataset.choose(model)
     try:
         stored = dataset.record() if dataset.exists() else None
     except GlowPipelineError:  # a damaged model, which a run that needs it will report

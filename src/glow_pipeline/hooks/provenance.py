@@ -2,7 +2,9 @@
 
 import getpass
 import platform
+import shlex
 import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
@@ -20,6 +22,7 @@ def provenance_of(session: str, project: Path) -> Provenance:
         kedro_session=session,
         git_commit=commit,
         git_dirty=bool(_git(project, "status", "--porcelain")) if commit else None,
+        command=shlex.join(["kedro", *sys.argv[1:]]),
         versions=versions(),
     )
 

@@ -26,9 +26,9 @@ def check_stored_model(dataset: GlowModelDataset, parameters: Parameters, run_pa
         GlowPipelineError: the first thing that is wrong.
     """
     versions = run_params["load_versions"] or {}
-    if parameters.stored_model is not None and "glow_model" in versions:
+    if parameters.chosen_model is not None and "glow_model" in versions:
         raise GlowPipelineError(
-            f"stored_model={parameters.stored_model}: --load-versions names glow_model:{versions['glow_model']} too; "
+            f"{'='.join(parameters.chosen_model)}: --load-versions names glow_model:{versions['glow_model']} too; "
             f"leave one of them out"
         )
     if not dataset.exists():
@@ -116,10 +116,8 @@ def train_command(image_selection: ImageSelection, env: str | None) -> str:
 
 def _absent(dataset: GlowModelDataset, parameters: Parameters, env: str | None) -> str:
     versions = dataset.list_versions(full_path=False) if dataset.filepath.is_dir() else []
-    if parameters.stored_model is not None and dataset.load_path.parent.name != parameters.stored_model:
-        return (
-            f"stored_model={parameters.stored_model}: no such file; give a version, or the path of a .safetensors model"
-        )
+    if parameters.chosen_model is not None and dataset.load_path.parent.name != parameters.chosen_model[1]:
+        return f"{'='.join(parameters.chosen_model)}: no such file; give a version, or the path of a .safetensors model"
     if versions:
         newest = ", ".join(versions[:NAMED_AT_MOST]) + (", ..." if len(versions) > NAMED_AT_MOST else "")
         return f"glow_model:{dataset.resolve_load_version()}: no such version; there are {newest}"

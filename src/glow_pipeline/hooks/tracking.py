@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from glow_pipeline.hooks.artifacts import artifact_files
 from glow_pipeline.hooks.provenance import user
 from glow_pipeline.hooks.recorded_parameters import StoredModel, model_name, recorded_parameters
 from glow_pipeline.hooks.stored_model import version_of
+from glow_pipeline.images.sources.names import printable
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.outliers.detector import Detector, DetectorRecord
 from glow_pipeline.outliers.report import tracked_metrics
@@ -27,6 +27,8 @@ from glow_pipeline.tracking.destination import Destination
 from glow_pipeline.tracking.failures import mlflow_may_fail
 from glow_pipeline.tracking.start import start_run
 from glow_pipeline.training.model_file import TrainedGlow
+from glow_pipeline.verdict.history import metrics_of_batches
+from glow_pipeline.verdict.listing import list_name
 
 TAGGED_VERSIONS = ("python", "glow_pipeline", "kedro", "mlflow", "numpy", "torch", "torchvision")
 
@@ -85,6 +87,9 @@ class Tracker:
         if folder == "metrics":
             with mlflow_may_fail(f"the figures of {name}"):
                 self.run.log_figures(tracked_metrics(data), step=int(data.get("steps", 0)))
+        if folder == "history":
+            with mlflow_may_fail(f"the figures of {name}"):
+                self.run.log_series(metrics_of_batches(data))
 
     def _register_model(self, model: TrainedGlow) -> None:
         path = cast(GlowModelDataset, self._catalog["glow_model"]).load_path
@@ -132,6 +137,9 @@ def tracked(
     if "out_images" in pipeline.all_outputs():
         tags["out_dataset"] = parameters.out_image_selection.key
         title = f"{title} vs {parameters.out_image_selection.key}"
+    if "file_scores" in pipeline.all_outputs():
+        tags["score.images"] = printable(str(parameters.score.images))
+        title = f"{title} judges {list_name(parameters.score.images)}"
     params = recorded_parameters(parameters, _stored_model(pipeline, catalog))
     with start_run(place, title, params, tags, resumed_run_id) as run:
         yield Tracker(run, catalog, place.project)
@@ -143,7 +151,7 @@ def run_tags(pipelines: str, parameters: Parameters, provenance: Provenance) -> 
         "pipeline": pipelines,
         "dataset": parameters.image_selection.key,
         "kedro_session": provenance.kedro_session,
-        "kedro_command": shlex.join(["kedro", *sys.argv[1:]]),
+        "kedro_command": provenance.command,
         "git_commit": provenance.git_commit,
         "git_dirty": provenance.git_dirty,
         "mlflow.user": user(),

@@ -8,19 +8,31 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import torch
 from PIL import Image, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 from torch import Tensor
 
+from glow_pipeline.images.file_formats import FileFormat
 from glow_pipeline.images.findings import Findings
 from glow_pipeline.images.format import Background, GreyRange
 from glow_pipeline.images.pixels import Pixels, UnreadableImageError, read_pixels
 from glow_pipeline.images.rendering import render
 
-__all__ = ["FORMATS", "MAX_BYTES", "MAX_PIXELS", "UnreadableImageError", "decode", "decode_pixels", "opened"]
+__all__ = [
+    "FORMATS",
+    "MAX_BYTES",
+    "MAX_PIXELS",
+    "DecodedFile",
+    "StoredPicture",
+    "UnreadableImageError",
+    "decode",
+    "decode_file",
+    "decode_pixels",
+    "opened",
+]
 
 # Pillow's own limit against decompression bombs, at which it only warns: 89 million pixels.
 MAX_PIXELS = Image.MAX_IMAGE_PIXELS or 89_478_485
@@ -50,6 +62,21 @@ DAMAGED = (
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 
+class DecodedFile(NamedTuple):
+    """An image file's picture as a viewer shows it, and the format that it is stored in."""
+
+    image: Tensor  # uint8 (C, h, w), C = 1 or 3
+    file_format: FileFormat
+
+
+class StoredPicture(NamedTuple):
+    """An image file's first picture as it is stored."""
+
+    pixels: Pixels
+    kind: str  # of the file, by its content: `PNG`
+    further_pages: int  # number of pictures after it
+
+
 def decode(
     encoded: bytes,
     *,
@@ -72,17 +99,33 @@ def decode(
     Raises:
         UnreadableImageError: damaged, empty, too large, or deeper than 8 bits while there is no range.
     """
-    pixels, further_pages = decode_pixels(encoded, max_pixels)
+    return decode_file(
+        encoded, grey_range=grey_range, background=background, max_pixels=max_pixels, findings=findings
+    ).image
+
+
+def decode_file(
+    encoded: bytes,
+    *,
+    grey_range: GreyRange | None = None,
+    background: Background = "white",
+    max_pixels: int = MAX_PIXELS,
+    findings: Findings | None = None,
+) -> DecodedFile:
+    """Decode an image file as `decode`, and return the file's format too."""
+    pixels, kind, further_pages = decode_pixels(encoded, max_pixels)
     findings = Findings() if findings is None else findings
     rendered = render(pixels, grey_range, background, findings)
     if further_pages:
         findings.paged += 1
         findings.further_pages += further_pages
-    return torch.from_numpy(rendered).permute(2, 0, 1)
+    height, width, channels = pixels.values.shape
+    file_format = FileFormat(kind, width, height, "grey" if channels == 1 else "colour")
+    return DecodedFile(torch.from_numpy(rendered).permute(2, 0, 1), file_format)
 
 
-def decode_pixels(encoded: bytes, max_pixels: int = MAX_PIXELS) -> tuple[Pixels, int]:
-    """Return an image file's first picture as it is stored, and the number of pictures after it.
+def decode_pixels(encoded: bytes, max_pixels: int = MAX_PIXELS) -> StoredPicture:
+    """Decode an image file's first picture without a change of its values.
 
     Raises:
         UnreadableImageError: damaged, empty or too large.
@@ -93,7 +136,8 @@ def decode_pixels(encoded: bytes, max_pixels: int = MAX_PIXELS) -> tuple[Pixels,
         pixels = read_pixels(image, lambda: Image.open(io.BytesIO(encoded), formats=FORMATS))
         if not pixels.values.size:
             raise UnreadableImageError("no pixels")
-        return pixels, _further_pages(image)
+        kind = "JPEG" if image.format == "MPO" else image.format or "unknown"
+        return StoredPicture(pixels, kind, _further_pages(image))
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 Decoding takes most of an ingest. Each process also prepares its images, so that only small arrays are sent back.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from glow_pipeline.errors import GlowPipelineError, first_line
-from glow_pipeline.images.decoding import MAX_PIXELS, UnreadableImageError, decode
+from glow_pipeline.images.decoding import MAX_PIXELS, UnreadableImageError, decode_file
+from glow_pipeline.images.file_formats import FileFormat
 from glow_pipeline.images.findings import Findings
 from glow_pipeline.images.format import ImageFormat
 from glow_pipeline.images.preparation import prepare
@@ -35,6 +36,8 @@ class Prepared(NamedTuple):
     images: Tensor  # uint8 (n, C, H, W)
     unreadable: dict[str, str]  # name -> reason
     findings: Findings | None = None  # in files that were decoded
+    formats: Sequence[FileFormat] = ()  # n, of these files
+    file_findings: Sequence[Findings] = ()  # n, in each of them
 
 
 class _Decoder(Dataset[Prepared]):
@@ -46,22 +49,26 @@ class _Decoder(Dataset[Prepared]):
         self.max_pixels = max_pixels
 
     def __getitem__(self, rows: NDArray[np.int64]) -> Prepared:
-        images, kept, unreadable, findings = [], [], {}, Findings()
+        images, kept, formats, file_findings, unreadable, findings = [], [], [], [], {}, Findings()
         for row in rows:
+            found = Findings()
             try:
-                decoded = decode(
+                decoded, file_format = decode_file(
                     self.reader(int(row)),
                     grey_range=self.image_format.range,
                     background=self.image_format.background,
                     max_pixels=self.max_pixels,
-                    findings=findings,
+                    findings=found,
                 )
                 images.append(prepare(decoded[None], self.image_format))
                 kept.append(row)
+                formats.append(file_format)
+                file_findings.append(found)
             except UnreadableImageError as problem:
                 unreadable[self.reader.name(int(row))] = str(problem)
+            findings.add(found)
         stacked = torch.cat(images) if images else torch.empty(0, *self.image_format.shape, dtype=torch.uint8)
-        return Prepared(np.array(kept, dtype=np.int64), stacked, unreadable, findings)
+        return Prepared(np.array(kept, dtype=np.int64), stacked, unreadable, findings, formats, file_findings)
 
 
 def decode_and_prepare(
@@ -107,7 +114,7 @@ def map_in_processes(
         collate_fn=_unchanged,  # there is no list of items to collate
     )
     try:
-        yield from loader
+        yield from _checked_at_each_result(iter(loader))
     except RuntimeError as problem:
         if not str(problem).startswith("DataLoader worker"):
             raise
@@ -115,6 +122,18 @@ def map_in_processes(
             f"ingest.num_workers={num_workers}: a decoding process died ({first_line(problem)}); "
             f"if memory ran out, lower it"
         ) from problem
+
+
+def _checked_at_each_result(results: Iterator[Result]) -> Iterator[Result]:
+    """Have a dead process raise an error where its result is waited for.
+
+    By itself torch raises it from a handler of SIGCHLD, and so in whatever code runs at that moment, where nobody
+    expects it.
+    """
+    if getattr(results, "_worker_pids_set", False):
+        torch._C._remove_worker_pids(id(results))
+        results._worker_pids_set = False  # type: ignore[attr-defined]  # so that it is not done again at the end
+    return results
 
 
 def _unchanged(result: Result) -> Result:

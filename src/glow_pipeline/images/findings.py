@@ -53,7 +53,7 @@ class Findings(BaseModel):
         if image_format.range is None or self.lowest is None or self.highest is None:
             return
         low, high = image_format.range
-        values = f"its {_images(self.deep)} of more than 8 bits have the values {self.lowest:g} to {self.highest:g}"
+        values = f"{_images(self.deep)} of more than 8 bits have the values {self.lowest:g} to {self.highest:g}"
         advice = "see ingest.range, which holds from training on"
         if self.clipped > CLIPPED_AT_MOST * self.deep_values:
             share = self.clipped / self.deep_values

@@ -6,6 +6,7 @@ one set than in another. It is decided once, before images are decoded.
 
 import logging
 from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +30,10 @@ HEAD = 32  # first bytes, by which most files of 8 bits are recognised
 AT_ONCE = 16
 
 logger = logging.getLogger(__name__)
+
+
+class MixedValuesError(GlowPipelineError):
+    """Some deep images have whole numbers as pixels and some have fractions, for which there is no common range."""
 
 
 class DeepValues(NamedTuple):
@@ -71,7 +76,7 @@ def decide_range(
         max_pixels, num_workers: as for decoding.
 
     Raises:
-        GlowPipelineError: whole and floating-point numbers are mixed, for which there is no common range.
+        MixedValuesError: whole and floating-point numbers are mixed.
     """
     folder = image_selection.path if split == "train" else image_selection.eval_path or image_selection.path
     if folder is None:  # published sets have 8 bits
@@ -79,8 +84,23 @@ def decide_range(
     found = source_of(image_selection).open([folder], split)
     if not isinstance(found, EncodedSplit) or not isinstance(found.reader, FilesOnDisk):
         return None
-    reader = found.reader
     rows = chosen_rows(found.labels, image_selection.classes, found.class_names or [])
+    return range_of_files(found.reader, rows, folder, max_pixels, num_workers)
+
+
+def range_of_files(
+    reader: FilesOnDisk, rows: NDArray[np.int64], folder: Path, max_pixels: int, num_workers: int | None
+) -> GreyRange | None:
+    """Decide the range for these files as `decide_range`.
+
+    Args:
+        reader, rows: the files.
+        folder: of the files, for messages.
+        max_pixels, num_workers: as for decoding.
+
+    Raises:
+        MixedValuesError: whole and floating-point numbers are mixed.
+    """
     deep = _deep_files(reader, rows, max_pixels, folder.name)
     if not len(deep):
         return None
@@ -89,7 +109,7 @@ def decide_range(
     if values is None:  # unreadable: decoding will say which
         return None
     if 0 < values.floating < values.images:
-        raise GlowPipelineError(
+        raise MixedValuesError(
             f"{folder}: {values.floating} of {values.images} images of more than 8 bits have fractions as pixels, the "
             f"others whole numbers; set ingest.range=low-high if one range fits both, or convert them"
         )
@@ -139,7 +159,7 @@ class _Look(Dataset[list[DeepValues]]):
         found = []
         for row in rows:
             with suppress(UnreadableImageError):  # decoding will name it
-                pixels, _ = decode_pixels(self.reader(int(row)), self.max_pixels)
+                pixels = decode_pixels(self.reader(int(row)), self.max_pixels).pixels
                 values, floating = pixels.values, int(pixels.values.dtype.kind == "f")
                 found.append(DeepValues(float(values.min()), float(values.max()), 1, floating, pixels.bits or 0))
         return found

@@ -5,12 +5,14 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 from tqdm import tqdm
 
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.images.classes import chosen_rows
 from glow_pipeline.images.decoding import MAX_PIXELS
 from glow_pipeline.images.decoding_workers import Prepared, decode_and_prepare
+from glow_pipeline.images.file_formats import ARRAY, FileFormat
 from glow_pipeline.images.preparation import prepare
 from glow_pipeline.images.sources.source import ArraySplit, EncodedSplit
 from glow_pipeline.images.table import TableOrigin
@@ -96,7 +98,8 @@ class SplitImages:
             here = rows[np.searchsorted(rows, start) : np.searchsorted(rows, stop)]
             for first in range(0, len(here), at_once):
                 part = here[first : first + at_once]
-                yield Prepared(part, prepare(images[part - start], image_format), {})
+                formats = [_format_in_array(images)] * len(part)
+                yield Prepared(part, prepare(images[part - start], image_format), {}, formats=formats)
             start = stop
         if start != len(split.labels):
             raise GlowPipelineError(
@@ -109,3 +112,9 @@ class SplitImages:
             for chunk in self.prepared(self.rows):
                 yield chunk
                 bar.update(len(chunk.rows) + len(chunk.unreadable))
+
+
+def _format_in_array(images: Tensor) -> FileFormat:
+    """Return the format of each of the images, uint8 (n, C, H, W)."""
+    _, channels, height, width = images.shape
+    return FileFormat(ARRAY, width, height, "grey" if channels == 1 else "colour")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from glow_pipeline.images.file_formats import FileFormats
 from glow_pipeline.images.findings import Findings
 from glow_pipeline.images.format import ImageFormat
 from glow_pipeline.images.selection import ImageSelection
@@ -80,6 +81,7 @@ class TableRecord(TableOrigin):
         unreadable: files that were left out -> reason.
         passed_over: other files of the folder, by suffix or kind -> how many.
         findings: findings in the files that were decoded.
+        file_formats: formats of these files or arrays; None: the table is from before November 2026.
     """
 
     count: int
@@ -89,6 +91,7 @@ class TableRecord(TableOrigin):
     unreadable: dict[str, str] = {}
     passed_over: dict[str, int] = {}
     findings: Findings = Findings()
+    file_formats: FileFormats | None = None
 
     def report(self, logger: logging.Logger) -> None:
         """Log how images were reinterpreted, and warn where that is probably an error."""

@@ -17,6 +17,7 @@ from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.files import link_or_copy
 from glow_pipeline.images.content import content_hash
 from glow_pipeline.images.decoding import MAX_PIXELS
+from glow_pipeline.images.file_formats import FileFormats
 from glow_pipeline.images.findings import Findings
 from glow_pipeline.images.format import ImageFormat
 from glow_pipeline.images.selection import ImageSelection
@@ -113,6 +114,7 @@ class TableWriter:
             unreadable=dict(written.unreadable),
             passed_over=self.passed_over,
             findings=written.findings,
+            file_formats=written.formats if written.formats.count else None,
         )
 
     def _check_space(self, folder: Path, count: int) -> None:
@@ -202,6 +204,7 @@ class _Written(NamedTuple):
     hashes: NDArray[np.int64]
     unreadable: UnreadableFiles
     findings: Findings
+    formats: FileFormats
 
 
 def _write_images(folder: Path, images: SplitImages) -> _Written:
@@ -209,7 +212,7 @@ def _write_images(folder: Path, images: SplitImages) -> _Written:
     origin = images.origin
     rows: list[NDArray[np.int64]] = []
     hashes: list[NDArray[np.int64]] = []
-    unreadable, findings = UnreadableFiles(), Findings()
+    unreadable, findings, formats = UnreadableFiles(), Findings(), FileFormats()
     # Written as a stream: pages of a memory map that are written to would count as this process's memory.
     with (folder / IMAGES).open("wb") as file:
         _write_header(file, len(images.rows), origin.image_format)
@@ -219,12 +222,14 @@ def _write_images(folder: Path, images: SplitImages) -> _Written:
             hashes.append(content_hash(chunk.images).numpy())
             unreadable.add(chunk.unreadable)
             findings.add(chunk.findings or Findings())
+            for file_format in chunk.formats:
+                formats.add(file_format)
             if origin.on_unreadable == "stop" and unreadable.enough:
                 break
         written = _joined(rows)
         file.seek(0)
         _write_header(file, len(written), origin.image_format)
-    return _Written(written, _joined(hashes), unreadable, findings)
+    return _Written(written, _joined(hashes), unreadable, findings, formats)
 
 
 def _write_header(file: IO[bytes], count: int, image_format: ImageFormat) -> None:

@@ -10,12 +10,16 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.images.file_formats import FileFormats
 from glow_pipeline.images.table import ImageTable, TableOrigin
+from glow_pipeline.outliers.heat_maps.heat_map import HeatMap
+from glow_pipeline.outliers.reasons import Reasons
 from glow_pipeline.outliers.scores.registry import SCORES
 from glow_pipeline.outliers.scores.score import FittedScore, Numbers, Score
 from glow_pipeline.provenance import Provenance
 
 Hashes = NDArray[np.int64]
+Images = NDArray[np.uint8]
 
 
 class UsedImages(BaseModel):
@@ -26,6 +30,7 @@ class UsedImages(BaseModel):
         sha256: digest of their sorted content hashes.
         origin: source files, with checksums, and preparation of the table that they are a part of; None: no images.
         table_count: number of images in that table.
+        file_formats: formats of the files or arrays that the table's images are from; None: unknown.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,6 +39,7 @@ class UsedImages(BaseModel):
     sha256: str = ""
     origin: TableOrigin | None = None
     table_count: int = 0
+    file_formats: FileFormats | None = None
 
     @classmethod
     def of(cls, images: ImageTable) -> Self:
@@ -44,6 +50,7 @@ class UsedImages(BaseModel):
             sha256=hashlib.sha256(hashes.tobytes()).hexdigest(),
             origin=images.record.origin,
             table_count=images.record.count,
+            file_formats=images.record.file_formats,
         )
 
 
@@ -80,15 +87,31 @@ class DetectorRecord(BaseModel):
         """The version that the detector was saved as, wherever its file is now; None: it was not saved."""
         return self.provenance.kedro_session
 
+    def other_codecs(self, here: Mapping[str, str]) -> str:
+        """Say that the compressed sizes of the detector's images are by other codecs than those that are here."""
+        return (
+            f"detector {self.version} was fitted with compressed sizes by {_listed(self.codecs)}, and here is "
+            f"{_listed(here)}"
+        )
+
     @property
     def n_validation(self) -> int:
         """The number of images that scores are fitted on."""
         return self.validation.count
 
     @property
+    def calibration_files(self) -> FileFormats | None:
+        """The formats of the files or arrays that the calibration images are from; None: unknown."""
+        return self.calibration.file_formats
+
+    @property
     def n_calibration(self) -> int:
         """The number of calibration images."""
         return self.calibration.count
+
+
+def _listed(codecs: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} ({libraries})" for name, libraries in codecs.items()) or "no codec"
 
 
 def _no_hashes() -> Hashes:
@@ -103,6 +126,8 @@ class Detector:
         scores: by name; those that are fitted on validation images are fitted.
         calibration: name of a score -> its values of the calibration images (n,), sorted.
         validation_hashes, calibration_hashes: content hashes of both kinds of images (n,), sorted.
+        heat_map, reasons: as fitted and calibrated; None: the detector was made without.
+        kept_images: calibration images that are shown beside suspicious ones, uint8 (k, C, H, W) below 2**n_bits.
     """
 
     scores: Mapping[str, Score]
@@ -110,6 +135,9 @@ class Detector:
     record: DetectorRecord
     validation_hashes: Hashes = field(default_factory=_no_hashes)
     calibration_hashes: Hashes = field(default_factory=_no_hashes)
+    heat_map: HeatMap | None = None
+    reasons: Reasons | None = None
+    kept_images: Images = field(default_factory=lambda: np.empty((0, 1, 1, 1), dtype=np.uint8))
 
     @classmethod
     def without_scores(cls, model_sha256: str) -> Self:

@@ -1,6 +1,7 @@
 """Detectors in files: safetensors with a record of the detector in the header.
 
-The arrays are `fitted.<score>.<name>`, `calibration.<score>`, `images.validation` and `images.calibration`.
+The arrays are `fitted.<score>.<name>`, `calibration.<score>`, `heat_map.<name>`, `reasons.<name>`,
+`images.validation` and `images.calibration` (hashes), and `images.kept` (pixels).
 """
 
 import json
@@ -18,7 +19,10 @@ from safetensors.numpy import save
 
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.files import written_whole
+from glow_pipeline.outliers.densities.density import part_of, with_prefix
 from glow_pipeline.outliers.detector import Detector, DetectorRecord
+from glow_pipeline.outliers.heat_maps.heat_map import HeatMap
+from glow_pipeline.outliers.reasons import Reasons
 from glow_pipeline.outliers.scores.registry import SCORES
 from glow_pipeline.outliers.scores.score import FittedScore, Numbers, Score
 
@@ -34,11 +38,14 @@ def write_detector(path: Path, detector: Detector) -> None:
     arrays: dict[str, NDArray[Any]] = {
         "images.validation": detector.validation_hashes,
         "images.calibration": detector.calibration_hashes,
+        "images.kept": detector.kept_images,
         **{f"calibration.{name}": values for name, values in detector.calibration.items()},
     }
     for name, score in detector.scores.items():
         if isinstance(score, FittedScore):
             arrays |= {f"fitted.{name}.{key}": value for key, value in score.fitted.items()}
+    for part, values in (("heat_map", detector.heat_map), ("reasons", detector.reasons)):
+        arrays |= {} if values is None else with_prefix(part, values.fitted)
     header = {"format": FORMAT, "scores": list(detector.scores), **detector.record.model_dump(mode="json")}
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     content = save(contiguous, metadata={HEADER_KEY: json.dumps(header)})
@@ -95,6 +102,9 @@ def read_detector(path: Path) -> Detector:
             record,
             arrays["images.validation"],
             arrays["images.calibration"],
+            HeatMap(heat_map) if (heat_map := part_of(arrays, "heat_map")) else None,
+            Reasons(reasons) if (reasons := part_of(arrays, "reasons")) else None,
+            arrays["images.kept"],
         )
     except KeyError as missing:
         raise GlowPipelineError(f"{path}: has no array {missing}; {AGAIN}") from None

@@ -1,18 +1,20 @@
 """Scoring of a table: one pass of the model over the images for all requested scores."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from glow_pipeline.density import ModelledBatch, modelled_batches
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.flow import Glow
 from glow_pipeline.flow.fast.execution import float32_convolutions
-from glow_pipeline.images.batches import Batches
+from glow_pipeline.images.batches import Batch, Batches
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.outliers.scores.score import FittedScore, Numbers, Score
 from glow_pipeline.randomness import key
@@ -45,11 +47,29 @@ def score_table(
     columns: dict[str, list[Numbers]] = {score.column: [] for score in scores}
     for described in described_batches(model, batches, scores, seed, draws, f"score {batches.table.record.name}"):
         for score in scores:
-            numbers = described[score.name]
-            values = _checked(score, score.score(numbers), len(numbers))
-            # A density limits numbers that are not finite, and would hide that the flow overflows on the image.
-            columns[score.column].append(np.where(np.isfinite(numbers).all(axis=1), values, np.inf))
+            columns[score.column].append(scores_of(score, described[score.name]))
     return {name: np.concatenate([np.empty(0), *parts]) for name, parts in columns.items()}
+
+
+def scores_of(score: Score, described: Numbers) -> Numbers:
+    """Return a score of images (n,) by the numbers (n, d) that describe them; infinity where one is not finite.
+
+    Raises:
+        GlowPipelineError: the score returned something other than a number for each image.
+    """
+    values = _checked(score, score.score(described), len(described))
+    # A density limits numbers that are not finite, and would hide that the flow overflows on the image.
+    return np.where(np.isfinite(described).all(axis=1), values, np.inf)
+
+
+class Describer(Protocol):
+    """Something that describes the images of a batch by numbers: a score, or `Reasons`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def traces(self) -> bool: ...
+    def describe(self, batch: ModelledBatch) -> Tensor: ...
 
 
 def fit_scores(model: Glow, val_images: Batches, scores: Sequence[Score], seed: int, draws: int = 1) -> list[Score]:
@@ -100,7 +120,7 @@ def _at_most(table: ImageTable, most: int, seed: int) -> ImageTable:
 
 
 def described_batches(
-    model: Glow, batches: Batches, scores: Sequence[Score], seed: int, draws: int, description: str | None
+    model: Glow, batches: Iterable[Batch], scores: Sequence[Describer], seed: int, draws: int, description: str | None
 ) -> Iterator[Mapping[str, Numbers]]:
     """Yield for each batch the numbers by which each score describes its images, (B, d) by the score's name."""
     traces = any(score.traces for score in scores)
@@ -114,7 +134,7 @@ def described_batches(
             yield {name: numbers / draws for name, numbers in total.items()}
 
 
-def _described(score: Score, batch: ModelledBatch) -> Numbers:
+def _described(score: Describer, batch: ModelledBatch) -> Numbers:
     """Return the numbers of a batch, float64 (B, d), without the graph of a score that differentiates."""
     with float32_convolutions():  # for the gradients that a score may compute, too
         found, n = score.describe(batch), len(batch.images)

@@ -13,6 +13,7 @@ from glow_pipeline.parameters.ood import OodParameters
 from glow_pipeline.parameters.parsing import parse_parameters, with_values
 from glow_pipeline.parameters.root import Parameters
 from glow_pipeline.parameters.sample import SampleParameters
+from glow_pipeline.parameters.score import ScoreParameters
 from glow_pipeline.parameters.search import Range, SearchParameters
 from glow_pipeline.parameters.train import TrainParameters
 
@@ -25,6 +26,7 @@ __all__ = [
     "Parameters",
     "Range",
     "SampleParameters",
+    "ScoreParameters",
     "SearchParameters",
     "TrainParameters",
     "as_typed",

@@ -13,3 +13,9 @@ class CalibrateParameters(ParameterGroup):
         description="folder of images that belong: scores are fitted to one half and calibrated on the other; null: "
         "the validation and calibration images of the model's training",
     )
+    kept_images: int = Field(
+        200,
+        ge=0,
+        le=5000,
+        description="calibration images that the detector keeps, to be shown beside suspicious ones; 0: none",
+    )

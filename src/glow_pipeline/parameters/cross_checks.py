@@ -17,6 +17,7 @@ def check_combinations(parameters: Parameters) -> None:
     check_folder_is_used(parameters)
     check_classes(parameters)
     check_parts(parameters)
+    check_models(parameters)
     check_flip(parameters)
     check_n_bits(parameters)
     check_levels(parameters)
@@ -42,9 +43,10 @@ def check_folder_is_used(parameters: Parameters) -> None:
     """Check that parameters of a folder come with `dataset=folder` or `out_dataset=folder`."""
     ingest, ood = parameters.ingest, parameters.ood
     inside, outside = parameters.dataset == FOLDER.name, parameters.out_dataset == FOLDER.name
+    judges = parameters.score.images is not None
     either = "dataset=folder or out_dataset=folder"
     for key, value, counts_with, counts in (
-        ("ingest.range", ingest.range, either, inside or outside),
+        ("ingest.range", ingest.range, f"{either} or score.images", inside or outside or judges),
         ("ingest.path", ingest.path, either, inside or outside),
         ("ingest.name", ingest.name, either, inside or outside),
         ("ingest.eval_path", ingest.eval_path, "dataset=folder", inside),
@@ -78,6 +80,13 @@ def check_parts(parameters: Parameters) -> None:
             f"ingest.calibration_percentage={calibration}: with ingest.val_percentage={val} no image is left to train "
             f"on; set them to less than 100 together"
         )
+
+
+def check_models(parameters: Parameters) -> None:
+    """Check that a model is named once."""
+    one, other = parameters.stored_model, parameters.score.model
+    if one is not None and other is not None and one != other:
+        raise GlowPipelineError(f"score.model={other}: stored_model={one} names another one; leave one of them out")
 
 
 def check_flip(parameters: Parameters) -> None:

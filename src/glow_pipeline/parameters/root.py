@@ -14,6 +14,7 @@ from glow_pipeline.parameters.ingest import IngestParameters
 from glow_pipeline.parameters.model import ModelParameters
 from glow_pipeline.parameters.ood import OodParameters
 from glow_pipeline.parameters.sample import SampleParameters
+from glow_pipeline.parameters.score import ScoreParameters
 from glow_pipeline.parameters.search import SearchParameters
 from glow_pipeline.parameters.train import TrainParameters
 
@@ -43,6 +44,7 @@ class Parameters(ParameterGroup):
     ood: Changeable[OodParameters] = OodParameters()
     benchmark: Changeable[BenchmarkParameters] = BenchmarkParameters()
     calibrate: Changeable[CalibrateParameters] = CalibrateParameters()
+    score: Changeable[ScoreParameters] = ScoreParameters()
     search: Changeable[SearchParameters] = SearchParameters()
     own: Changeable[dict[str, object]] = Field(
         {}, description="parameters of your own pipelines, read as params:own.name; not checked"
@@ -64,6 +66,18 @@ class Parameters(ParameterGroup):
             return self._folder(self.ingest.path, self.ingest.eval_path, self.ood.out_classes, self.ingest.name)
         out = self._folder(self.ood.out_path, self.ood.out_path, self.ood.out_classes)
         return out.distinct_from(self.image_selection)
+
+    @property
+    def chosen_model(self) -> tuple[str, str] | None:
+        """The parameter that names a stored model, and its value; None: the newest is used."""
+        if self.stored_model is not None:
+            return "stored_model", self.stored_model
+        return None if self.score.model is None else ("score.model", self.score.model)
+
+    @property
+    def verdict_scores(self) -> list[str]:
+        """The scores of a person's own images, the one that carries the verdict first."""
+        return list(dict.fromkeys([self.ood.score_names[0], *self.score.scores]))
 
     @property
     def model_key(self) -> str:

@@ -57,7 +57,7 @@ def score_histograms(panels: Mapping[str, Scores], title: str, joint: Joint | No
         panel.remove()
     for panel, (label, scores) in zip(axes, panels.items(), strict=False):
         _draw(panel, scores)
-        _label_x(panel, label, scores, 3.0, SMALL)
+        label_x(panel, label, scores, 3.0, SMALL)
     if joint is not None:
         _scatter(axes[n_panels - 1], joint)
     for panel in axes[:n_panels]:
@@ -73,7 +73,7 @@ def _single(label: str, scores: Scores, title: str) -> Figure:
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     _draw(axes, scores)
-    _label_x(axes, label, scores, 5.0, 10)
+    label_x(axes, label, scores, 5.0, 10)
     axes.set_ylabel("density")
     set_title(axes, title)
     axes.legend(fontsize=LEGEND)
@@ -104,11 +104,11 @@ def _scatter(axes: Axes, joint: Joint) -> None:
             for values, ends in ((joint.x[name], x_limits), (joint.y[name], y_limits))
         )
         axes.scatter(x, y, s=3, alpha=0.4, linewidths=0, rasterized=True)
-    _label_x(axes, joint.x_label, joint.x, 3.0, SMALL)
+    label_x(axes, joint.x_label, joint.x, 3.0, SMALL)
     axes.set_ylabel(wrap(joint.y_label, 2.0, SMALL), fontsize=SMALL, parse_math=False)
 
 
-def _label_x(axes: Axes, label: str, scores: Scores, inches: float, size: float) -> None:
+def label_x(axes: Axes, label: str, scores: Scores, inches: float, size: float) -> None:
     """Label an axis with a score and with how many values are beyond its ends."""
     low, high = limits(scores)
     beyond = {name: int(np.sum(~((values >= low) & (values <= high)))) for name, values in scores.items()}

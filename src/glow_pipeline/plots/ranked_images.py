@@ -30,16 +30,21 @@ class RankedRow:
     captions: Sequence[Sequence[str]]
 
 
-def ranked_images(rows: Sequence[RankedRow], title: str) -> Figure:
+def ranked_images(rows: Sequence[RankedRow], title: str, cell: float = CELL) -> Figure:
     """Draw rows of images, each with a heading, and each image with its caption.
 
     The figure is as large as images and texts need.
+
+    Args:
+        rows: of images of one size.
+        title: is broken into lines.
+        cell: width of an image and its caption in inches.
     """
     n_columns = max(len(row.images) for row in rows)
     n_lines = max((len(caption) for row in rows for caption in row.captions), default=0)
     height, width = next(image for row in rows for image in row.images).shape[1:]
-    tall = CELL * height / width
-    figure_width = max(n_columns * (CELL + GAP) + 2 * EDGE, 4.0)
+    tall = cell * height / width
+    figure_width = max(n_columns * (cell + GAP) + 2 * EDGE, 4.0)
     heading_lines = wrap(title, figure_width - 2 * EDGE, TITLE)
     title_height = 0.2 * (heading_lines.count("\n") + 1) + EDGE
     row_height = HEADING + tall + n_lines * CAPTION_LINE + GAP
@@ -54,11 +59,11 @@ def ranked_images(rows: Sequence[RankedRow], title: str) -> Figure:
         heading = shorten(row.heading, figure_width - 2 * EDGE, HEADING_SIZE)
         figure.text(x, y, heading, va="top", fontsize=HEADING_SIZE, parse_math=False)
         for j, (image, caption) in enumerate(zip(row.images, row.captions, strict=True)):
-            left, bottom = EDGE + j * (CELL + GAP), top - HEADING - tall
-            box = (left / figure_width, bottom / figure_height, CELL / figure_width, tall / figure_height)
+            left, bottom = EDGE + j * (cell + GAP), top - HEADING - tall
+            box = (left / figure_width, bottom / figure_height, cell / figure_width, tall / figure_height)
             axes = figure.add_axes(box, xticks=[], yticks=[], frame_on=False)
             axes.imshow(_pixels(image), interpolation="nearest", aspect="auto")
-            lines = "\n".join(shorten(line, CELL + GAP / 2, SMALL) for line in caption)
+            lines = "\n".join(shorten(line, cell + GAP / 2, SMALL) for line in caption)
             axes.text(
                 0, -0.03, lines, transform=axes.transAxes, va="top", fontsize=SMALL, linespacing=1.1, parse_math=False
             )

@@ -2,7 +2,8 @@
 
 import atexit
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -10,6 +11,8 @@ from typing import Self
 from glow_pipeline.errors import TrainingStopped
 from glow_pipeline.tracking.failures import mlflow_may_fail
 from glow_pipeline.tracking.runs import TAG_LENGTH, RunAddress, client_of, leave_run, metric_value, mlflow_at
+
+METRICS_AT_ONCE = 1000  # that MLflow takes
 
 
 class CommandRun:
@@ -83,6 +86,18 @@ class CommandRun:
             if all(past.step != step for past in self._client.get_metric_history(run_id, key))
         ]
         self._client.log_batch(run_id, metrics=missing)
+
+    def log_series(self, rows: Iterable[tuple[int, datetime, Mapping[str, float]]]) -> None:
+        """Record figures that are curves, each with its step and the date that it is of."""
+        from mlflow.entities import Metric
+
+        metrics = [
+            Metric(key, metric_value(value), int(1000 * date.timestamp()), step)
+            for step, date, figures in rows
+            for key, value in figures.items()
+        ]
+        for start in range(0, len(metrics), METRICS_AT_ONCE):
+            self._client.log_batch(self.address.run_id, metrics=metrics[start : start + METRICS_AT_ONCE])
 
     def register_model(self, name: str, params: Mapping[str, object], tags: Mapping[str, object], record: str) -> None:
         """Register a model that this run has made and stored itself; later figures count for it.

@@ -10,7 +10,12 @@ from contextlib import closing
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
-PLACES = (("experiments", "artifact_location"), ("runs", "artifact_uri"), ("logged_models", "artifact_location"))
+PLACES = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "storage_location"),
+)
 PATIENCE = 5.0  # seconds to wait for another command that writes
 
 

@@ -7,17 +7,17 @@ from typing import Any, NamedTuple
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.files import stored_versions
 from glow_pipeline.outliers.detector import Detector, needs_fit
-from glow_pipeline.outliers.detector_file import read_detector, read_detector_record
+from glow_pipeline.outliers.detector_file import read_detector
 from glow_pipeline.outliers.scores import SCORES
 from glow_pipeline.outliers.statistics.codecs import codec_versions
 from glow_pipeline.parameters import changeable_on_resume, flattened
 from glow_pipeline.training.model_digest import stored_weights_sha256
 from glow_pipeline.training.model_file import MODEL_FILE, TrainedGlow, read_model, read_record
 from glow_pipeline.training.records import ModelRecord
+from glow_pipeline.training.stored_detectors import newest_detector
 
 LENGTH = ("train.n_epochs", "train.early_stopping")  # may change on resume, and make another model
 PLACES = ("ingest.path", "ingest.eval_path", "ingest.name")
-DETECTOR_FILE = "glow_detector.safetensors"
 
 
 class ModelWithDetector(NamedTuple):
@@ -48,20 +48,16 @@ def detector_of(model: Path, scores: Sequence[str], draws: int) -> Path | None:
     Raises:
         GlowPipelineError: a score has to be fitted, and is not in the newest detector, or with other draws or codecs.
     """
-    digest, to_fit = stored_weights_sha256(model), {name for name in scores if needs_fit(name)}
-    for path in stored_versions(model.parents[1].with_name(DETECTOR_FILE)):
-        try:
-            record, fitted = read_detector_record(path)
-        except GlowPipelineError:  # damaged; an older one will do
-            continue
-        if record.model_sha256 == digest:
-            compressing = {name for name in to_fit if SCORES[name].compresses}
-            unusable = to_fit if record.draws != draws else to_fit - set(fitted)
-            unusable |= compressing if record.codecs != codec_versions() else set()
-            _check_fitted(model, unusable, draws)
-            return path
-    _check_fitted(model, to_fit, draws)
-    return None
+    to_fit = {name for name in scores if needs_fit(name)}
+    found = newest_detector(model, stored_weights_sha256(model))
+    if found is None:
+        _check_fitted(model, to_fit, draws)
+        return None
+    compressing = {name for name in to_fit if SCORES[name].compresses}
+    unusable = to_fit if found.record.draws != draws else to_fit - set(found.scores)
+    unusable |= compressing if found.record.codecs != codec_versions() else set()
+    _check_fitted(model, unusable, draws)
+    return found.path
 
 
 def read_with_detector(model: Path, scores: Sequence[str], draws: int) -> ModelWithDetector:

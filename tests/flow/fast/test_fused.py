@@ -191,6 +191,8 @@ def test_unchanging_model_folds_once_and_forgets(monkeypatch: pytest.MonkeyPatch
         eps, _ = model(x)
     monkeypatch.setattr(glow_module, "prepare", counted)
     with model.unchanging(), torch.no_grad():
+        with model.unchanging():
+            assert torch.equal(model.log_density(model.to_top(x)), expected)
         for _ in range(3):
             assert torch.equal(model.log_density(model.to_top(x)), expected)
             torch.testing.assert_close(model.inverse(eps), x, rtol=1e-9, atol=1e-9)

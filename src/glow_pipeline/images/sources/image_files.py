@@ -28,6 +28,7 @@ SYSTEM_FOLDERS = frozenset(
         "system volume information",
     }
 )
+SYSTEM_FILES = frozenset({"desktop.ini", "ehthumbs.db", "thumbs.db"})
 # Kinds with first bytes of their own. Camera raw files begin like TIFF, and hold a thumbnail; text may begin like BMP
 # and PPM, HEIC like AVIF.
 KNOWN_BY_CONTENT = ("GIF", "JPEG", "JPEG2000", "PNG", "WEBP")
@@ -95,15 +96,18 @@ class ImageFiles:
         waiting = [""]
         while waiting:
             prefix = waiting.pop()
-            here = folder / prefix
-            known = identity(here)
-            if known in seen:
-                continue
-            seen.add(known)
-            files, folders = self.directly_in(here)
+            files, folders = self._enter(folder / prefix, seen)
             for name in files:
                 yield prefix + name
             waiting += [f"{prefix}{name}{os.sep}" for name in reversed(folders)]
+
+    def _enter(self, folder: Path, seen: set[Identity]) -> tuple[Iterator[str], list[str]]:
+        """List a folder; nothing if it was entered before."""
+        known = identity(folder)
+        if known in seen:
+            return iter(()), []
+        seen.add(known)
+        return self.directly_in(folder)
 
     def _is_image(self, folder: Path, name: str) -> bool:
         suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122  # many, and pathlib is slow
@@ -113,6 +117,28 @@ class ImageFiles:
         shown = printable(suffix)
         self.passed_over[shown if 1 < len(shown) <= LONGEST_SUFFIX else "other"] += 1
         return False
+
+
+class AllFiles(ImageFiles):
+    """Lists all regular files in folders, whatever they contain, but not hidden ones and those of operating systems.
+
+    A folder below the first that cannot be listed is itself listed, with a separator at its end.
+    """
+
+    def _enter(self, folder: Path, seen: set[Identity]) -> tuple[Iterator[str], list[str]]:
+        is_first = not seen
+        try:
+            return super()._enter(folder, seen)
+        except GlowPipelineError:
+            if is_first:
+                raise
+            return iter([""]), []
+
+    def _is_image(self, _folder: Path, name: str) -> bool:
+        if name.lower() in SYSTEM_FILES:
+            self.passed_over[name] += 1
+            return False
+        return True
 
 
 def list_counts(passed_over: Mapping[str, int]) -> str:

@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -61,10 +61,10 @@ def digest_of(values: Mapping[str, object]) -> str:
     return sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:8]
 
 
-def code_digest(scores: Iterable[Score]) -> str:
+def code_digest(scores: Iterable[Score], rooms: Sequence[str] = COMPUTING) -> str:
     """Return a digest of the code that computes these scores: of the package's rooms, and of a user's own files."""
     package = Path(glow_pipeline.__file__).parent
-    computing = sorted(file for room in COMPUTING for file in package.glob(room))
+    computing = sorted(file for room in rooms for file in package.glob(room))
     own = {Path(inspect.getfile(type(score))) for score in scores} - set(computing)
     content = sha256()
     for file in [*computing, *sorted(own)]:

@@ -1,12 +1,14 @@
 """From a trained model and images that belong to its detector."""
 
 import logging
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from glow_pipeline.density import ModelledBatch, modelled_batches
 from glow_pipeline.device import use_device
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.flow import Glow
@@ -18,8 +20,12 @@ from glow_pipeline.images.split_by_content import draw_by_content
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.images.table_writer import TableWriter, plan_table
 from glow_pipeline.outliers.detector import Detector, DetectorRecord, UsedImages
+from glow_pipeline.outliers.heat_maps.heat_map import HeatMap, rows_for_heat_map
+from glow_pipeline.outliers.kept_images import keep_images
+from glow_pipeline.outliers.reasons import Reasons
 from glow_pipeline.outliers.scores import SCORES, Score
-from glow_pipeline.outliers.scoring import fit_scores, score_table
+from glow_pipeline.outliers.scores.score import Numbers
+from glow_pipeline.outliers.scoring import Describer, described_batches, fit_scores, scores_of
 from glow_pipeline.outliers.statistics.codecs import codec_versions
 from glow_pipeline.parameters import CalibrateParameters, IngestParameters, OodParameters, Parameters
 from glow_pipeline.parameters.ood import one_pass_names
@@ -95,6 +101,7 @@ def fit_detector(
     """
     with _scoring(glow_model, val_images, parameters) as (flow, batches):
         scores = fit_scores(flow, batches, scores_to_fit(parameters.ood), parameters.seed, parameters.ood.draws)
+        heat_map = HeatMap().fit(_some_traced(flow, batches, parameters.seed, "fit heat map"))
     record = DetectorRecord(
         model_sha256=weights_sha256(flow.state_dict()),
         model_session=glow_model.record.provenance.kedro_session,
@@ -107,21 +114,38 @@ def fit_detector(
         provenance=provenance,
     )
     return Detector(
-        {score.name: score for score in scores}, {}, record, validation_hashes=np.sort(val_images.content_hashes)
+        {score.name: score for score in scores},
+        {},
+        record,
+        validation_hashes=np.sort(val_images.content_hashes),
+        heat_map=heat_map,
     )
 
 
 def calibrate_detector(
     glow_model: TrainedGlow, fitted_detector: Detector, calibration_images: CalibrationImages, parameters: Parameters
 ) -> Detector:
-    """Add the scores of the calibration images to a detector; there may be none."""
-    table, scores = calibration_images.table, list(fitted_detector.scores.values())
+    """Add what a detector learns from calibration images, of which there may be none: scores, scales, some pixels."""
+    table, scores, seed = calibration_images.table, list(fitted_detector.scores.values()), parameters.seed
+    values: dict[str, list[Numbers]] = {score.name: [] for score in scores}
+    statistics: list[Numbers] = []
     with _scoring(glow_model, table, parameters) as (flow, batches):
-        values = score_table(flow, batches, scores, parameters.seed, parameters.ood.draws)
+        describers: list[Describer] = [*scores, Reasons()]
+        title = f"calibrate with {table.record.name}"
+        for described in described_batches(flow, batches, describers, seed, parameters.ood.draws, title):
+            statistics.append(described[Reasons.name])
+            for score in scores:
+                values[score.name].append(scores_of(score, described[score.name]))
+        heat_map = fitted_detector.heat_map and fitted_detector.heat_map.calibrate(
+            _some_traced(flow, batches, seed, "calibrate heat map")
+        )
     return replace(
         fitted_detector,
-        calibration={score.name: np.sort(values[score.column]) for score in scores},
+        calibration={name: np.sort(np.concatenate([np.empty(0), *parts])) for name, parts in values.items()},
         calibration_hashes=np.sort(table.content_hashes),
+        heat_map=heat_map,
+        reasons=Reasons().calibrate(np.concatenate(statistics)) if statistics else Reasons(),
+        kept_images=keep_images(table, parameters.calibrate.kept_images, seed),
         record=fitted_detector.record.model_copy(update={"calibration": UsedImages.of(table)}),
     )
 
@@ -133,6 +157,11 @@ def scores_to_fit(ood: OodParameters) -> list[Score]:
     """
     names = dict.fromkeys([*one_pass_names(), *ood.score_names])
     return [SCORES[name] for name in names if SCORES[name].needs is None]
+
+
+def _some_traced(flow: Glow, batches: Batches, seed: int, description: str) -> Iterator[ModelledBatch]:
+    some = batches.table.subset(rows_for_heat_map(len(batches.table)))
+    return modelled_batches(flow, Batches(some, batches.batch_size, batches.device), seed, description, traces=True)
 
 
 def _scoring(

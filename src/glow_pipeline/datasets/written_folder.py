@@ -1,0 +1,46 @@
+"""Kedro dataset of a folder of files that are too many for memory."""
+
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+
+from kedro.io import Version
+
+from glow_pipeline.datasets.places import local_path
+from glow_pipeline.datasets.versioned import OwnVersionDataset
+from glow_pipeline.files import written_whole
+
+
+class FolderWriter(Protocol):
+    """Writes files when it is saved."""
+
+    def write(self, folder: Path) -> None:
+        """Make this folder and write the files into it."""
+
+
+class WrittenFolderDataset(OwnVersionDataset[FolderWriter, Path]):
+    """A folder, complete or absent, that a `FolderWriter` writes when it is saved; its path is loaded.
+
+    Args:
+        filepath: path of the folder.
+        version: set by `versioned: true`.
+        metadata: data for plugins.
+    """
+
+    def __init__(
+        self, *, filepath: str, version: Version | None = None, metadata: dict[str, Any] | None = None
+    ) -> None:
+        self.metadata = metadata
+        super().__init__(PurePosixPath(local_path(filepath)), version)
+
+    def save(self, data: FolderWriter) -> None:
+        with written_whole(Path(self._get_save_path())) as folder:
+            data.write(folder)
+
+    def load(self) -> Path:
+        return Path(self._get_load_path())
+
+    def _exists(self) -> bool:
+        return Path(self._get_load_path()).is_dir()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": self._filepath, "version": self._version}

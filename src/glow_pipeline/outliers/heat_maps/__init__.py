@@ -1,0 +1,1 @@
+"""Heat maps: which parts of an image the model finds improbable."""

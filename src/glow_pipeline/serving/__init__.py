@@ -1,0 +1,1 @@
+"""The model with its detector as an MLflow model that answers requests."""

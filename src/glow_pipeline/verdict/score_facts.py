@@ -1,0 +1,18 @@
+"""Facts of all scored files together."""
+
+from typing import NamedTuple
+
+from glow_pipeline.images.format import ImageFormat
+
+
+class ScoreFacts(NamedTuple):
+    """The preparation of the files, with notes and warnings about it.
+
+    Attributes:
+        image_format: in which all were prepared: the model's, with a range of grey values for deep images.
+        notes, warnings: one sentence each.
+    """
+
+    image_format: ImageFormat
+    notes: list[str]
+    warnings: list[str]

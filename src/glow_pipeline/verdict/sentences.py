@@ -1,0 +1,25 @@
+"""Parts of the sentences that explain verdicts."""
+
+from collections.abc import Iterable
+from itertools import islice
+
+
+def files_are(count: int, of: int) -> str:
+    """Return subject and verb of a sentence: `3 of 312 files are`."""
+    return f"{count:,} of {of:,} files {plural(count, 'is', 'are')}"
+
+
+def plural(count: int, one: str, many: str) -> str:
+    """Return the word for one or for many."""
+    return one if count == 1 else many
+
+
+def listed(names: Iterable[str], at_most: int = 5) -> str:
+    """Return the first names, joined: `PNG, JPEG, ...`."""
+    first = list(islice(names, at_most + 1))
+    return ", ".join([*first[:at_most], *(["..."] if len(first) > at_most else [])])
+
+
+def percent(share: float) -> str:
+    """Return a share in percent with three significant digits: `1.52%`."""
+    return f"{100 * share:.3g}%"
