@@ -108,7 +108,7 @@ def killed_in_the_middle(project: Path) -> None:
         os.kill(working[1], signal.SIGKILL)
         code, printed = end_of(process)
     assert code == 0, printed
-    assert printed.count("A process has died: all of them have been started again") == 1
+    assert printed.count("A process has died: all have been started again") == 1
     assert "Traceback" not in printed
     assert len(versions(project, MODEL)) == 1
     statuses, bits_per_dim = recorded(project)
