@@ -27,7 +27,7 @@ from glow_pipeline.training.checkpoint import Checkpoint, read_checkpoint
 from glow_pipeline.training.checkpoint_folder import TrainingFolder
 from glow_pipeline.training.history import History
 from glow_pipeline.training.records import CheckpointRecord, Computation
-from glow_pipeline.training.state import TrainingState, copied
+from glow_pipeline.training.state import TrainingState
 from glow_pipeline.training.step import TrainingStep
 from glow_pipeline.training.step_metrics import StepMetrics
 from glow_pipeline.training.weight_averaging import Average
@@ -48,7 +48,8 @@ def main() -> None:
     optimizer = Adamax(model.parameters(), lr=1e-3)
     step = TrainingStep(model, optimizer, 0.0, 10, average=Average(optimizer.vector, 0.999))
     history = History()
-    state = TrainingState(step, history, StepMetrics(history, 10, 400, CPU), copied(model.state_dict()))
+    state = TrainingState(step, history, StepMetrics(history, 10, 400, CPU), {})
+    state.best_weights = state.copied_weights()
     seconds: dict[str, list[float]] = {"write": [], "read": [], "rest of a resume": []}
     with tempfile.TemporaryDirectory(dir=arguments.folder) as temporary:
         folder = TrainingFolder(Path(temporary))

@@ -1,9 +1,10 @@
-"""Speed and accuracy of the flow on a GPU, in both of its forms, beside public libraries.
+"""Speed and accuracy of the flow on a GPU, in its forms, beside public libraries.
 
     python benchmarks/gpu.py accuracy
-    python benchmarks/gpu.py train <K> <hidden channels> <batch size> convolutions|products
-    python benchmarks/gpu.py score
+    python benchmarks/gpu.py train <K> <hidden channels> <batch size> convolutions|products|kernels
+    python benchmarks/gpu.py score convolutions|kernels
     python benchmarks/gpu.py peers
+    python benchmarks/gpu.py idle
     python benchmarks/gpu.py table <file> ...
 
 Each prints a line of JSON for each result, and `table` makes Markdown of such lines. Seconds are those between the
@@ -41,6 +42,7 @@ DEVICE = torch.device("cpu" if DRY_RUN else "cuda")
 SHAPE = (3, 32, 32)
 PRECISIONS: tuple[Precision, ...] = ("float32", "tf32", "bfloat16")
 ACTIVATIONS: tuple[Activations, ...] = ("stored", "checkpointed", "reversible")
+FORMS = ("convolutions", "products", "kernels")
 PEERS = ("normflows", "FrEIA")
 
 
@@ -128,6 +130,12 @@ def new_step(K: int, hidden_channels: int, batch_size: int) -> tuple[TrainingSte
     return TrainingStep(model, optimizer, 0.0, 10), (x, torch.zeros(batch_size, device=DEVICE))
 
 
+def execution_of(form: str, activations: Activations, precision: Precision, *, compiled: bool = False) -> Execution:
+    """Return how a form computes. Kernels are only those of a GPU: on a CPU their form is that of products."""
+    kernels = None if form == "kernels" else False
+    return Execution(activations, precision, compiled=compiled, products=form != "convolutions", kernels=kernels)
+
+
 def accuracy() -> None:
     """Report loss and gradients of all modes beside those of the plain layers in float64 on the CPU."""
     step, (x, logdet) = new_step(3, 32, 8)
@@ -148,8 +156,8 @@ def accuracy() -> None:
     loss, gradient = loss_and_gradient(plain, x.cpu().double(), logdet.cpu().double())
     for activations in ACTIVATIONS:
         for precision in PRECISIONS:
-            for form in ("convolutions", "products"):
-                model.execution = Execution(activations, precision, products=form == "products")
+            for form in FORMS:
+                model.execution = execution_of(form, activations, precision)
                 its_loss, its_gradient = loss_and_gradient(model, x, logdet)
                 report(
                     accuracy=f"{activations} {precision} {form}",
@@ -162,9 +170,8 @@ def train(K: int, hidden_channels: int, batch_size: int, form: str) -> None:
     """Report the speed of training in bfloat16, compiled and captured."""
     title = f"K={K} hidden {hidden_channels}, batch {batch_size}, {form}"
     step, inputs = new_step(K, hidden_channels, batch_size)
-    products = form == "products"
-    step.model.execution = Execution("stored", "bfloat16", compiled=not DRY_RUN, products=products)
-    step.optimizer.compiled = products and not DRY_RUN
+    step.model.execution = execution_of(form, "stored", "bfloat16", compiled=not DRY_RUN)
+    step.optimizer.compiled = form != "convolutions" and not DRY_RUN
     started = time.perf_counter()
     captured = step if DRY_RUN else Captured(step, *inputs)
     report(train=title, compiled_and_captured_in_s=time.perf_counter() - started)
@@ -176,19 +183,30 @@ def train(K: int, hidden_channels: int, batch_size: int, form: str) -> None:
             report(train=title, peak_gib=torch.cuda.max_memory_allocated() / 2**30)
 
 
-def score() -> None:
-    """Report the speed of scoring in float32, with the parameters folded once."""
+def score(form: str) -> None:
+    """Report the speed of scoring in float32, with the parameters folded once, and its error beside float64."""
     works = [(2, 8, (4,))] if DRY_RUN else [(8, 64, (256, 1024, 4096)), (32, 512, (256, 1024))]
     ready = []
     for K, hidden_channels, sizes in works:
         model = new_step(K, hidden_channels, 4 if DRY_RUN else 64)[0].model
-        ready += [(f"K={K} hidden {hidden_channels}, batch {n}", model, sample_images(n, DEVICE)) for n in sizes]
-    with alone("score"), torch.no_grad():
+        model.execution = execution_of(form, "stored", "float32")
+        title = f"K={K} hidden {hidden_channels}, batch {{}}, {form}"
+        ready += [(title.format(n), model, sample_images(n, DEVICE)) for n in sizes]
+    with alone(f"score {form}"), torch.no_grad():
         for title, model, images in ready:
             noise = torch.rand(images.shape, device=DEVICE)
             with model.unchanging():
                 ms, host = milliseconds(lambda: model.log_prob(images, noise), 0.3)  # noqa: B023
-            report(score=title, ms=ms, host_ms=host, images_per_s=1e3 * len(images) / ms)
+                error = score_error(model, images[:8], noise[:8])
+            report(score=title, ms=ms, host_ms=host, images_per_s=1e3 * len(images) / ms, error=error)
+
+
+def score_error(model: Glow, images: Tensor, noise: Tensor) -> float:
+    """Return the largest relative error of these images' log-probabilities beside the plain layers in float64."""
+    exact = copy.deepcopy(model).cpu().double()
+    exact.execution = None
+    expected = exact.log_prob(images.cpu(), noise.cpu().double())
+    return ((model.log_prob(images, noise).cpu() - expected) / expected).abs().max().item()
 
 
 def peers() -> None:
@@ -217,6 +235,19 @@ def peers() -> None:
                     kernels_of(f"{name}, {work}", lambda: contender.train(images), 0)  # noqa: B023
 
 
+def idle() -> None:
+    """Report how long the device has nothing to do in a training, and what the host does meanwhile."""
+    from idle import measured_training  # here, because it needs more packages than the other parts
+
+    K, hidden_channels, batch_size, n_epochs, n = (2, 8, 8, 3, 64) if DRY_RUN else (8, 64, 128, 10, 54_000)
+    parameters: dict[str, dict[str, object]] = {
+        "model": {"K": K, "L": 3, "hidden_channels": hidden_channels},
+        "train": {"batch_size": batch_size, "n_epochs": n_epochs},
+    }
+    for row in measured_training(DEVICE.type, parameters, n, n // 9):
+        report(**row)
+
+
 def table(paths: list[str]) -> None:
     """Print the lines of JSON in these files as Markdown tables, one for each kind of result."""
     tables: dict[tuple[str, ...], list[str]] = {}
@@ -236,12 +267,14 @@ def main() -> None:
     match sys.argv[1:]:
         case ["accuracy"]:
             accuracy()
-        case ["train", K, hidden_channels, batch_size, ("convolutions" | "products") as form]:
+        case ["train", K, hidden_channels, batch_size, form] if form in FORMS:
             train(int(K), int(hidden_channels), int(batch_size), form)
-        case ["score"]:
-            score()
+        case ["score", ("convolutions" | "kernels") as form]:
+            score(form)
         case ["peers"]:
             peers()
+        case ["idle"]:
+            idle()
         case ["table", *paths] if paths:
             table(paths)
         case _:

@@ -51,16 +51,18 @@ export PYTHONPATH=$PWD/src:$PWD/benchmarks:$PWD${WHEELS:+:$WORK/site}
 echo "set up after $SECONDS s"
 
 if [ -n "$DRY_RUN" ]; then
-  works=('2 8 4 convolutions' '2 8 4 products')
+  works=('2 8 4 convolutions' '2 8 4 kernels')
 else
-  works=('8 64 128 products' '8 64 128 convolutions' '32 512 64 products' '32 512 64 convolutions'
-    '32 512 512 products' '32 512 512 convolutions' '8 64 512 products')
+  works=('8 64 128 kernels' '8 64 512 kernels' '8 64 128 products' '8 64 512 products' '8 64 128 convolutions'
+    '32 512 64 products' '32 512 512 products' '32 512 64 convolutions')
 fi
 for work in "${works[@]}"; do
   # shellcheck disable=SC2086  # its words are four arguments
   start "train-${work// /-}" train.txt 330 "$PYTHON" benchmarks/gpu.py train $work
 done
-start score score.txt 330 "$PYTHON" benchmarks/gpu.py score
+for form in kernels convolutions; do
+  start "score-$form" score.txt 330 "$PYTHON" benchmarks/gpu.py score "$form"
+done
 start peers peers.txt 330 "$PYTHON" benchmarks/gpu.py peers
 start check-accuracy accuracy.txt 120 "$PYTHON" benchmarks/gpu.py accuracy
 if [ -z "$DRY_RUN" ]; then
@@ -79,11 +81,13 @@ echo "ready to measure after $SECONDS s"
 touch "$GPU_CHECKS/go"
 [ -n "$DRY_RUN" ] || (sleep 10 && "${clocks[@]}" >>"$OUT/machine.txt") &
 while busy . && [ $SECONDS -lt "$LIMIT" ]; do sleep 0.2; done
+[ $SECONDS -ge "$LIMIT" ] || start idle idle.txt $((LIMIT - SECONDS)) "$PYTHON" benchmarks/gpu.py idle # a training, alone
+while busy . && [ $SECONDS -lt "$LIMIT" ]; do sleep 0.2; done
 touch "$GPU_CHECKS/stop"
 while busy . && [ $SECONDS -lt $((LIMIT + 10)) ]; do sleep 0.2; done
 echo "measured after $SECONDS s; results are in $OUT"
 
-grep -hE '^\{.*(images_per_s|gradient)' "$OUT"/*.txt
+grep -hE '^\{.*(images_per_s|gradient|idle|an_epoch)' "$OUT"/*.txt
 grep -haE '^== |passed|^FAILED|^ERROR|bits/dim|killed' "$OUT"/*.txt
 grep -qaE '^== .*: exit status [1-9]' "$OUT"/*.txt && failed=1
 for name in "$WORK"/busy/*; do

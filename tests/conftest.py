@@ -36,6 +36,10 @@ from tests.mlflow_server import MlflowServer
 settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=25)
 settings.load_profile("repeatable")
 
+# On a machine without a GPU Triton interprets kernels. It reads this when it is imported, so no test can set it.
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
+
 # The tensors of tests are tiny. Two threads would only wait for each other, for long on a busy machine.
 torch.set_num_threads(1)
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from glow_pipeline.config_loader import ConfigLoader, ConfigurationError, literal
+from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.settings import CONFIG_LOADER_ARGS
 from tests.project import ROOT
 
@@ -155,6 +156,32 @@ def test_base_alone_can_be_chosen(conf: Path) -> None:
 def test_typed_values_win_over_conf_local(conf: Path) -> None:
     (conf / "local" / PARAMETERS).write_text("seed: 7\n")
     assert load(conf, env="digits", seed=3)["seed"] == 3
+
+
+def test_batch_size_given_last_counts(conf: Path) -> None:
+    """Of the two parameters that give it, wherever each of them is given."""
+
+    def sizes(env: str | None = None, **typed: int) -> tuple[int, int | None]:
+        train = ConfigLoader(conf, env, {"train": typed}, **CONFIG_LOADER_ARGS).checked_parameters.train
+        return train.batch_size, train.batch_size_per_device
+
+    assert sizes() == (128, None)
+    assert sizes("cifar10") == (64, None)
+    assert sizes(batch_size_per_device=16) == (128, 16)
+    assert sizes("cifar10", batch_size_per_device=16) == (64, 16)
+    (conf / "local" / PARAMETERS).write_text("train:\n  batch_size_per_device: 8\n")
+    assert sizes("cifar10") == (64, 8)
+    assert sizes(batch_size=256) == (256, None)
+    with pytest.raises(GlowPipelineError, match=r"^train\.batch_size_per_device=16: train\.batch_size=32 is given"):
+        sizes(batch_size=32, batch_size_per_device=16)
+    (conf / "local" / PARAMETERS).write_text("train:\n  batch_size_per_device: 8\n  batch_size: 100\n")
+    with pytest.raises(GlowPipelineError, match=r"^train\.batch_size_per_device=8: train\.batch_size=100 is given"):
+        sizes("cifar10")
+    assert sizes(batch_size=256) == (256, None)
+    (conf / "base" / "parameters_train.yml").write_text("train:\n  batch_size: 128\n  batch_size_per_device: 4\n")
+    (conf / "local" / PARAMETERS).unlink()
+    assert sizes() == (128, 4)
+    assert sizes("cifar10") == (64, None)
 
 
 def test_replaced_values_of_a_preset_are_reported(conf: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -10,6 +10,7 @@ from glow_pipeline.parameters import known_names
 TESTS = Path(__file__).parent
 PARAMETERS = (TESTS.parent / "docs" / "parameters.md").read_text()
 TRAINING = (TESTS.parent / "docs" / "training.md").read_text()
+GPU = "".join((TESTS.parent / "docs" / name).read_text() for name in ("gpu.md", "processes.md"))
 DATASETS = (TESTS.parent / "docs" / "datasets.md").read_text()
 GENERATIVEZOO = (
     "train sample outlier_detection dataset no_wandb out_dataset batch_size n_epochs lr hidden_channels K L "
@@ -45,7 +46,7 @@ def test_every_source_is_documented_with_its_numbers() -> None:
 
 def test_tests_named_in_the_documentation_exist() -> None:
     written = "".join(path.read_text() for path in TESTS.rglob("test_*.py"))
-    named = re.findall(r"`(test_\w+)`", DATASETS + TRAINING)
+    named = re.findall(r"`(test_\w+)`", DATASETS + TRAINING + GPU)
     assert len(named) > 40
     assert [name for name in named if f"def {name}(" not in written] == []
 

@@ -93,5 +93,5 @@ def rooms_of_architecture() -> list[str]:
 def import_layers() -> list[str]:
     """Return the layers of pyproject.toml's import contract, the lowest first."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
-    (layers,) = (contract["layers"] for contract in contracts if contract["type"] == "layers")
+    (layers,) = (contract["layers"] for contract in contracts if contract.get("containers") == ["glow_pipeline"])
     return [str(layer) for layer in reversed(layers)]

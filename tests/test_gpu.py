@@ -1,17 +1,24 @@
 """Results on a GPU that must equal those on a CPU: `pytest -m gpu`."""
 
 import copy
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
-from glow_pipeline.density import log_probs
+from glow_pipeline.density import ModelledBatch, log_probs, modelled_batches
 from glow_pipeline.device import resolve_device
 from glow_pipeline.flow import Glow
 from glow_pipeline.flow.fast.execution import Execution
 from glow_pipeline.images.batches import Batches
-from glow_pipeline.images.content import content_noise
+from glow_pipeline.images.content import content_noise, kernel_on, noise_by_operations
+from glow_pipeline.outliers.heat_maps.heat_map import HeatMap
+from glow_pipeline.outliers.reasons import Reasons
+from glow_pipeline.outliers.scores import SCORES
+from glow_pipeline.outliers.scoring import Describer, described_batches
 from glow_pipeline.randomness import key
 from glow_pipeline.training.adamax import Adamax
 from glow_pipeline.training.step import TrainingStep
@@ -64,9 +71,69 @@ def test_host_does_not_wait_for_each_scored_batch(make_table: MakeTable) -> None
     assert torch.equal(torch.cat(parts), expected)
 
 
-def test_noise_has_the_same_bits_on_the_gpu() -> None:
-    images = torch.randint(0, 256, (64, 3, 32, 32), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
-    assert torch.equal(content_noise(images.cuda(), key(0, "score")).cpu(), content_noise(images, key(0, "score")))
+def test_host_does_not_wait_for_each_described_batch(make_table: MakeTable) -> None:
+    model = jittered_glow(image_shape=(1, 16, 16)).cuda()
+    batches = Batches(make_table(random_images(64, size=(16, 16)), 4), 8, torch.device("cuda"), on_device=True)
+    describers: list[Describer] = [*(score for score in SCORES.values() if not score.needs), Reasons()]
+    expected = list(described_batches(model, batches, describers, 0, 1, None))
+    described = described_batches(model, batches, describers, 0, 1, None)
+    got = [next(described)]  # the order of the images is copied before
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        got += described
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    for ours, theirs in zip(got, expected, strict=True):
+        for name, numbers in theirs.items():
+            assert np.array_equal(ours[name], numbers, equal_nan=True), name
+
+
+def test_host_does_not_wait_for_each_heat_map(make_table: MakeTable) -> None:
+    model = jittered_glow(image_shape=(1, 16, 16)).cuda()
+    batches = Batches(make_table(random_images(64, size=(16, 16)), 4), 8, torch.device("cuda"), on_device=True)
+
+    def traced() -> Iterator[ModelledBatch]:
+        return modelled_batches(model, batches, 0, None, traces=True)
+
+    heat_map = HeatMap().fit(traced()).calibrate(traced())
+    on_cpu = HeatMap().fit(modelled_batches(copy.deepcopy(model).cpu(), _on_the_cpu(batches), 0, None, traces=True))
+    assert heat_map.fitted["usual"] == pytest.approx(on_cpu.fitted["usual"], abs=1e-3)
+    batch = next(modelled_batches(model, batches, 0, None, traces=True))
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        heat_map.raw(batch)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def _on_the_cpu(batches: Batches) -> Batches:
+    return Batches(batches.table, batches.batch_size, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("name", ["nll", "last_level", "density_of_states", "gradient_input", "complexity"])
+def test_descriptions_on_the_gpu_are_those_on_the_cpu(make_table: MakeTable, name: str) -> None:
+    model = jittered_glow(image_shape=(1, 16, 16))
+    batches = Batches(make_table(random_images(30, size=(16, 16)), 4), 8, torch.device("cuda"))
+
+    def described(model: Glow, batches: Batches) -> NDArray[np.float64]:
+        return np.concatenate([each[name] for each in described_batches(model, batches, [SCORES[name]], 0, 2, None)])
+
+    on_cpu = described(model, _on_the_cpu(batches))
+    assert described(model.cuda(), batches) == pytest.approx(on_cpu, rel=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(64, 3, 32, 32), (3, 3, 20, 33), (2, 1, 8, 8), (1, 3, 256, 256), (0, 1, 8, 8)])
+def test_noise_has_the_same_bits_on_the_gpu(shape: tuple[int, ...]) -> None:
+    images = torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    for noise_key in (key(0, "score"), -1, 7):
+        expected = content_noise(images, noise_key)
+        assert torch.equal(content_noise(images.cuda(), noise_key).cpu(), expected)
+        assert torch.equal(noise_by_operations(images.cuda(), noise_key).cpu(), expected)
+
+
+def test_kernel_draws_the_noise() -> None:
+    pytest.importorskip("triton")
+    assert kernel_on(torch.zeros(1, device="cuda").device) is not None
 
 
 def test_all_pipelines_run_on_the_gpu(tmp_path: Path) -> None:

@@ -11,15 +11,16 @@ import pytest
 
 from tests.project import ROOT
 
-FORMS = ("convolutions", "products")
+FORMS = ("convolutions", "kernels")
 ALL_PARTS = """
 import sys
 sys.path.insert(0, "benchmarks")
 import gpu
 gpu.accuracy()
 gpu.train(2, 8, 4, "convolutions")
-gpu.train(2, 8, 4, "products")
-gpu.score()
+gpu.train(2, 8, 4, "kernels")
+gpu.score("convolutions")
+gpu.score("kernels")
 gpu.peers()
 """
 
@@ -35,7 +36,7 @@ def results(printed: str) -> list[dict[str, Any]]:
     """Return the rows of a dry run, whose kinds and values have been checked."""
     rows = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
     kinds = [next(iter(row)) for row in rows]
-    assert kinds.count("accuracy") == 18
+    assert kinds.count("accuracy") == 27
     assert all(row["gradient"] < 0.02 for row in rows if "gradient" in row)
     assert {row["train"] for row in rows if "train" in row} == {f"K=2 hidden 8, batch 4, {form}" for form in FORMS}
     assert "score" in kinds
@@ -47,6 +48,19 @@ def test_all_measurements_run_in_one_process(tmp_path: Path) -> None:
     assert any("peer" in row for row in rows)
 
 
+def test_idle_share_and_the_hosts_work_are_measured(tmp_path: Path) -> None:
+    printed = run(tmp_path, sys.executable, "benchmarks/gpu.py", "idle")
+    shares, gaps, host = (json.loads(line) for line in printed.splitlines() if line.startswith("{"))
+    assert shares["idle"] == "3 epochs of 64 images"
+    assert 0 < shares["steps_s"] < shares["whole_s"]
+    assert shares["idle_percent"] == pytest.approx(
+        100 * (1 - (shares["steps_s"] + shares["validations_s"]) / shares["whole_s"]), abs=0.1
+    )
+    assert len(gaps["each"]) == 2
+    assert {"queue_validation", "wait_for_steps", "report_epoch", "report_samples", "shuffle"} <= host.keys()
+    assert all(ms > 0 for name, ms in host.items() if name != "host_ms_an_epoch")
+
+
 def test_checks_are_a_script_of_the_shell(tmp_path: Path) -> None:
     run(tmp_path, "bash", "-n", "benchmarks/gpu_checks.sh")
 
@@ -55,7 +69,7 @@ def test_checks_are_a_script_of_the_shell(tmp_path: Path) -> None:
 def test_dry_run_makes_all_measurements(tmp_path: Path) -> None:
     results(run(tmp_path, "bash", "benchmarks/gpu_checks.sh"))
     assert {path.name for path in tmp_path.iterdir()} == {
-        f"{name}.txt" for name in ("accuracy", "machine", "peers", "score", "train")
+        f"{name}.txt" for name in ("accuracy", "idle", "machine", "peers", "score", "train")
     }
     made = run(tmp_path, sys.executable, "benchmarks/gpu.py", "table", str(tmp_path / "train.txt"))
     assert "| train | ms | host_ms | images_per_s |" in made

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from glow_pipeline.flow import Glow
 from glow_pipeline.flow.fast.execution import Activations
@@ -19,6 +20,7 @@ from glow_pipeline.memory import (
     in_words,
     memory_in_one_line,
     n_weights,
+    size_of,
     training_bytes,
 )
 
@@ -186,3 +188,12 @@ def test_memory_that_is_available() -> None:
     assert available_bytes(torch.device("mps")) is None
     assert (in_words(3 * 2**30), in_words(100 * 2**20)) == ("3.0 GiB", "100 MiB")
     assert in_words(2 * 2**40) == "2 TiB"
+
+
+@pytest.mark.parametrize("parameters", [[], [torch.zeros(())], [torch.zeros(()), torch.zeros(5, 2)]])
+def test_couplings_of_any_parameters_have_a_size(parameters: list[torch.Tensor]) -> None:
+    flow = Glow((1, 8, 8), K=1, L=2, hidden_channels=4)
+    for level in flow.levels:
+        for step in level.steps:  # type: ignore[union-attr]
+            step.coupling = nn.ParameterList(parameters)
+    assert size_of(flow).hidden_channels == max([1, *(len(each) for each in parameters if each.ndim)])

@@ -53,6 +53,15 @@ def test_options_replace_values_of_a_preset(speed: Any) -> None:
     assert speed.works_of(options(both, K=2, hidden_channels=16, batch_size=4), cpu) == [(2, 3, 16, 4)]
 
 
+def test_rows_of_a_gpu_name_their_precision(contenders: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each precision has a row; that of the default says in a note which one it is."""
+    rows = contenders.builds_for(torch.device("cuda"))
+    assert set(rows) > set(contenders.builds_for(torch.device("cpu")))
+    for precision in ("float32", "tf32", "bfloat16"):
+        assert rows[f"glow_pipeline, {precision}"].keywords == {"precision": precision}
+    assert {name for name in rows if "autocast" in name} == {"normflows, autocast", "FrEIA, autocast"}
+
+
 @pytest.mark.parametrize(("error", "raised"), [("RuntimeError", "CannotError"), ("ValueError", None)])
 def test_only_runtime_errors_excuse_a_peer(
     contenders: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: str, raised: str | None

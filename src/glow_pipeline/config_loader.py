@@ -3,7 +3,7 @@
 import logging
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from fnmatch import fnmatch
 from functools import cached_property
@@ -19,6 +19,7 @@ from yaml import YAMLError
 from glow_pipeline.config_files import ConfigFile, dotted_key, error_in, repeated_key, surprising_number
 from glow_pipeline.errors import GlowPipelineError, first_line
 from glow_pipeline.parameters import Parameters, flattened, nearest, parse_parameters
+from glow_pipeline.parameters.batch_size import one_batch_size
 from glow_pipeline.verdict.listing import list_name
 
 logger = logging.getLogger(__name__)
@@ -98,7 +99,7 @@ class ConfigLoader(OmegaConfigLoader):
         Raises:
             GlowPipelineError: one line about the first thing that is wrong.
         """
-        return parse_parameters(self["parameters"])
+        return parse_parameters(one_batch_size(self["parameters"], self._given()))
 
     def environments(self) -> list[str]:
         """Return the names of the folders of conf/, also of an archive."""
@@ -148,6 +149,13 @@ class ConfigLoader(OmegaConfigLoader):
         ]
         if changed:
             logger.info("conf/local takes precedence over --env %s: %s", self.env, ", ".join(changed))
+
+    def _given(self) -> Iterator[dict[str, Any]]:
+        """Yield the values of each layer above conf/base, the highest first."""
+        yield flattened(self.runtime_params or {})
+        for env in reversed(self._layers()):
+            if env != self.base_env:
+                yield self._values(self._files("parameters", env))
 
     def _values(self, files: list[ConfigFile]) -> dict[str, Any]:
         values: dict[str, Any] = {}

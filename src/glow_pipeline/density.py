@@ -14,10 +14,15 @@ from glow_pipeline.flow import Glow
 from glow_pipeline.flow.glow import LevelTrace, TopLatent
 from glow_pipeline.images.batches import Batch, Batches
 from glow_pipeline.images.content import content_noise
+from glow_pipeline.memory import available_bytes, pass_bytes, size_of
 from glow_pipeline.randomness import key
 from glow_pipeline.threads import chosen_threads
 
 T = TypeVar("T")
+
+# Images that are scored at once: so many on a CPU, and on any device no more than so many pixels together.
+CPU_BATCH, BATCH_PIXELS = 256, 2**22
+MEMORY_SHARE = 4  # of the free memory of a GPU, a batch may take one part in so many
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,7 @@ class ModelledBatch:
         labels: int64 (B,), on the same device; a score has no use for them, since nobody knows an outlier's class.
         noise: dequantization noise in [0, 1), of the shape of the images.
         traces: whether `levels` will be used: `log_prob` then comes from the same pass, with the same bits.
+        knows_classes: whether the flow surely has the classes of all labels; False: that is not known.
     """
 
     model: Glow
@@ -37,6 +43,7 @@ class ModelledBatch:
     labels: Tensor
     noise: Tensor
     traces: bool = False
+    knows_classes: bool = False
     _computed: dict[Callable[..., Any], Any] = field(default_factory=dict, repr=False, compare=False)
     _of_images: dict[Callable[..., Any], Any] = field(default_factory=dict, repr=False, compare=False)
 
@@ -78,13 +85,14 @@ class ModelledBatch:
         """Return log p(x | label), float32 (B,); log p(x) where the flow has no such class, or no classes."""
         if not self.model.y_condition:
             return self.log_prob
-        known = self.labels < self.model.num_classes
-        if bool(known.all()):
+        if self.knows_classes:
             return self.model.log_prob(self.images, self.noise, self.labels)
-        log_prob = self.log_prob.clone()
-        if bool(known.any()):
-            log_prob[known] = self.model.log_prob(self.images[known], self.noise[known], self.labels[known])
-        return log_prob
+        # On the device, since the host would have to wait for it to see whether a class is unknown.
+        x, dequantization_logdet = self._dequantized
+        latent = self._trace[0] if self.traces else self.model.to_top(x)
+        given_class = self.model.log_density(latent, self.labels.clamp(max=self.model.num_classes - 1))
+        known = self.labels < self.model.num_classes
+        return torch.where(known, given_class, self.model.log_density(latent)) + dequantization_logdet
 
 
 @torch.no_grad()
@@ -96,6 +104,7 @@ def modelled_batches(
     *,
     draws: int = 1,
     traces: bool = False,
+    knows_classes: bool = False,
 ) -> Iterator[ModelledBatch]:
     """Yield a table's images batch by batch, ready to be scored without gradients.
 
@@ -108,7 +117,7 @@ def modelled_batches(
         seed: seed of the noise.
         description: beside the progress bar; None: no bar.
         draws: yield each batch so many times in succession, each time with other noise.
-        traces: whether the levels of the batches will be used.
+        traces, knows_classes: as `ModelledBatch` has them.
     """
     training = model.training
     noise_keys = [key(seed, "score" if draw == 0 else f"score draw {draw}") for draw in range(draws)]
@@ -121,7 +130,7 @@ def modelled_batches(
                 of_images: dict[Callable[..., Any], Any] = {}
                 for noise_key in noise_keys:
                     noise = content_noise(images, noise_key)
-                    yield ModelledBatch(model, images, labels, noise, traces, _of_images=of_images)
+                    yield ModelledBatch(model, images, labels, noise, traces, knows_classes, _of_images=of_images)
     finally:
         model.train(training)
 
@@ -139,8 +148,36 @@ def log_probs(
         labelled: give a class-conditioned model the labels: log p(image | label) instead of log p(image). An image of
             a class that the model does not know is scored without it.
     """
-    for batch in modelled_batches(model, batches, seed, description):
+    knows_classes = labelled and bool((batches.table.labels < model.num_classes).all())  # on the host
+    for batch in modelled_batches(model, batches, seed, description, knows_classes=knows_classes):
         yield batch.log_prob_given_class if labelled else batch.log_prob
+
+
+def scoring_batch(model: Glow, chosen: int | None = None) -> int:
+    """Return how many images to score at once.
+
+    On a CPU they are so few that a training needs less memory to evaluate its model than for a step. A GPU needs many
+    to be busy: of 32x32 pixels it takes 4,096, unless they would take more than a quarter of its free memory.
+
+    Args:
+        model: the flow, on the device where it scores.
+        chosen: the number, if it is not to be chosen.
+    """
+    if chosen is not None:
+        return chosen
+    device = next(model.parameters()).device
+    _, height, width = model.image_shape
+    most = BATCH_PIXELS // (height * width)
+    if device.type == "cpu":
+        most = min(CPU_BATCH, most)
+    elif (available := available_bytes(device)) is not None:
+        most = min(most, available // (MEMORY_SHARE * pass_bytes(size_of(model), images=1)))
+    return max(1, most)
+
+
+def exact(values: Tensor) -> Tensor:
+    """Return float64: on the device of the values, or of MPS, which has no float64, on the CPU."""
+    return (values.cpu() if values.device.type == "mps" else values).double()
 
 
 def scoring_threads(model: Glow, batches: Batches, fixed: int | None = None) -> AbstractContextManager[None]:

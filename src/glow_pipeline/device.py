@@ -60,14 +60,21 @@ def use_device(name: str) -> torch.device:
     return device
 
 
-def resolve_precision(precision: PrecisionChoice, device: torch.device) -> Precision:
+def resolve_precision(precision: PrecisionChoice, device: torch.device, *, foldable: bool = True) -> Precision:
     """Return the precision; `auto` is bfloat16 on a GPU that computes with it, else float32.
+
+    Args:
+        precision: `train.precision`.
+        device: the device that trains.
+        foldable: whether the fast path computes the flow; plain layers compute in float32, for which no other precision
+            may be chosen (`check_fast_path` refuses it).
 
     Raises:
         GlowPipelineError: the device has no such precision.
     """
     if precision == "auto":
-        return "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported(False) else "float32"
+        low = foldable and device.type == "cuda" and torch.cuda.is_bf16_supported(False)
+        return "bfloat16" if low else "float32"
     if precision == "tf32" and (device.type != "cuda" or torch.version.hip is not None):
         here = "an AMD GPU" if device.type == "cuda" else device.type
         raise GlowPipelineError(

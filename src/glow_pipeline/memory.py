@@ -5,12 +5,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 
 from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.flow import Glow
 from glow_pipeline.flow.fast.execution import Activations
-from glow_pipeline.flow.fast.products import GROUP
+from glow_pipeline.flow.fast.products.level import GROUP
+from glow_pipeline.flow.level import Level
+from glow_pipeline.flow.step import FlowStep
 
 FLOAT = 4  # bytes
 GIB = 2**30
@@ -54,6 +58,14 @@ class FlowSize:
             channels, pixels = 4 * channels, pixels // 4
             yield channels, pixels
             channels //= 2
+
+
+def size_of(flow: Glow) -> FlowSize:
+    """Return the size of a flow, of couplings of any class: they count as wide as their widest layer."""
+    steps = [step for level in flow.levels for step in cast(Level, level).steps]
+    parameters = [each for step in steps for each in cast(FlowStep, step).coupling.parameters()]
+    widest = max((len(each) for each in parameters if each.ndim > 0), default=1)  # some have scalars, or none at all
+    return FlowSize(flow.image_shape, len(steps) // len(flow.levels), len(flow.levels), widest, affine=True)
 
 
 @contextmanager

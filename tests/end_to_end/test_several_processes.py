@@ -160,6 +160,19 @@ def test_ended_command_resumes_to_the_same_bits(tmp_path: Path, undisturbed: Pat
 
 
 @pytest.mark.slow
+def test_size_per_device_is_the_complete_batch(tmp_path: Path, undisturbed: Path) -> None:
+    """30 images in each of two processes are the 60 of `undisturbed`, to the last bit."""
+    project = copy_project(tmp_path)
+    code, printed = run(project, TWO.replace("train.batch_size=60", "train.batch_size_per_device=30"))
+    assert code == 0, printed
+    assert "steps of 60 images (30 in each of 2 processes)" in " ".join(printed.split())
+    assert_as_undisturbed(project, undisturbed)
+    with closing(sqlite3.connect(project / "mlflow.db")) as database:
+        query = "select key, value from params where key like 'train.batch_size%'"
+        assert dict(database.execute(query)) == {"train.batch_size": "60", "train.batch_size_per_device": "30"}
+
+
+@pytest.mark.slow
 def test_without_restarts_a_dead_process_ends_training(tmp_path: Path) -> None:
     project = copy_project(tmp_path)
     with started(project, f"{TWO},train.max_restarts=0") as process:

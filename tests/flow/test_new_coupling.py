@@ -20,7 +20,7 @@ from glow_pipeline.flow.coupling import (
     is_foldable,
 )
 from glow_pipeline.flow.fast.execution import Activations, Execution
-from glow_pipeline.flow.fast.folding import prepare
+from glow_pipeline.flow.fast.folding.prepared import prepare
 from glow_pipeline.flow.step import FlowStep
 from glow_pipeline.parameters import parse_parameters
 from tests.flow.helpers import (

@@ -63,6 +63,23 @@ def test_the_number_of_batches_and_their_sizes(
     assert [len(batch.images) for batch in batches.shuffled(generator(0, "shuffle"))] == sizes
 
 
+@pytest.mark.parametrize("on_device", [False, True])
+@pytest.mark.parametrize(("places", "rows"), [
+    (slice(0, 2), range(10)), (slice(3, 5), range(15, 23)), (slice(5, 5), range(0)), (slice(None), range(23)),
+])  # fmt: skip
+def test_part_has_the_batches_in_its_places(table: ImageTable, places: slice, rows: range, on_device: bool) -> None:
+    part = Batches(table, 5, CPU, on_device=on_device).part(places)
+    got = list(part)
+    assert len(part) == len(got)
+    assert [row for batch in got for row in rows_of(batch.images)] == list(rows)
+
+
+def test_parts_share_the_images_on_the_device(table: ImageTable) -> None:
+    batches = Batches(table, 5, CPU, on_device=True)
+    parts = [batches.part(slice(0, 1)), batches.part(slice(1, 2))]
+    assert parts[0]._table_on_device is parts[1]._table_on_device is batches._table_on_device
+
+
 def test_shuffled_yields_every_image_once(table: ImageTable) -> None:
     got = list(Batches(table, 5, CPU).shuffled(generator(0, "shuffle")))
     rows = rows_of(torch.cat([batch.images for batch in got]))

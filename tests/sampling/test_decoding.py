@@ -1,9 +1,12 @@
 import numpy as np
+import pytest
 import torch
 
+from glow_pipeline.flow import Glow
 from glow_pipeline.randomness import generator
-from glow_pipeline.sampling.decoding import draw
+from glow_pipeline.sampling.decoding import Decoded, Movement, decode, draw
 from tests.conftest import jittered_glow
+from tests.fake_gpu import CUDA, fake_gpu
 
 
 def test_drawn_images_have_shape_and_levels_of_model() -> None:
@@ -39,3 +42,22 @@ def test_drawn_images_are_of_requested_classes() -> None:
     zeros = draw(model, 3, 0.7, generator(0, "sample"), torch.tensor([0, 0, 0])).images
     assert torch.equal(one[[0, 2]], zeros[[0, 2]])
     assert not torch.equal(one[1], zeros[1])
+
+
+def test_steps_with_broken_images_are_those_with_any() -> None:
+    broken = ([False, False], [True, False], [False, False], [True, True])
+    images = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
+    movement = Movement([0.0, 0.5, 1.0, 1.5], [Decoded(images, torch.tensor(each)) for each in broken])
+    assert movement.steps_with_broken_images() == [0.5, 1.5]
+
+
+def test_host_does_not_wait_for_decoded_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    with fake_gpu(monkeypatch) as waits:
+        with CUDA:
+            model = Glow((3, 8, 8), K=2, L=2, hidden_channels=8)
+            eps = [torch.zeros(4, *shape) for shape in model.latent_shapes]
+        waits.seen.clear()  # those of making the flow
+        with model.unchanging():
+            drawn = [decode(model, eps, temperature) for temperature in (0.5, 1.0)]
+        assert all(images.device.type == "cuda" for images, _ in drawn)
+        assert not waits.seen

@@ -7,7 +7,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.parameters import Parameters, parse_parameters
+from glow_pipeline.parameters import Parameters, parse_parameters, with_complete_batches
 from glow_pipeline.search.results import best_parameters_file, trials_table
 from glow_pipeline.search.trial_runs import OnEpoch, run_trials
 from tests.search.helpers import RANGES, bits_of, opened, searching
@@ -42,7 +42,8 @@ def test_table_has_a_row_for_each_trial(tmp_path: Path) -> None:
 
 
 def test_best_parameters_file_gives_the_best_trial(tmp_path: Path) -> None:
-    given = parse_parameters({**searching(3).model_dump(), "seed": 4, "ingest": {"classes": "0-4"}})
+    typed = {"seed": 4, "ingest": {"classes": "0-4"}, "train": {"batch_size_per_device": 8}}
+    given = with_complete_batches(parse_parameters({**searching(3).model_dump(), **typed}), 3)
     study = opened(tmp_path, given)
     run_trials(study, given, bits_of)
     text = best_parameters_file(study, trials_table(study), given)
@@ -52,6 +53,7 @@ def test_best_parameters_file_gives_the_best_trial(tmp_path: Path) -> None:
     parsed = parse_parameters({str(key): value for key, value in loaded.items()})
     best = min(study.trials, key=lambda trial: trial.params["model.K"])
     assert best.params == {"model.K": parsed.model.K, "train.lr": parsed.train.lr}
+    assert (parsed.train.batch_size, parsed.train.batch_size_per_device) == (24, None)
     assert (parsed.seed, parsed.image_selection) == (4, given.image_selection)
     assert text.startswith(
         f"# {best.value:.4f} bits/dim on validation images: trial {best.number} of {study.study_name}"

@@ -45,6 +45,10 @@ def searching(ranges: dict[str, Any], **others: Any) -> Parameters:
             "search.ranges: model.flow_coupling='afine': should be 'affine'",
         ),
         ({"model.flow_coupling": {"low": 1, "high": 2}}, "search.ranges: model.flow_coupling=1: should be 'affine'"),
+        (
+            {"train.batch_size_per_device": {"choices": [8, 16]}},
+            "search.ranges.train.batch_size_per_device: cannot be searched; search train.batch_size, with",
+        ),
         ({}, "search.ranges={}: nothing to search"),
     ],
 )
@@ -53,6 +57,17 @@ def test_invalid_ranges_are_reported_in_one_line(ranges: dict[str, Any], error: 
         list(extremes(searching({"model.L": None, **ranges})))
     assert error in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_size_per_device_leaves_no_batch_size_to_search() -> None:
+    ranges = {"train.batch_size": {"choices": [8, 16]}}
+    assert len(list(extremes(searching(ranges)))) == 2
+    with pytest.raises(GlowPipelineError) as raised:
+        list(extremes(searching(ranges, train={"batch_size_per_device": 4})))
+    assert str(raised.value) == (
+        "search.ranges.train.batch_size: cannot be searched with train.batch_size_per_device=4; search "
+        "train.batch_size, with train.batch_size_per_device=null"
+    )
 
 
 def test_extremes_vary_one_parameter_at_a_time() -> None:

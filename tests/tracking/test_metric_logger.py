@@ -3,6 +3,7 @@
 import logging
 import math
 import sqlite3
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -99,7 +100,7 @@ def test_close_gives_up_and_names_the_loss(
         stub.away = True
         for step in (10, 20, 30):
             logger.log_metrics({"loss": 0.0}, step)
-        logger.log_figure(Figure(), "progress/epoch_0001.png")
+        logger.log_figure(Figure, "progress/epoch_0001.png")
         started = time.monotonic()
     assert 0.4 < time.monotonic() - started < 2
     last = caplog.messages[-1]
@@ -157,7 +158,7 @@ def test_failing_figures_do_not_delay_metrics(
 ) -> None:
     stub.artifacts.write_bytes(b"a file where the folder should be")
     with MetricLogger(run, patience=0.5) as logger:
-        logger.log_figure(Figure(), "progress/epoch_0001.png")
+        logger.log_figure(Figure, "progress/epoch_0001.png")
         until(lambda: len(caplog.messages) == 1)
         logger.log_metrics({"loss": 0.0}, 10)
     assert stub.steps() == [10]
@@ -165,14 +166,103 @@ def test_failing_figures_do_not_delay_metrics(
     assert "rows" not in caplog.messages[-1]
 
 
-def test_figure_is_drawn_when_it_is_logged(stub: StubServer, run: RunAddress) -> None:
-    figure = Figure()
+def test_figures_are_drawn_by_the_thread(stub: StubServer, run: RunAddress) -> None:
+    drawing: list[str] = []
+
+    def figure() -> Figure:
+        drawing.append(threading.current_thread().name)
+        return Figure()
+
     with MetricLogger(run) as logger:
         logger.log_figure(figure, "progress/epoch_0001.png")
-        figure.savefig = None  # type: ignore[assignment, method-assign]
-        logger.log_figure(Figure(), "last.png")
+        logger.log_figure(figure, "last.png")
+    assert drawing == ["metric_logger"] * 2
     assert (stub.artifacts / "progress" / "epoch_0001.png").read_bytes().startswith(b"\x89PNG")
     assert (stub.artifacts / "last.png").is_file()
+
+
+def test_figure_that_waits_is_drawn_once(stub: StubServer, run: RunAddress) -> None:
+    drawn: list[str] = []
+
+    def figure() -> Figure:
+        drawn.append("last.png")
+        return Figure()
+
+    away = stub.artifacts
+    away.write_bytes(b"a file where the folder should be")
+    with MetricLogger(run, longest_pause=0.05) as logger:
+        logger.log_figure(figure, "last.png")
+        until(lambda: len(drawn) == 1)
+        time.sleep(0.3)  # for some attempts
+        away.unlink()
+    assert drawn == ["last.png"]
+    assert (stub.artifacts / "last.png").is_file()
+
+
+def no_figure() -> Figure:
+    raise ValueError("no such font")
+
+
+def log_after_a_failed_figure(run: RunAddress, then: Callable[[MetricLogger], None]) -> None:
+    with MetricLogger(run) as logger:
+        logger.log_figure(no_figure, "first.png")
+        logger.log_figure(Figure, "second.png")
+        logger.log_metrics({"loss": 1.0}, 10)
+        then(logger)
+
+
+def test_failed_figure_is_raised_by_a_later_call(stub: StubServer, run: RunAddress) -> None:
+    def log_more(logger: MetricLogger) -> None:
+        until(lambda: (stub.artifacts / "second.png").is_file())
+        logger.log_metrics({"loss": 2.0}, 20)
+        raise AssertionError("the call did not raise")
+
+    with pytest.raises(ValueError, match="no such font"):
+        log_after_a_failed_figure(run, log_more)
+    assert stub.steps() == [10]
+
+
+def test_failed_figure_is_raised_at_the_end(stub: StubServer, run: RunAddress) -> None:
+    with pytest.raises(ValueError, match="no such font"):
+        log_after_a_failed_figure(run, lambda _: None)
+    assert stub.steps() == [10]
+    assert (stub.artifacts / "second.png").is_file()
+
+
+def test_failed_figure_hides_no_other_error(run: RunAddress) -> None:
+    def interrupted(_: MetricLogger) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        log_after_a_failed_figure(run, interrupted)
+
+
+def test_thread_lets_the_training_continue_first(
+    stub: StubServer, run: RunAddress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with MetricLogger(run) as logger:
+        started = time.monotonic()
+        logger.log_metrics({"loss": 1.0}, 10)
+        until(lambda: stub.steps() == [10])
+        assert time.monotonic() - started >= metric_logger.LULL
+        monkeypatch.setattr(metric_logger, "LULL", 60.0)
+        logger.log_metrics({"loss": 2.0}, 20)
+    assert stub.steps() == [10, 20], "the end does not wait"
+
+
+def test_all_rows_arrive_in_order_beside_figures(stub: StubServer, run: RunAddress) -> None:
+    with MetricLogger(run) as logger:
+        for step in range(200):
+            logger.log_metrics({"loss": 1 / (1 + step), "lr": 0.1}, step)
+            if step % 20 == 0:
+                logger.log_figure(Figure, f"{step:03d}.png")
+            time.sleep(0.002)  # so that the thread works meanwhile
+    assert [[(key, at) for key, _, _, at in batch] for batch in stub.batches] == [
+        [("loss", step), ("lr", step)] for step in range(200)
+    ]
+    assert sorted(path.name for path in stub.artifacts.glob("*.png")) == [
+        f"{step:03d}.png" for step in range(0, 200, 20)
+    ]
 
 
 def test_catch_up_logs_only_missing_steps(stub: StubServer, run: RunAddress) -> None:
@@ -197,12 +287,10 @@ def test_catch_up_logs_only_missing_steps(stub: StubServer, run: RunAddress) -> 
 
 
 def test_without_a_run_nothing_is_sent() -> None:
-    figure = Figure()
-    figure.savefig = None  # type: ignore[assignment, method-assign]
     with MetricLogger(None) as logger:
         logger.catch_up([({"loss": 0.0}, 1)])
         logger.log_metrics({"loss": 0.0}, 2)
-        logger.log_figure(figure, "never_drawn.png")
+        logger.log_figure(no_figure, "never_drawn.png")
 
 
 @pytest.mark.slow
@@ -215,7 +303,7 @@ def test_restarted_server_gets_everything_once(server: MlflowServer) -> None:
         server.kill()
         for step in (20, 30):
             logger.log_metrics({"loss": 3.0, "lr": 0.1}, step)
-            logger.log_figure(Figure(), f"progress/{step}.png")
+            logger.log_figure(Figure, f"progress/{step}.png")
         time.sleep(1)
         server.start()
         logger.log_metrics({"loss": 3.0, "lr": 0.1}, 40)

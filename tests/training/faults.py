@@ -123,12 +123,12 @@ Strike = Callable[[], None]
 
 def in_a_step(nth: int, strike: Strike) -> None:
     """The weights are new, and nothing else is."""
-    _replaced(Adamax, "step", nth, after=strike)
+    _replaced(Adamax, "update", nth, after=strike)
 
 
 def in_an_evaluation(nth: int, strike: Strike) -> None:
     """The epoch's steps are done, its row is not."""
-    _replaced(Trainer, "validation_bits_per_dim", nth, before=strike)
+    _replaced(Trainer, "queued_validation", nth, before=strike)
 
 
 def before_opening(nth: int, strike: Strike) -> None:

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -100,8 +100,8 @@ class ScriptedTrainer(Trainer):
 
     values: Iterator[float]
 
-    def validation_bits_per_dim(self) -> float:
-        return next(self.values)
+    def queued_validation(self) -> Callable[[], float]:
+        return lambda: next(self.values)
 
 
 def new_trainer(
@@ -110,6 +110,7 @@ def new_trainer(
     *,
     batch_size: int = BATCH,
     num_workers: int = 0,
+    device: torch.device = CPU,
     group: ProcessGroup | None = None,
     kind: type[Trainer] = Trainer,
     settings: dict[str, object] | None = None,
@@ -122,6 +123,7 @@ def new_trainer(
         model: to train.
         batch_size: images a step.
         num_workers: processes that read ahead.
+        device: device of the batches.
         group: of this process.
         kind: of trainer.
         settings: parameters of training.
@@ -131,8 +133,8 @@ def new_trainer(
     parameters = {"n_epochs": 3, "lr": 0.01, "warmup": 0.0, **(settings or {})}
     return kind(
         model,
-        Batches(tables[0], batch_size, CPU, num_workers, drop_last=True, shard=shard),
-        Batches(tables[1], N_VAL, CPU),
+        Batches(tables[0], batch_size, device, num_workers, drop_last=True, shard=shard),
+        Batches(tables[1], N_VAL, device),
         TrainParameters.model_validate(parameters),
         checkpoint_record(),
         group=group,

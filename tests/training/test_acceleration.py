@@ -193,6 +193,39 @@ def test_compiled_loss_and_gradients_are_the_plain_ones(activations: Activations
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("own_compilations")
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"flow_coupling": "additive", "LU_decomposed": True, "learn_top": True},
+        {"flow_permutation": "shuffle", "y_condition": True, "num_classes": 3},
+    ],
+    ids=str,
+)
+def test_compiled_products_make_the_plain_step(options: dict[str, Any]) -> None:
+    def after_a_step(execution: Execution) -> tuple[TrainingStep, Tensor]:
+        model = jittered_glow(K=2, **options)
+        model.execution = execution
+        optimizer = Adamax(model.parameters(), lr=0.01, max_norm=1.0)
+        optimizer.compiled = execution.compiled
+        step = TrainingStep(model, optimizer, 0.0, 3, average=Average(optimizer.vector, 0.999))
+        labels = [torch.arange(6) % 3] if model.y_condition else []
+        with acceleration._compiling(step):
+            return step, step(*batch(model, 0), *labels)
+
+    plain, bits = after_a_step(Execution())
+    compiled, compiled_bits = after_a_step(Execution(compiled=True, products=True))
+    torch.testing.assert_close(compiled_bits, bits, rtol=1e-5, atol=1e-5)
+    moments = plain.optimizer.first_moment, compiled.optimizer.first_moment
+    assert (moments[1] - moments[0]).norm() < 1e-5 * moments[0].norm()
+    assert compiled.optimizer.steps == 1
+    start = Adamax(jittered_glow(K=2, **options).parameters(), lr=0.01).vector
+    expected = start.lerp(compiled.optimizer.vector, 1 - 2 / 11)
+    torch.testing.assert_close(compiled.average.value, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("own_compilations")
 @pytest.mark.parametrize("activations", ACTIVATIONS)
 def test_regions_are_compiled_once_a_level(activations: Activations) -> None:
     def compiled_regions(K: int) -> int:

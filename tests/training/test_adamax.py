@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from glow_pipeline.training.adamax import Adamax
+from glow_pipeline.training.adamax import Adamax, _joined
 from tests.conftest import jittered_glow
 from tests.training.helpers import moments, same
 
@@ -95,6 +95,35 @@ def test_gathered_gradients_are_added_as_by_autograd() -> None:
         assert together.step(GO)
         assert separate.step(GO)
         assert same(moments(together), moments(separate))
+
+
+@pytest.mark.parametrize("order", ["same", "transposed", "reversed"])
+@pytest.mark.parametrize("missing", [None, 0, 1])
+@pytest.mark.parametrize("parts", [1, 2])
+def test_parts_of_one_tensor_are_gathered_unchanged(order: str, missing: int | None, parts: int) -> None:
+    """Gradients that are adjacent in memory are copied as one, if they lie there as in the vector."""
+    random = torch.Generator().manual_seed(0)
+    parameters = [nn.Parameter(draw((3, 3), random)) for _ in range(4)]
+    optimizer, total = Adamax(parameters, lr=0.01), torch.zeros(4, 3, 3)
+    for _ in range(parts):
+        given = draw((4, 3, 3), random)
+        for k, parameter in enumerate(parameters):
+            gradient = given[3 - k] if order == "reversed" else given[k]
+            gradient = gradient.t() if order == "transposed" and k == 2 else gradient
+            parameter.grad = None if k == missing else gradient
+            if k != missing:
+                total[k] += gradient
+        optimizer.gather_gradients()
+    assert torch.equal(optimizer._gradient, total.flatten())
+
+
+def test_adjacent_gradients_are_copied_as_one() -> None:
+    parameters = [nn.Parameter(torch.zeros(3, 2)) for _ in range(4)]
+    optimizer = Adamax(parameters, lr=0.01)
+    for parameter, gradient in zip(parameters, torch.randn(4, 3, 2), strict=True):
+        parameter.grad = gradient
+    views, gradients = _joined(optimizer._gradient_views, [cast(Tensor, parameter.grad) for parameter in parameters])
+    assert [each.numel() for each in views] == [each.numel() for each in gradients] == [24]
 
 
 def test_zero_grad_drops_gathered_gradients() -> None:

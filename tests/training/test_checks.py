@@ -5,7 +5,7 @@ import torch
 
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.parameters import Parameters, TrainParameters
-from glow_pipeline.training.checks import check_batch_size, check_processes, check_training
+from glow_pipeline.training.checks import check_batch_size, check_processes, check_shared, check_training
 
 CPU = torch.device("cpu")
 
@@ -38,6 +38,26 @@ def test_processes_of_all_machines_are_counted(bare: pytest.MonkeyPatch) -> None
     bare.setenv("NODE_RANK", "1")
     with pytest.raises(GlowPipelineError, match=r"^train\.rendezvous=null"):
         check_processes(train.model_copy(update={"rendezvous": None}), CPU)
+
+
+def test_other_number_of_processes_than_counted_is_refused() -> None:
+    """On machines with `train.devices=auto` and other numbers of GPUs, batches would have different sizes."""
+    counted = TrainParameters(batch_size=64, batch_size_per_device=16)
+    check_shared(counted, 4)
+    check_shared(TrainParameters(batch_size=64), 5)
+    with pytest.raises(GlowPipelineError) as refused:
+        check_shared(counted, 6)
+    assert str(refused.value) == (
+        "train.batch_size_per_device=16: this machine counts 4 processes and 6 train together; set train.devices to "
+        "the same number on all machines, or give train.batch_size"
+    )
+
+
+def test_refusal_names_the_size_that_was_given() -> None:
+    with pytest.raises(
+        GlowPipelineError, match=r"^train\.batch_size_per_device=2: batches of 6 images cannot be shared"
+    ):
+        check_batch_size(TrainParameters(batch_size=6, batch_size_per_device=2, accumulate=3), 3)
 
 
 def test_training_is_checked_with_its_images() -> None:

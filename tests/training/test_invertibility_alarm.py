@@ -1,6 +1,7 @@
 import copy
 import logging
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,13 @@ from torch import Tensor, nn
 
 from glow_pipeline.flow import Glow
 from glow_pipeline.flow.coupling import AffineCoupling, CouplingNetwork
+from glow_pipeline.flow.fast.cuda_graph import GraphRecorder
 from glow_pipeline.flow.fast.execution import Execution
-from glow_pipeline.flow.glow import Level
+from glow_pipeline.flow.level import Level
 from glow_pipeline.flow.permutation import InvertibleConv, LUInvertibleConv
-from glow_pipeline.training.invertibility_alarm import InvertibilityAlarm, invertibility
+from glow_pipeline.training.invertibility_alarm import Invertibility, InvertibilityAlarm
 from tests.conftest import jittered_glow, random_images
+from tests.fake_gpu import CUDA, fake_gpu
 from tests.training.helpers import same
 
 FIGURES = {"smallest_scale", "largest_condition_number", "round_trip_error"}
@@ -30,7 +33,7 @@ def batch(model: Glow, n: int = 6) -> tuple[Tensor, Tensor]:
 
 
 def figures_of(model: Glow) -> dict[str, float]:
-    figures = invertibility(model, *batch(model))
+    figures = Invertibility(model, *batch(model)).queue()()
     assert figures.keys() == FIGURES
     assert all(type(figure) is float and not math.isnan(figure) for figure in figures.values())
     return figures
@@ -105,7 +108,7 @@ def test_largest_condition_number_is_numpys_at_any_level(options: dict[str, Any]
             chosen.weight[0] *= 100
     expected = [by_numpy(conv) for conv in convs_of(model)]
     images = random_images(3, size=model.image_shape[1:]) >> 4
-    found = invertibility(model, images, torch.zeros(images.shape))["largest_condition_number"]
+    found = Invertibility(model, images, torch.zeros(images.shape)).queue()()["largest_condition_number"]
     assert max(expected) == expected[stretched] > 50
     assert found == pytest.approx(max(expected), rel=1e-4)
 
@@ -162,6 +165,80 @@ def test_scales_that_are_nan_count_as_0() -> None:
     set_scale_parameters(model, math.nan)
     figures = figures_of(model)
     assert (figures["smallest_scale"], figures["round_trip_error"]) == (0.0, math.inf)
+
+
+# On a GPU -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [{}, {"y_condition": True, "num_classes": 3}, {"LU_decomposed": True}], ids=str)
+def test_host_does_not_wait_while_it_queues(monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]) -> None:
+    with fake_gpu(monkeypatch) as waits:
+        with CUDA:
+            model = Glow((1, 16, 16), K=2, L=2, hidden_channels=8, **options)
+            images, noise = torch.zeros(4, 1, 16, 16, dtype=torch.uint8), torch.zeros(4, 1, 16, 16)
+        waits.seen.clear()  # those of making the flow
+        Invertibility(model, images, noise).queue()
+        assert waits.seen == []
+
+
+class Replayed:
+    """Stands in for a graph: computes its work again into the same tensors."""
+
+    def __init__(self, work: Callable[[], list[Tensor]]) -> None:
+        self.work, self.results = work, [torch.full_like(result, torch.nan) for result in work()]
+
+    def replay(self) -> None:
+        for place, new in zip(self.results, self.work(), strict=True):
+            place.copy_(new)
+
+
+class HostRecorder(GraphRecorder):
+    """Stands in for a recorder, without a GPU."""
+
+    def __init__(self, error: RuntimeError | None = None) -> None:
+        self.error = error
+
+    def warm_up(self, work: Callable[[], object]) -> None:
+        work()
+
+    def record(self, work: Callable[[], Any]) -> Any:
+        if self.error is not None:
+            raise self.error
+        graph = Replayed(work)
+        return graph, graph.results
+
+
+def changed(model: Glow, by: float) -> None:
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(by)
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError("operation not permitted when stream is capturing")], ids=str)
+def test_recorded_measurement_is_of_present_weights(error: RuntimeError | None) -> None:
+    model = glow()
+    measurement = Invertibility(model, *batch(model))
+    measurement.record(HostRecorder(error))
+    for by in (0.0, 0.02):
+        changed(model, by)
+        assert measurement.queue()() == figures_of(model)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.parametrize(
+    "options", [{}, {"y_condition": True, "num_classes": 3}, {"LU_decomposed": True}, {"K": 20}], ids=str
+)
+def test_measurement_is_recorded_as_a_cuda_graph(options: dict[str, Any]) -> None:
+    model = glow(**options).cuda()
+    images, noise = (tensor.cuda() for tensor in batch(model))
+    measurement = Invertibility(model, images, noise)
+    measurement.record(GraphRecorder())
+    assert measurement._recorded is not None
+    for by in (0.0, 0.02):
+        changed(model, by)
+        recorded, plain = measurement.queue()(), Invertibility(model, images, noise).queue()()
+        assert recorded == pytest.approx(plain, rel=1e-4)
 
 
 # No side effects ------------------------------------------------------------------------------

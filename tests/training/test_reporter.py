@@ -1,6 +1,6 @@
 """Reporters of a training."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +22,17 @@ class LoggedHere(MetricLogger):
     def __init__(self) -> None:
         super().__init__(None)
         self.rows: list[tuple[Mapping[str, float], int]] = []
-        self.figures: list[tuple[Figure, str]] = []
+        self.makers: list[tuple[Callable[[], Figure], str]] = []
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         self.rows.append((metrics, step))
 
-    def log_figure(self, figure: Figure, file: str) -> None:
-        self.figures.append((figure, file))
+    def log_figure(self, figure: Callable[[], Figure], file: str) -> None:
+        self.makers.append((figure, file))
+
+    @property
+    def figures(self) -> list[tuple[Figure, str]]:
+        return [(make(), file) for make, file in self.makers]
 
     def catch_up(self, rows: Sequence[tuple[Mapping[str, float], int]]) -> None:
         self.rows.extend(rows)
@@ -66,6 +70,18 @@ def test_samples_are_a_grid_of_the_epoch(y_condition: bool) -> None:
     drawn, drawn_again = (np.stack([shown(picture) for picture in pictures(each)]) for each in (figure, again))
     assert len(drawn) == SAMPLES
     assert np.array_equal(drawn, drawn_again), "the same latents each time"
+
+
+def test_samples_are_of_the_weights_when_reported() -> None:
+    logged, model = LoggedHere(), new_glow()
+    model.initialize(torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(0)) - 0.5)
+    mlflow_reporter(logged).samples(model, 1)
+    before = pictures(logged.figures[0][0])
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(torch.nan)
+    after = pictures(logged.figures[0][0])
+    assert all(np.array_equal(shown(a), shown(b)) for a, b in zip(before, after, strict=True))
 
 
 class Scripted:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.parameters import Parameters, changeable_on_resume, known_names
+from glow_pipeline.parameters import Parameters, changeable_on_resume, known_names, with_complete_batches
 from glow_pipeline.training.checkpoint import Checkpoint
 from glow_pipeline.training.checkpoint_folder import TrainingFolder
 from glow_pipeline.training.resume import (
@@ -27,6 +27,7 @@ CHANGED: dict[str, object] = {
     "stored_model": "2026-01-01T00.00.00.000Z",
     "ood.scores": ["brightness"],
     "ood.score": "nll",
+    "ood.batch_size": 64,
     "ingest.range": "0-4095",
     "ingest.background": "black",
     "dataset": "mnist",
@@ -46,6 +47,7 @@ CHANGED: dict[str, object] = {
     "model.flow_coupling": "additive",
     "model.num_classes": 12,
     "model.n_bits": 3,
+    "train.batch_size_per_device": 16,
     "train.activations": "reversible",
     "train.threads": 2,
     "train.precision": "float32",
@@ -201,6 +203,30 @@ def test_training_without_calibration_resumes_with_zero_typed(tmp_path: Path, ca
     training = claim_training(FORMER_SPLIT, tmp_path, "2011")
     assert training.start is not None
     assert training.start.path == path
+
+
+def test_batches_of_other_processes_are_another_training(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What counts is the size of the complete batch, however it was given."""
+
+    def on(processes: int, **train: object) -> Parameters:
+        return with_complete_batches(parameters(batch_size_per_device=16, **train), processes)
+
+    path = interrupted(tmp_path / fingerprint(on(2)) / "2001", on(2))
+    interrupted(tmp_path / fingerprint(on(4, lr=0.5)) / "2002", on(4, lr=0.5))
+    assert fingerprint(on(2)) == fingerprint(parameters(batch_size=32)) != fingerprint(on(3))
+    assert claim_training(on(3), tmp_path, "2010").start is None
+    assert caplog.messages == [
+        "A new training starts, with batches of 16 x 3 = 48 images, since the interrupted one "
+        f"({path.parent}) has batches of 32; to resume that one, give train.batch_size=32 in place of "
+        "train.batch_size_per_device"
+    ]
+    caplog.clear()
+    with pytest.raises(GlowPipelineError, match=r"another one: here train\.batch_size=48 instead of 32; give"):
+        check_resume(on(3, resume=str(path)))
+    check_resume(on(2, resume=str(path)))
+    resumed = claim_training(parameters(batch_size=32, devices=3), tmp_path, "2011")
+    assert resumed.start is not None
+    assert resumed.start.path == path
 
 
 @pytest.mark.parametrize("resume", ["auto", "never"])

@@ -125,6 +125,7 @@ def test_killed_in_an_evaluation_ends_in_same_bits(
 def test_finished_training_takes_no_step(
     tables: Tables, tmp_path: Path, uninterrupted: Uninterrupted, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    expected = uninterrupted(name)  # before there are no steps
     first = resume(PLANS[name], tables, tmp_path / "ended", "10min")
 
     def step(*_: object) -> None:
@@ -135,7 +136,7 @@ def test_finished_training_takes_no_step(
     assert (again.epochs, again.saved) == ([], [])
     assert again.history == first.history
     assert same(again.model.state_dict(), first.model.state_dict())
-    assert_same_bits(newest(tmp_path / "ended"), uninterrupted(name))
+    assert_same_bits(newest(tmp_path / "ended"), expected)
 
 
 @pytest.mark.parametrize("name", PLANS)
@@ -219,7 +220,7 @@ def test_ignored_signal_stays_ignored(
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         with monkeypatch.context() as patch:
-            patch.setattr(Adamax, "step", Adamax.step)  # put back afterwards
+            patch.setattr(Adamax, "update", Adamax.update)  # put back afterwards
             faults.in_a_step(3, partial(faults.strike_with, signal.SIGINT, tmp_path / "proof"))
             resume(PLANS["plain"], tables, tmp_path / "ignoring", "10min")
         assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
@@ -326,13 +327,13 @@ def test_averaged_weights_are_evaluated_but_not_trained(
     tables: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[dict[str, Tensor]] = []
-    original = Trainer.validation_bits_per_dim
+    original = Trainer.queued_validation
 
-    def evaluate(trainer: Trainer) -> float:
+    def evaluate(trainer: Trainer) -> Callable[[], float]:
         seen.append({name: tensor.clone() for name, tensor in trainer.flow.state_dict().items()})
         return original(trainer)
 
-    monkeypatch.setattr(Trainer, "validation_bits_per_dim", evaluate)
+    monkeypatch.setattr(Trainer, "queued_validation", evaluate)
     averaged = resume(Plan({"ema": 0.9, "sample_and_save_freq": 1}), tables, tmp_path / "averaged", "10min")
     evaluated, shown = seen[:], averaged.after_epoch
     seen.clear()

@@ -8,7 +8,7 @@ import pytest
 from glow_pipeline.images.format import Fit, ImageFormat
 from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.images.table import TableRecord
-from glow_pipeline.parameters import Parameters
+from glow_pipeline.parameters import Parameters, with_complete_batches
 from glow_pipeline.training.start_summary import memory_warning, start_summary
 
 GIB = 2**30
@@ -34,11 +34,13 @@ def summary(of: TableRecord | None = None, **changed: Any) -> list[str]:
         "batch_size": 128,
         "steps_done": 0,
         "device": "cpu (2 threads)",
+        "precision": "float32",
         "memory": 2**28,
         "available": 20 * GIB,
         "folder": Path("checkpoints"),
     }
-    return start_summary(of or record(ImageSelection.of("fashionmnist")), Parameters(), **{**given, **changed})
+    parameters = changed.pop("parameters", Parameters())
+    return start_summary(of or record(ImageSelection.of("fashionmnist")), parameters, **{**given, **changed})
 
 
 def test_summary_says_what_is_trained_on_what() -> None:
@@ -46,10 +48,24 @@ def test_summary_says_what_is_trained_on_what() -> None:
         "Images: fashionmnist: 54,000 for training, 6,000 for validation, 10,000 for testing; 10 classes; "
         "32x32 grey, 8 bits, padded from 28x28.",
         "Model:  K=8, L=3, hidden_channels=64: 301,952 parameters.",
-        "Steps:  100 epochs of 421 steps of 128 images: 42,100; on cpu (2 threads); about 256 MiB of memory, 20.0 GiB "
-        "are free.",
+        "Steps:  100 epochs of 421 steps of 128 images: 42,100; on cpu (2 threads) in float32; about 256 MiB of "
+        "memory, 20.0 GiB are free.",
         "Stop:   Ctrl-C writes a checkpoint, and the same command resumes from it (checkpoints).",
     ]
+
+
+@pytest.mark.parametrize(
+    ("processes", "batch_size", "said"),
+    [
+        (8, 128, "421 steps of 128 images (16 in each of 8 processes): 42,100;"),
+        (1, 16, "3,375 steps of 16 images (16 in each of 1 process): 337,500;"),
+        (8, 100, "540 steps of 100 images: 54,000;"),  # there are no more
+    ],
+)
+def test_shares_of_a_batch_are_said(processes: int, batch_size: int, said: str) -> None:
+    given = Parameters.model_validate({"train": {"batch_size_per_device": 16}})
+    lines = summary(parameters=with_complete_batches(given, processes), batch_size=batch_size)
+    assert f"100 epochs of {said}" in lines[2]
 
 
 def test_resumed_training_says_what_is_done() -> None:

@@ -1,5 +1,6 @@
 import copy
 import math
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -140,6 +141,14 @@ def test_parts_are_added_for_all_parameters_at_once(accumulate: int) -> None:
     with OperationsSeen() as seen:
         step(torch.rand(6, 1, 8, 8), torch.zeros(6))
     assert seen.names.count("aten._foreach_add_.List") == accumulate - 1
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_step_imports_no_sympy(accumulate: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch.fx.experimental.symbolic_shapes", None)  # its import raises an error
+    model = new_glow()
+    step = TrainingStep(model, Adamax(model.parameters(), lr=1e-3), 0.0, 10, accumulate=accumulate)
+    assert step(torch.rand(6, 1, 8, 8), torch.zeros(6)).isfinite()
 
 
 # A rehearsal ----------------------------------------------------------------------------------

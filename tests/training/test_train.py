@@ -9,27 +9,31 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
+from glow_pipeline import density
 from glow_pipeline.errors import GlowPipelineError, HelperFinished, TrainingStopped
 from glow_pipeline.files import sha256
 from glow_pipeline.flow import Glow
 from glow_pipeline.flow.coupling import COUPLINGS
-from glow_pipeline.images.format import ImageFormat
 from glow_pipeline.images.parts import split_parts
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.memory import NotEnoughMemoryError
 from glow_pipeline.parameters import Parameters
 from glow_pipeline.provenance import Provenance
+from glow_pipeline.shard import Shard
 from glow_pipeline.threads import most_threads
 from glow_pipeline.training.checkpoint import read_checkpoint
 from glow_pipeline.training.checkpoint_folder import TrainingFolder
+from glow_pipeline.training.distributed.process_group import SingleProcess
 from glow_pipeline.training.history import Metrics
 from glow_pipeline.training.model_file import read_model, write_model
 from glow_pipeline.training.new_flow import untrained_flow
 from glow_pipeline.training.records import PartRecords
 from glow_pipeline.training.task import TrainingTask
-from glow_pipeline.training.train import evaluation_batch, train
+from glow_pipeline.training.train import _scored_at_once, train
 from tests.conftest import MakeTable, jittered_glow, model_record, random_images
+from tests.fake_gpu import CUDA, fake_gpu
 from tests.flow.test_new_coupling import ExpCoupling
 from tests.training.helpers import checkpoint
 
@@ -238,13 +242,28 @@ def test_failed_allocation_names_the_parameters(table: ImageTable) -> None:
     )
 
 
-def test_evaluation_takes_fewer_large_images_at_once() -> None:
-    def batch(side: int, device: str = "cpu") -> int:
-        image_format = ImageFormat(channels=3, height=side, width=side, n_bits=8, fit="resize")
-        return evaluation_batch(image_format, torch.device(device))
+class Fullest(SingleProcess):
+    """One of four processes, of which another one has memory for fewer images."""
 
-    assert [batch(side) for side in (8, 128, 256, 4096)] == [256, 256, 64, 1]
-    assert [batch(side, "cuda") for side in (32, 256)] == [1024, 256]
+    def __init__(self, most: int) -> None:
+        self.shard, self._most = Shard(0, 4), most
+
+    def gather(self, rows: Tensor) -> Tensor:
+        return torch.cat([rows, torch.tensor([self._most])])
+
+
+@pytest.mark.parametrize(("most", "n_images", "at_once"), [(10**6, 6001, 1501), (10**6, 10**5, 4096), (700, 6001, 700)])
+def test_gpus_share_the_images_to_validate(
+    monkeypatch: pytest.MonkeyPatch, most: int, n_images: int, at_once: int
+) -> None:
+    monkeypatch.setattr(density, "available_bytes", lambda _: 80 * 2**30)
+    with fake_gpu(monkeypatch), CUDA:
+        flow = Glow((3, 32, 32), K=1, L=2, hidden_channels=8)
+    assert _scored_at_once(flow, n_images, Fullest(most)) == at_once
+
+
+def test_cpus_validate_batches_of_one_size() -> None:
+    assert _scored_at_once(jittered_glow(), 600, Fullest(10**6)) == density.CPU_BATCH
 
 
 def test_batches_too_small_to_be_shared_are_refused(table: ImageTable) -> None:

@@ -1,25 +1,34 @@
 import copy
 import math
 import signal
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from glow_pipeline.errors import TrainingStopped
 from glow_pipeline.flow import Glow
 from glow_pipeline.images.batches import Batches
 from glow_pipeline.parameters.interval import Interval
 from glow_pipeline.randomness import generator
+from glow_pipeline.tracking.metric_logger import MetricLogger
+from glow_pipeline.tracking.runs import RunAddress
+from glow_pipeline.training import state as state_module
 from glow_pipeline.training import step as step_module
 from glow_pipeline.training.checkpoint_folder import CheckpointSchedule, TrainingFolder
 from glow_pipeline.training.evaluation import mean_bits_per_dim
 from glow_pipeline.training.history import Metrics
+from glow_pipeline.training.reporter import MlflowReporter, SeveralReporters
+from glow_pipeline.training.step_metrics import StepMetrics
 from tests.conftest import jittered_glow
-from tests.training.helpers import BATCH, CPU, N_VAL, STEPS, Tables, new_glow, new_trainer, same, train
+from tests.mlflow_server import StubServer, serving
+from tests.training.helpers import BATCH, CPU, N_VAL, STEPS, Poison, Run, Tables, new_glow, new_trainer, same, train
 
 # Learning -------------------------------------------------------------------------------------
 
@@ -235,3 +244,95 @@ def test_signal_raises_training_stopped_after_a_step(
         trainer.fit()
     assert (stopped.value.steps, stopped.value.exit_code) == (STEPS + 1, exit_code)
     assert schedule.folder.last_step == STEPS + 1
+
+
+@pytest.mark.usefixtures("ctrl_c")
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_finished_epochs_reach_mlflow_before_a_stop(tables: Tables, tmp_path: Path, signum: int) -> None:
+    stub = StubServer(tmp_path / "artifacts")
+
+    def train_until_the_signal(run: RunAddress) -> None:
+        with MetricLogger(run) as logger:
+            mlflow = MlflowReporter(logger, given_class=False, seed=0, temperature=0.7)
+            reporter = SeveralReporters([mlflow, EndingReporter(signum)])
+            new_trainer(tables, new_glow(), settings={"sample_and_save_freq": 1}, reporter=reporter).fit()
+
+    with serving(stub) as address, pytest.raises(TrainingStopped):
+        train_until_the_signal(RunAddress(address, uuid.uuid4().hex))
+    assert stub.steps() == [STEPS]
+    assert [path.name for path in stub.artifacts.rglob("*.png")] == ["epoch_0001.png"]
+
+
+# The queue of a GPU ---------------------------------------------------------------------------
+
+
+class Operations(TorchDispatchMode):
+    """Lists what is computed: convolutions, and results that the host reads, for which it would wait for a GPU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten.convolution.default:
+            self.found.append("convolution")
+        if func is torch.ops.aten._local_scalar_dense.default and args[0].is_floating_point():
+            self.found.append("read")  # others are not the flow's, such as the seed of a DataLoader
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_evaluation_is_queued_before_the_host_reads(tables: Tables, ema: float) -> None:
+    trainer = new_trainer(tables, new_glow(), settings={"sample_and_save_freq": 100, "ema": ema})
+    with trainer.progress:
+        trainer.start()
+        trainer.train_epoch()
+        with Operations() as operations:
+            trainer.evaluate_epoch()
+    found = operations.found
+    assert found.count("convolution") > 10
+    assert "convolution" not in found[found.index("read") :]
+    assert len(trainer.history.epochs) == 1
+
+
+class LateMetrics(StepMetrics):
+    """Metrics of a GPU that lags behind: the host reads only those that it waits for."""
+
+    def read(self, *, force: bool = False) -> int:
+        return super().read(force=True) if force else 0
+
+
+@pytest.mark.parametrize("kind", ["none", "loss"])
+def test_late_metrics_train_alike(tables: Tables, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    def trained() -> Run:
+        with monkeypatch.context() as patch:
+            patch.setattr(step_module, "losses", Poison(set() if kind == "none" else set(range(7, 99)), kind))
+            return train(tables, max_skipped_steps=2)
+
+    expected = trained()
+    monkeypatch.setattr(state_module, "StepMetrics", LateMetrics)
+    late = trained()
+    assert same(late.model.state_dict(), expected.model.state_dict())
+    assert late.history.diverged is expected.history.diverged is (kind == "loss")
+    assert (late.history.steps, late.history.skipped_steps) == (expected.history.steps, expected.history.skipped_steps)
+    assert [metrics["val_bits_per_dim"] for metrics, _ in late.epochs] == [
+        metrics["val_bits_per_dim"] for metrics, _ in expected.epochs
+    ]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_host_does_not_wait_while_it_queues_an_evaluation(tables: Tables) -> None:
+    trainer = new_trainer(tables, new_glow().cuda(), device=torch.device("cuda"), settings={"compile": False})
+    with trainer.progress:
+        trainer.start()
+        trainer.train_epoch()
+        expected = {**trainer.invertibility.queue()(), "bits": trainer.queued_validation()()}
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            trainer.metrics.queue_reading()
+            trainer.metrics.read()
+            figures, validation = trainer.invertibility.queue(), trainer.queued_validation()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        assert {**figures(), "bits": validation()} == expected

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.images.transfer import HostCopy
+from glow_pipeline.outliers import scoring
 from glow_pipeline.outliers.detector import Detector
 from glow_pipeline.verdict.judge import Judge, Judged
 from tests.conftest import random_images
@@ -75,6 +77,29 @@ def test_empty_batch_has_no_verdicts(judge: Judge) -> None:
     assert (len(empty.p_values), len(empty.content_hashes), empty.reasons) == (0, 0, [])
     assert len(one.p_values) == 1
     assert judge.explained(torch.empty(0, 1, 8, 8, dtype=torch.uint8)) == []
+
+
+class UnderWay(HostCopy):
+    """Copies as of a GPU: each is read after the next batch was launched."""
+
+    def __init__(self, *tensors: Tensor) -> None:
+        super().__init__(*tensors)
+        self.under_way = True
+
+
+def test_verdicts_of_a_gpu_are_those_of_their_batches(
+    judge: Judge, images: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty = images[:0]
+    batches = [empty, images[:5], empty, empty, images[5:9], images[9:12], empty]
+    expected = list(judge.judged(batches))
+    monkeypatch.setattr(scoring, "HostCopy", UnderWay)
+    got = list(judge.judged(batches))
+    assert [len(judged.reasons) for judged in got] == [0, 5, 0, 0, 4, 3, 0]
+    for one, other in zip(got, expected, strict=True):
+        assert np.array_equal(one.content_hashes, other.content_hashes)
+        assert np.array_equal(one.p_values, other.p_values)
+        assert one.reasons == other.reasons
 
 
 def test_class_conditioned_model_judges_without_classes() -> None:

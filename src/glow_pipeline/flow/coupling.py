@@ -2,9 +2,10 @@
 
 The class of a coupling decides which code trains it, scores and samples with it (`is_foldable`):
 
-- of a `FoldableCoupling`, which is a `CouplingNetwork` with a `Transform`, the fast path: `fast/folding.py` folds the
-  network, and `fast/fused.py` or, on a GPU, `fast/products.py` calls the methods of the transform. `forward` and
-  `inverse` of the class compute the same map in plain layers, for initialisation and for tests;
+- of a `FoldableCoupling`, which is a `CouplingNetwork` with a `Transform`, the fast path: `fast/folding` folds the
+  network, and `fast/fused.py` or, on a GPU, `fast/products` calls the methods of the transform. `fast/kernels` has the
+  two transforms of this package in a form of its own, for GPUs. `forward` and `inverse` of the class compute the same
+  map in plain layers, for initialisation and for tests;
 - of any other `Coupling`, also of a foldable one with a `forward` or `inverse` of its own, these two methods.
 
 A new coupling is a class here or in a file of its own, and a line in `COUPLINGS` (docs/extending.md).
@@ -40,8 +41,8 @@ class ZeroConv(nn.Module):
 class CouplingNetwork(nn.Module):
     """3x3, 1x1 and 3x3 convolutions with actnorm and ReLU between: (B, in, H, W) -> (B, out, H, W).
 
-    `fast/folding.py` reads its parameters, `fast/fused.py` and `fast/products.py` compute it: a change here is a change
-    there too.
+    `fast/folding` reads its parameters, `fast/fused.py`, `fast/products` and `fast/kernels` compute it: a change here
+    is a change there too.
     """
 
     def __init__(

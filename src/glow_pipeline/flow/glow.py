@@ -9,79 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from glow_pipeline.flow.actnorm import ActNorm, initialize_from_data
-from glow_pipeline.flow.coupling import is_foldable
 from glow_pipeline.flow.dequantization import Dequantization
-from glow_pipeline.flow.fast import fused, products
+from glow_pipeline.flow.fast import passes
 from glow_pipeline.flow.fast.execution import Execution, float32_convolutions
-from glow_pipeline.flow.fast.folding import Prepared, prepare
+from glow_pipeline.flow.level import Level
 from glow_pipeline.flow.prior import SplitPrior, TopPrior, standard_normal_log_prob
-from glow_pipeline.flow.squeeze import Squeeze
 from glow_pipeline.flow.step import FlowPermutation, FlowStep
-
-
-class Level(nn.Module):
-    """Squeeze, then K steps: (B, C, H, W) -> (B, 4C, H/2, W/2), and logdet (B,)."""
-
-    def __init__(self, steps: list[FlowStep]) -> None:
-        super().__init__()
-        self.squeeze = Squeeze()
-        self.steps = nn.ModuleList(steps)
-        self._kept: Prepared | None = None
-
-    @property
-    def foldable(self) -> bool:
-        """True if the fast path can compute these steps."""
-        return all(is_foldable(type(step.coupling)) for step in self._steps)
-
-    @torch.no_grad()
-    def prepare(self) -> None:
-        """Fold the parameters, if they can be folded, for all passes without gradients until `forget`."""
-        self._kept = prepare(self._steps) if self.foldable else None
-
-    def forget(self) -> None:
-        self._kept = None
-
-    def forward(self, x: Tensor, execution: Execution | None = None) -> tuple[Tensor, Tensor]:
-        """Compute by the fast path, or without `execution` by the plain layers, which are slower and define the map."""
-        x, logdet = self.squeeze(x)
-        if execution is not None:
-            x = x.contiguous(memory_format=torch.channels_last)
-            if execution.products and torch.is_grad_enabled():
-                return products.run(self._steps, x, execution)
-            return fused.run(self._prepared(execution), x, execution)
-        for step in self.steps:
-            x, step_logdet = step(x)
-            logdet = logdet + step_logdet
-        return x, logdet
-
-    @torch.no_grad()
-    def traced(self, x: Tensor, execution: Execution | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Compute `forward`, and the couplings' log-scales summed over steps and channels, (B, H/2, W/2).
-
-        Plain layers do not report where their log-determinant comes from: it is spread evenly over all positions.
-        """
-        if execution is None:
-            y, logdet = self(x)
-            height, width = y.shape[2:]
-            return y, logdet, (logdet / (height * width))[:, None, None].expand(-1, height, width)
-        x, _ = self.squeeze(x)
-        return fused.run_traced(self._prepared(), x.contiguous(memory_format=torch.channels_last))
-
-    def inverse(self, y: Tensor, execution: Execution | None = None) -> Tensor:
-        if execution is not None:
-            return self.squeeze.inverse(fused.inverse(self._prepared(), y))
-        for step in reversed(self._steps):
-            y = step.inverse(y)
-        return self.squeeze.inverse(y)
-
-    def _prepared(self, execution: Execution | None = None) -> Prepared:
-        if torch.is_grad_enabled():
-            return prepare(self._steps, execution.network_dtype if execution else None)
-        return self._kept or prepare(self._steps)
-
-    @property
-    def _steps(self) -> list[FlowStep]:
-        return cast(list[FlowStep], list(self.steps))
 
 
 class TopLatent(NamedTuple):
@@ -221,6 +154,9 @@ class Glow(nn.Module):
     @float32_convolutions()
     def to_top(self, x: Tensor) -> TopLatent:
         """Compute the part of `forward` before the top prior, which alone depends on classes."""
+        if self.execution is not None and self.execution.products and torch.is_grad_enabled():
+            levels, splits = [level._steps for level in self._levels], cast(list[SplitPrior], list(self.splits))
+            return TopLatent(*passes.to_top(levels, splits, x, self.execution))
         # Convolutions of these sizes are faster with the channels last in memory.
         x = x.contiguous(memory_format=torch.channels_last)
         eps = []

@@ -50,7 +50,7 @@ class InvertibleConv(nn.Module):
 
     def log_abs_det(self) -> Tensor:
         """Return log|det W|, a scalar."""
-        return torch.linalg.slogdet(self.weight).logabsdet
+        return torch.linalg.slogdet(_where_factorized(self.weight)).logabsdet.to(self.weight.device)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         logdet = self.log_abs_det() * (x.shape[2] * x.shape[3])
@@ -100,9 +100,13 @@ def log_abs_dets(permutations: Sequence[FixedPermutation | InvertibleConv]) -> T
     if isinstance(convs[0], LUInvertibleConv):
         return torch.stack([conv.log_abs_det() for conv in convs]).sum()
     matrices = torch.stack([conv.matrix() for conv in convs])
-    factorized = matrices.cpu() if matrices.device.type == "mps" else matrices  # not every torch can on MPS
-    parts = [torch.linalg.slogdet(part).logabsdet for part in factorized_at_once(factorized)]
+    parts = [torch.linalg.slogdet(part).logabsdet for part in factorized_at_once(_where_factorized(matrices))]
     return torch.cat(parts).sum().to(matrices.device)
+
+
+def _where_factorized(matrices: Tensor) -> Tensor:
+    """Return the matrices on a device that can factorize them, the CPU for MPS: not every torch can there."""
+    return matrices.cpu() if matrices.device.type == "mps" else matrices
 
 
 def factorized_at_once(matrices: Tensor) -> tuple[Tensor, ...]:

@@ -1,6 +1,7 @@
 """Transforms of couplings: how half of the channels change, given the numbers that a network predicts from the others.
 
-The plain layers and the fast path call the same methods; `backward` is for the fast path, which has no autograd.
+The plain layers and the fast path call the same methods; `backward` is for the fast path, which has no autograd. Only
+the kernels of `fast/kernels` have `Shift` and `ShiftAndScale` in code of their own.
 """
 
 from dataclasses import dataclass

@@ -5,11 +5,14 @@ import platform
 import shlex
 import subprocess
 import sys
+import tomllib
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from packaging.requirements import Requirement
 
+from glow_pipeline import __version__
 from glow_pipeline.provenance import Provenance
 
 PACKAGE = "glow_pipeline"
@@ -23,16 +26,26 @@ def provenance_of(session: str, project: Path) -> Provenance:
         git_commit=commit,
         git_dirty=bool(_git(project, "status", "--porcelain")) if commit else None,
         command=shlex.join(["kedro", *sys.argv[1:]]),
-        versions=versions(),
+        versions=versions(requirements(project)),
     )
 
 
-def versions() -> dict[str, str]:
-    """Return the installed versions of Python, of this package and of its direct dependencies, without extras."""
-    required = [Requirement(line) for line in requires(PACKAGE) or []]
+def requirements(project: Path) -> list[str]:
+    """Return what this package requires; where it is not installed but on the path, as this project's file has it."""
+    try:
+        return requires(PACKAGE) or []
+    except PackageNotFoundError:
+        declared: list[str] = tomllib.loads((project / "pyproject.toml").read_text())["project"]["dependencies"]
+        return declared
+
+
+def versions(requirements: Iterable[str]) -> dict[str, str]:
+    """Return the versions of Python, of this package and of what is installed of its requirements, without extras."""
+    required = [Requirement(line) for line in requirements]
     names = sorted(each.name for each in required if each.marker is None or each.marker.evaluate({"extra": ""}))
-    found = {name: _version(name) for name in [PACKAGE, *names]}
-    return {"python": platform.python_version(), **{name: number for name, number in found.items() if number}}
+    found = {name: _version(name) for name in names}
+    installed = {name: number for name, number in found.items() if number}
+    return {"python": platform.python_version(), PACKAGE: __version__, **installed}
 
 
 def user() -> str | None:

@@ -24,6 +24,7 @@ from glow_pipeline.hooks.one_line import errors_in_one_line, line_of
 from glow_pipeline.hooks.provenance import provenance_of
 from glow_pipeline.hooks.stored_detector import choose_detector
 from glow_pipeline.hooks.tracking import Tracker, tracked
+from glow_pipeline.hooks.training_checks import with_batches_of_all
 from glow_pipeline.hooks.training_claim import TrainingClaim
 from glow_pipeline.parameters import Parameters
 from glow_pipeline.signals import ExitOnSignals
@@ -59,6 +60,7 @@ class RunHook:
         self._closing.before_pipeline_run()
         self._exit_on_signals()
         with errors_in_one_line():
+            self._parameters = with_batches_of_all(self._parameters, pipeline)
             choose_images(catalog, self._parameters, pipeline)
             check_run(self._parameters, run_params, pipeline, catalog)
             choose_detector(catalog, self._parameters, run_params, pipeline)

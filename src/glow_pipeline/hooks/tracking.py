@@ -96,7 +96,12 @@ class Tracker:
         self.run.register_model(
             model_name(model.record),
             params=model.record.flow,
-            tags={"path": os.path.relpath(path, self._project), "images": model.record.image_format.key},
+            tags={
+                "path": os.path.relpath(path, self._project),
+                "images": model.record.image_format.key,
+                "device": model.record.device,
+                "precision": str(model.record.precision),
+            },
             record=model.record.model_dump_json(indent=2),
         )
 

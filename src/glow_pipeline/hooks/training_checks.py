@@ -3,17 +3,32 @@
 from pathlib import Path
 
 import torch
+from kedro.pipeline import Pipeline
 
-from glow_pipeline.device import resolve_precision
+from glow_pipeline.device import resolve_device, resolve_precision
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.images.format import format_range
 from glow_pipeline.images.sources.folder import n_classes
 from glow_pipeline.images.sources.registry import FOLDER, source_of
 from glow_pipeline.memory import check_weights
-from glow_pipeline.parameters import Parameters, as_typed, check_num_classes
+from glow_pipeline.parameters import Parameters, as_typed, check_num_classes, with_complete_batches
 from glow_pipeline.training.checks import check_processes
+from glow_pipeline.training.distributed.machines import n_processes_in_all
 from glow_pipeline.training.model_file import read_record
 from glow_pipeline.training.new_flow import check_knows_classes
+
+TRAINED = {"untrained_glow", "search_results"}  # one of them is an output of each pipeline that trains
+
+
+def with_batches_of_all(parameters: Parameters, pipeline: Pipeline) -> Parameters:
+    """Return the parameters with the `train.batch_size` of all processes, of a run that trains.
+
+    Raises:
+        GlowPipelineError: this machine has not the devices that `device` and `train.devices` request.
+    """
+    if parameters.train.batch_size_per_device is None or not TRAINED & pipeline.all_outputs():
+        return parameters
+    return with_complete_batches(parameters, n_processes_in_all(parameters.train, resolve_device(parameters.device)))
 
 
 def check_training(parameters: Parameters, device: torch.device) -> None:

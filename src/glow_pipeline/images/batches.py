@@ -3,9 +3,10 @@
 import os
 import signal
 from collections.abc import Iterator
+from copy import copy
 from functools import cached_property
 from types import FrameType
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from glow_pipeline.images.table import ImageTable
+from glow_pipeline.images.transfer import to_device
 from glow_pipeline.shard import Shard
 
 UPLOAD = 4096  # images copied to the device at once
@@ -54,13 +56,22 @@ class Batches:
         self.on_device = on_device
         self.shard = shard or Shard()
         self.n_images = len(table) // batch_size * batch_size if drop_last else len(table)
+        self._places = slice(None)
 
     def __len__(self) -> int:
         """Return the number of batches."""
-        return -(-self.n_images // self.batch_size)
+        return len(range(-(-self.n_images // self.batch_size))[self._places])
 
     def __iter__(self) -> Iterator[Batch]:
-        return self._batches(self._in_batches(np.arange(self.n_images)))
+        return self._batches(self._in_batches(np.arange(self.n_images))[self._places])
+
+    def part(self, places: slice) -> Self:
+        """Return the batches in these places of the table's order. Both share the images on the device."""
+        if self.on_device:
+            _ = self._table_on_device  # before the copy, which so has it too
+        part = copy(self)
+        part._places = places
+        return part
 
     def shuffled(self, generator: torch.Generator, first: int = 0) -> Iterator[Batch]:
         """Return the batches in a random order; with `drop_last` each order leaves out other images.
@@ -84,7 +95,7 @@ class Batches:
 
     def _gathered(self, sampler: list[NDArray[np.int64]]) -> Iterator[Batch]:
         # The order is copied to the device once: a copy for each batch would wait for the device.
-        order = torch.from_numpy(np.concatenate(sampler)).to(self.device) if sampler else torch.empty(0)
+        order = to_device(torch.from_numpy(np.concatenate(sampler)), self.device) if sampler else torch.empty(0)
         for rows in order.split([len(rows) for rows in sampler]):
             yield Batch(self._table_on_device.images[rows], self._table_on_device.labels[rows])
 
@@ -95,7 +106,7 @@ class Batches:
         )
         for first in range(0, len(self.table), UPLOAD):
             piece, _ = self.table[first : first + UPLOAD]
-            images[first : first + UPLOAD] = piece.to(self.device)
+            images[first : first + UPLOAD] = to_device(piece, self.device)
         return Batch(images, self.table.labels.to(self.device))
 
     def _read(self, sampler: list[NDArray[np.int64]]) -> Iterator[Batch]:

@@ -4,8 +4,14 @@ Two images of one shape are equal when all their pixels are. A hash of 64 bits r
 on the device that holds the images, and takes eight bytes an image.
 """
 
+import logging
+from collections.abc import Callable
+from functools import cache
+
 import torch
 from torch import Tensor
+
+logger = logging.getLogger(__name__)
 
 GOLDEN = 0x9E3779B97F4A7C15  # 2**64 divided by the golden ratio
 # Values hashed at once; each takes eight bytes, several times over. On a CPU they fit into its cache.
@@ -44,6 +50,29 @@ def content_noise(images: Tensor, key: int) -> Tensor:
     Returns:
         float32 of the same shape, multiples of 2**-24 in [0, 1).
     """
+    kernel = kernel_on(images.device) if images.device.type == "cuda" else None
+    return noise_by_operations(images, key) if kernel is None else kernel(images, key)
+
+
+@cache
+def kernel_on(device: torch.device) -> Callable[[Tensor, int], Tensor] | None:
+    """Return the kernel that computes `noise_by_operations`, if this GPU runs it and gets the same bits."""
+    try:
+        from glow_pipeline.images.noise_kernel import FAILURES, kernel_noise  # needs Triton
+    except ImportError as error:
+        logger.debug("No kernel for the noise: %s", error)
+        return None
+    example = torch.arange(48, dtype=torch.uint8, device=device).view(2, 3, 2, 4)
+    try:
+        same = torch.equal(kernel_noise(example, GOLDEN >> 1), noise_by_operations(example, GOLDEN >> 1))
+    except FAILURES as error:
+        logger.debug("No kernel for the noise: %s", error)
+        return None
+    return kernel_noise if same else None
+
+
+def noise_by_operations(images: Tensor, key: int) -> Tensor:
+    """Compute `content_noise` by torch's operations, on any device."""
     values = images.flatten(1)
     starts = mix(content_hash(images) ^ key)[:, None]
     counter = torch.arange(values.shape[1], device=images.device)

@@ -1,5 +1,7 @@
 """The models beside the scored one that some scores compare it with."""
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Literal, Self
 
@@ -33,11 +35,13 @@ class OtherModels:
     names: dict[Kind, list[str]] = field(default_factory=dict)
     trained_on: NDArray[np.int64] = field(default_factory=_no_hashes)
 
-    def to(self, device: torch.device) -> Self:
-        """Return these models after moving them to a device."""
-        for model in filter(None, (self.background, *self.ensemble)):
-            model.to(device)
-        return self
+    @contextmanager
+    def on(self, device: torch.device) -> Iterator[Self]:
+        """Move these models to a device and fold their parameters once for all passes in the block."""
+        with ExitStack() as folded:
+            for model in filter(None, (self.background, *self.ensemble)):
+                folded.enter_context(model.to(device).unchanging())
+            yield self
 
     def record(self) -> dict[str, object]:
         """Return which models were used, for metrics and records: `background_model`, `ensemble_models`."""

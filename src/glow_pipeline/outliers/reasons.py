@@ -69,6 +69,7 @@ class Reasons:
 
     name: ClassVar[str] = "reasons"
     traces: ClassVar[bool] = True
+    compresses: ClassVar[bool] = True
 
     def describe(self, batch: ModelledBatch) -> Tensor:
         """Return the statistics of a traced batch, float64 (B, 8 + 2 L), in the order of `statistics`."""

@@ -10,13 +10,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from glow_pipeline.density import ModelledBatch, modelled_batches
+from glow_pipeline.density import ModelledBatch, exact, modelled_batches
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.flow import Glow
 from glow_pipeline.flow.fast.execution import float32_convolutions
 from glow_pipeline.images.batches import Batch, Batches
 from glow_pipeline.images.table import ImageTable
+from glow_pipeline.images.transfer import HostCopy, arrived
 from glow_pipeline.outliers.scores.score import FittedScore, Numbers, Score
+from glow_pipeline.outliers.statistics.codecs import host_copy
 from glow_pipeline.randomness import key
 
 logger = logging.getLogger(__name__)
@@ -69,6 +71,8 @@ class Describer(Protocol):
     def name(self) -> str: ...
     @property
     def traces(self) -> bool: ...
+    @property
+    def compresses(self) -> bool: ...
     def describe(self, batch: ModelledBatch) -> Tensor: ...
 
 
@@ -122,20 +126,35 @@ def _at_most(table: ImageTable, most: int, seed: int) -> ImageTable:
 def described_batches(
     model: Glow, batches: Iterable[Batch], scores: Sequence[Describer], seed: int, draws: int, description: str | None
 ) -> Iterator[Mapping[str, Numbers]]:
-    """Yield for each batch the numbers by which each score describes its images, (B, d) by the score's name."""
-    traces = any(score.traces for score in scores)
+    """Yield for each batch the numbers by which each score describes its images, (B, d) by the score's name.
+
+    A GPU computes the next batch while the host has these.
+    """
+    for copies in arrived(_described_on_device(model, batches, scores, seed, draws, description)):
+        yield {score.name: copy.numpy() / draws for score, copy in zip(scores, copies, strict=True)}
+
+
+def _described_on_device(
+    model: Glow, batches: Iterable[Batch], scores: Sequence[Describer], seed: int, draws: int, description: str | None
+) -> Iterator[HostCopy]:
+    """Yield for each batch the sums of each score's numbers over the draws of the noise."""
+    traces, compress = (any(getattr(score, needs) for score in scores) for needs in ("traces", "compresses"))
     with torch.no_grad():
         batches_of_draws = modelled_batches(model, batches, seed, description, draws=draws, traces=traces)
         for first in batches_of_draws:
-            total = {score.name: _described(score, first) for score in scores}
+            # In this order, so that a GPU computes the pass while the host compresses the images.
+            if compress:
+                first.once_for_images(host_copy)
+            if traces:
+                _ = first.levels
+            total = [_described(score, first) for score in scores]
             for batch in islice(batches_of_draws, draws - 1):
-                for score in scores:
-                    total[score.name] = total[score.name] + _described(score, batch)
-            yield {name: numbers / draws for name, numbers in total.items()}
+                total = [one + _described(score, batch) for one, score in zip(total, scores, strict=True)]
+            yield HostCopy(*total)
 
 
-def _described(score: Describer, batch: ModelledBatch) -> Numbers:
-    """Return the numbers of a batch, float64 (B, d), without the graph of a score that differentiates."""
+def _described(score: Describer, batch: ModelledBatch) -> Tensor:
+    """Return the numbers of a batch, float64 (B, d) on the device, without the graph of a score that differentiates."""
     with float32_convolutions():  # for the gradients that a score may compute, too
         found, n = score.describe(batch), len(batch.images)
     if not isinstance(found, torch.Tensor) or found.ndim not in (1, 2) or len(found) != n or found.is_complex():
@@ -144,8 +163,7 @@ def _described(score: Describer, batch: ModelledBatch) -> Numbers:
             f"ood.scores={score.name}: {type(score).__name__}.describe returned {what} for {n} images; it should "
             f"return a tensor of real numbers with {n} rows"
         )
-    numbers: Numbers = found.detach().cpu().double().view(n, -1).numpy()
-    return numbers
+    return exact(found.detach()).view(n, -1)
 
 
 def _checked(score: Score, values: NDArray[np.floating], n: int) -> Numbers:

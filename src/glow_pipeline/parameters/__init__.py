@@ -3,6 +3,7 @@
 Values come from conf/ and `--params`. An invalid value ends the command before anything is read, fetched or written.
 """
 
+from glow_pipeline.parameters.batch_size import with_complete_batches
 from glow_pipeline.parameters.benchmark import BenchmarkParameters
 from glow_pipeline.parameters.calibrate import CalibrateParameters
 from glow_pipeline.parameters.cross_checks import check_num_classes
@@ -36,5 +37,6 @@ __all__ = [
     "known_names",
     "nearest",
     "parse_parameters",
+    "with_complete_batches",
     "with_values",
 ]

@@ -55,7 +55,9 @@ class OodParameters(ParameterGroup):
         None, description="folder of outliers; for out_dataset=folder; null: among the images of ingest.path"
     )
 
-    batch_size: int = Field(256, ge=1, description="images scored at once")
+    batch_size: int | None = Field(
+        None, ge=1, description="images scored at once; null: 256 on a CPU, on a GPU up to 4,096 of 32x32 pixels"
+    )
     scores: Annotated[list[Annotated[str, OneOf(ScoreNames())]], BeforeValidator(_split_scores)] = Field(
         [ONE_PASS],
         examples=[*SCORES, ONE_PASS, ALL],

@@ -25,7 +25,13 @@ def _check_interval(value: float | str) -> float | str:
 class TrainParameters(ParameterGroup):
     """The training."""
 
-    batch_size: int = Field(128, ge=1, description="images per step")
+    batch_size: int = Field(128, ge=1, description="images per step, of all processes together")
+    batch_size_per_device: Changeable[int | None] = Field(
+        None,
+        ge=1,
+        description="images per step of each process: the other way to give train.batch_size, which is then this times "
+        "all processes of all machines, and may not change on resume; null: train.batch_size counts",
+    )
     n_epochs: Changeable[int] = Field(100, ge=1, description="passes over the training images, in full batches")
     lr: float = Field(2e-4, gt=0, description="learning rate of Adamax")
     warmup: float = Field(
@@ -100,3 +106,10 @@ class TrainParameters(ParameterGroup):
     max_restarts: Changeable[int] = Field(
         3, ge=0, description="restarts of all processes from the last checkpoint after one of them died"
     )
+
+    @property
+    def batch_size_as_given(self) -> str:
+        """The parameter that sets the size of a batch, as it is typed."""
+        if self.batch_size_per_device is not None:
+            return f"train.batch_size_per_device={self.batch_size_per_device}"
+        return f"train.batch_size={self.batch_size}"

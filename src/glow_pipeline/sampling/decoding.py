@@ -47,6 +47,11 @@ class Movement:
         """Return for each step bool (n,)."""
         return [decoded.broken for decoded in self.decoded]
 
+    def steps_with_broken_images(self) -> list[float]:
+        """Return the coordinates of the steps of which an image could not be computed."""
+        broken = torch.stack(self.broken).any(dim=1).tolist()  # of all steps at once: each reading waits for the device
+        return [step for step, is_broken in zip(self.steps, broken, strict=True) if is_broken]
+
 
 @torch.no_grad()
 def decode(model: Glow, eps: list[Tensor], temperature: float = 1.0, y: Tensor | None = None) -> Decoded:

@@ -28,7 +28,8 @@ class Normal(SamplingMode):
             drawn = _of_class(request, request.y, random)
             title = title if request.y is None else f"{title}, {_label(request, request.y)}"
             return square_grid(shown(flow, drawn), title + warning(drawn.broken))
-        rows = [_of_class(request, k, random) for k in range(flow.num_classes)]
+        with flow.unchanging():
+            rows = [_of_class(request, k, random) for k in range(flow.num_classes)]
         return labelled_grid(
             [shown(flow, row) for row in rows],
             row_labels=[_label(request, k) for k in range(flow.num_classes)],

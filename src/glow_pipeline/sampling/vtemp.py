@@ -25,7 +25,7 @@ class VaryTemperature(SamplingMode):
 
     def draw(self, request: SampleRequest) -> Movie:
         steps, columns = steps_and_columns(partial(_move, request), request.frames, STILL_COLUMNS)
-        broken = [t for each in (steps, columns) for t, step in zip(each.steps, each.broken, strict=True) if step.any()]
+        broken = [t for each in (steps, columns) for t in each.steps_with_broken_images()]
         where = f", the first from T {min(broken):.2f} on" if broken else ""
         title = f"Glow on {request.dataset}: the same latents at rising temperature"
         return movie(

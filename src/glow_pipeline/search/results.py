@@ -64,5 +64,7 @@ def best_parameters_file(study: "Study", table: pd.DataFrame, parameters: Parame
         "To train with it, copy this file to conf/best/parameters.yml and type",
         "  kedro run --env best --pipelines train",
     ]
-    chosen = with_values(parameters, best.params).model_dump(include={"dataset", "seed", "ingest", "model", "train"})
+    # The size of its batches is that of the processes that have searched; fewer or more give it other batches.
+    values = {**best.params, "train.batch_size_per_device": None}
+    chosen = with_values(parameters, values).model_dump(include={"dataset", "seed", "ingest", "model", "train"})
     return "".join(f"# {line}\n" for line in lines) + OmegaConf.to_yaml(OmegaConf.create(chosen))

@@ -15,6 +15,7 @@ NOT_COMPARABLE = {
     "model.n_bits": "all have the same images",
     "model.y_condition": "bits per dimension given the class are not comparable with others",
 }
+PER_DEVICE = "train.batch_size_per_device"
 
 
 def extremes(parameters: Parameters) -> Iterator[Parameters]:
@@ -28,7 +29,7 @@ def extremes(parameters: Parameters) -> Iterator[Parameters]:
     if not ranges:
         raise GlowPipelineError("search.ranges={}: nothing to search; give a range to a parameter of model or train")
     for name, given in ranges.items():
-        _check_name(name)
+        _check_name(name, parameters)
         for end in _ends(given):
             yield _with_end(parameters, name, end)
         if given.choices is None and _is_integer(parameters, name, given) and not isinstance(given.step, int | None):
@@ -90,7 +91,13 @@ def _is_integer(parameters: Parameters, name: str, given: Range) -> bool:
     return isinstance(getattr(alone, leaf), int)
 
 
-def _check_name(name: str) -> None:
+def _check_name(name: str, parameters: Parameters) -> None:
+    per_device = parameters.train.batch_size_per_device
+    if name == PER_DEVICE or (name == "train.batch_size" and per_device is not None):
+        beside = "" if name == PER_DEVICE else f" with {PER_DEVICE}={per_device}"
+        raise GlowPipelineError(
+            f"search.ranges.{name}: cannot be searched{beside}; search train.batch_size, with {PER_DEVICE}=null"
+        )
     searchable = [
         known for known in known_names() if known.startswith(("model.", "train.")) and known not in NOT_COMPARABLE
     ]

@@ -1,7 +1,12 @@
 """The logger of a training's metrics and figures, which writes to an MLflow run that is running already.
 
 A training must not wait for a server, nor end with it: a separate thread sends, in order, and keeps what cannot be sent
-until it can. Without a run (in a test, in a script, with tracking switched off) nothing is sent.
+until it can. It draws the figures too. Without a run (in a test, in a script, with tracking switched off) nothing is
+drawn and nothing is sent.
+
+Python runs one thread at a time, so whatever this one does holds up the training as long: 5 ms for an epoch's metrics,
+30 ms for a figure. A GPU that has work for so long does not notice, but at an epoch's end it has none. So the thread
+first lets the training give it some.
 """
 
 import io
@@ -26,6 +31,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 PATIENCE = 30.0  # seconds that `close` waits
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds between attempts to send
+LULL = 0.1  # seconds in which a training queues the first steps of its next epoch
 
 _Item = TypeVar("_Item")
 
@@ -37,10 +43,17 @@ class _Row:
     milliseconds: int  # since 1970, when it was logged: a row that is sent twice is then one row to MLflow
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Picture:
-    png: bytes
+    figure: "Callable[[], Figure] | None"  # None when it is drawn
     file: PurePosixPath
+    png: bytes = b""
+
+    def draw(self) -> None:
+        if self.figure is not None:
+            png = io.BytesIO()
+            self.figure().savefig(png, format="png")
+            self.figure, self.png = None, png.getvalue()
 
 
 class MetricLogger:
@@ -60,6 +73,7 @@ class MetricLogger:
         self._pictures: deque[_Picture] = deque()  # apart: a store that takes none must not hold up the metrics
         self._changed = threading.Condition()  # guards what `_wait` reads
         self._closing = self._given_up = self._resumes = False
+        self._failures: deque[Exception] = deque()  # by which figures could not be drawn
         # Used by the thread alone:
         self._unreachable = self._has_refused = False
         self._queried: set[str] = set()  # metrics whose steps in the run are known
@@ -71,19 +85,30 @@ class MetricLogger:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.close()
+        if kind is None:
+            self._raise_failure()
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        """Log metrics by name, at an optimiser step. Returns at once."""
+        """Log metrics by name, at an optimiser step. Returns at once.
+
+        Raises:
+            Exception: an earlier figure could not be drawn.
+        """
         self._add(self._rows, _Row(dict(metrics), step, _now()))
 
-    def log_figure(self, figure: "Figure", file: str) -> None:
-        """Log a figure as a PNG of this path within the run: drawn now, sent later."""
-        if self._run is not None:
-            png = io.BytesIO()
-            figure.savefig(png, format="png")
-            self._add(self._pictures, _Picture(png.getvalue(), PurePosixPath(file)))
+    def log_figure(self, figure: "Callable[[], Figure]", file: str) -> None:
+        """Log a figure as a PNG of this path within the run. Returns at once.
+
+        Args:
+            figure: makes the figure, in the thread that sends it; must not use what changes meanwhile.
+            file: path of the PNG.
+
+        Raises:
+            Exception: an earlier figure could not be drawn.
+        """
+        self._add(self._pictures, _Picture(figure, PurePosixPath(file)))
 
     def catch_up(self, rows: Sequence[tuple[Mapping[str, float], int]]) -> None:
         """Log the past metrics and steps of a resumed training that its run does not have yet.
@@ -118,7 +143,12 @@ class MetricLogger:
             )
         return " and ".join(parts)
 
+    def _raise_failure(self) -> None:
+        if self._failures:
+            raise self._failures.popleft()
+
     def _add(self, waiting: deque[_Item], item: _Item) -> None:
+        self._raise_failure()
         if self._run is not None:
             with self._changed:
                 waiting.append(item)
@@ -143,6 +173,7 @@ class MetricLogger:
             else:
                 self._changed.wait_for(lambda: self._given_up, min(pause, FIRST_PAUSE))
             self._changed.wait_for(lambda: self._closing or self._rows or self._pictures)
+            self._changed.wait_for(lambda: self._closing, LULL)
             return bool(self._rows or self._pictures) and not self._given_up
 
     def _send_all(self, waiting: deque[_Item], send: Callable[[_Item], None]) -> bool:
@@ -189,6 +220,11 @@ class MetricLogger:
         self._known.update((key, row.step) for key in row.metrics)
 
     def _send_picture(self, picture: _Picture) -> None:
+        try:
+            picture.draw()
+        except Exception as failure:  # the training's thread raises it
+            self._failures.append(failure)
+            return
         client, run_id = self._open
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / picture.file

@@ -107,12 +107,12 @@ class Captured:
     Args:
         step: the training step.
         example: inputs of the step; all later ones must have these shapes.
-        recorder: records the graphs; None: on the present GPU.
+        recorder: records the graphs; None: on the present GPU. It may record others, which are replayed between steps.
     """
 
     def __init__(self, step: TrainingStep, *example: Tensor, recorder: GraphRecorder | None = None) -> None:
         self._inputs, self._communicate = [tensor.clone() for tensor in example], step.sum_over_processes
-        recorder = recorder or GraphRecorder()
+        self.recorder = recorder = recorder or GraphRecorder()
         recorder.warm_up(lambda: step.rehearse(*self._inputs))
         if step.group.shard.world_size == 1:
             self._gradients, self._bits_per_dim = recorder.record(lambda: step(*self._inputs))

@@ -79,11 +79,13 @@ class Adamax:
     def gather_gradients(self) -> None:
         """Add the parameters' gradients to those gathered since `zero_grad` or the last update, and drop them.
 
-        Gradients of a batch in parts are added up here: autograd would make a kernel for each parameter.
+        Gradients of a batch in parts are added up here: autograd would make a kernel for each parameter. Gradients that
+        lie one behind the other, as `flow/fast/folding/level_matrix.py` has them, are copied as one.
         """
         given = [k for k, parameter in enumerate(self.parameters) if parameter.grad is not None]
-        views = [self._gradient_views[k] for k in given]
-        gradients = [cast(Tensor, self.parameters[k].grad) for k in given]
+        views, gradients = _joined(
+            [self._gradient_views[k] for k in given], [cast(Tensor, self.parameters[k].grad) for k in given]
+        )
         if self._gathered:
             if given:
                 torch._foreach_add_(views, gradients)
@@ -110,12 +112,17 @@ class Adamax:
         Returns:
             Whether they were updated, a boolean scalar on the same device.
         """
+        self.finish_gathering()
+        return Execution(compiled=self.compiled).maybe_compiled(Adamax.update)(self, allowed)
+
+    def finish_gathering(self) -> None:
+        """Gather the gradients, unless that has been done since the last update; the next `update` takes them."""
         if not self._gathered:
             self.gather_gradients()
         self._gathered = False
-        return Execution(compiled=self.compiled).maybe_compiled(Adamax._update)(self, allowed)
 
-    def _update(self, allowed: Tensor) -> Tensor:
+    def update(self, allowed: Tensor) -> Tensor:
+        """Do as `step`, with gradients whose gathering is finished, as plain operations."""
         gradient = self._gradient
         norm = gradient.norm()
         self.gradient_norm.copy_(norm)
@@ -150,3 +157,29 @@ def _views(vector: Tensor, like: list[nn.Parameter]) -> list[Tensor]:
         piece.as_strided(each.shape, each.stride(), piece.storage_offset())
         for piece, each in zip(pieces, like, strict=True)
     ]
+
+
+def _joined(views: list[Tensor], gradients: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """Join neighbours that are adjacent in the vector and whose gradients are adjacent in memory as well."""
+    starts = [k for k in range(len(views)) if not _continues(views, gradients, k)]
+    if len(starts) == len(views):
+        return views, gradients
+    runs = list(zip(starts, [*starts[1:], len(views)], strict=True))
+    return [_as_one(views[start:end]) for start, end in runs], [_as_one(gradients[start:end]) for start, end in runs]
+
+
+def _continues(views: list[Tensor], gradients: list[Tensor], k: int) -> bool:
+    """Return whether tensors k begin where tensors k - 1 end, and all four have the same order in memory."""
+    if k == 0 or gradients[k].storage_offset() == 0:  # nearly always, unless the gradients are parts of one tensor
+        return False
+    pairs = [(each[k - 1], each[k]) for each in (views, gradients)]
+    return all(
+        a.storage_offset() + a.numel() == b.storage_offset()
+        and a.untyped_storage()._cdata == b.untyped_storage()._cdata
+        for a, b in pairs
+    ) and all(views[each].stride() == gradients[each].stride() for each in (k - 1, k))
+
+
+def _as_one(tensors: list[Tensor]) -> Tensor:
+    """Return adjacent tensors as a vector; a single one as it is."""
+    return tensors[0] if len(tensors) == 1 else tensors[0].as_strided((sum(each.numel() for each in tensors),), (1,))

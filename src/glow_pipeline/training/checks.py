@@ -5,7 +5,7 @@ import torch
 from glow_pipeline.device import resolve_device, resolve_precision
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.parameters import Parameters, TrainParameters
-from glow_pipeline.training.distributed.machines import machine_rank, meeting_point, n_processes
+from glow_pipeline.training.distributed.machines import machine_rank, meeting_point, n_processes, n_processes_in_all
 
 
 def check_training(parameters: Parameters, n_images: int) -> None:
@@ -25,7 +25,7 @@ def check_processes(train: TrainParameters, device: torch.device) -> None:
     Raises:
         GlowPipelineError: the first error.
     """
-    processes = train.nodes * n_processes(train.devices, device)
+    processes = n_processes_in_all(train, device)
     if train.nodes > 1:
         machine_rank(train.nodes)
         meeting_point(train.rendezvous)
@@ -36,7 +36,7 @@ def check_batch_size(train: TrainParameters, processes: int, n_images: int | Non
     """Check that batches can be shared by the processes in `train.accumulate` parts.
 
     Args:
-        train: training parameters.
+        train: training parameters, with complete batches.
         processes: number of processes that train together.
         n_images: number of training images, which a batch does not exceed; None: not known yet.
 
@@ -47,6 +47,25 @@ def check_batch_size(train: TrainParameters, processes: int, n_images: int | Non
     if batch_size < processes * train.accumulate:
         shared = f"shared by {processes} processes" if processes > 1 else "taken"
         raise GlowPipelineError(
-            f"train.batch_size={train.batch_size}: batches of {batch_size} images cannot be {shared} in "
+            f"{train.batch_size_as_given}: batches of {batch_size} images cannot be {shared} in "
             f"{train.accumulate} parts; raise it, or lower train.devices or train.accumulate"
+        )
+
+
+def check_shared(train: TrainParameters, processes: int) -> None:
+    """Check that there are as many processes as the batches were made for.
+
+    Args:
+        train: training parameters, with complete batches.
+        processes: number of processes that train together.
+
+    Raises:
+        GlowPipelineError: another machine has more or fewer devices than the one that made them.
+    """
+    per_device = train.batch_size_per_device
+    if per_device is not None and train.batch_size != per_device * processes:
+        raise GlowPipelineError(
+            f"train.batch_size_per_device={per_device}: this machine counts {train.batch_size // per_device} processes "
+            f"and {processes} train together; set train.devices to the same number on all machines, or give "
+            f"train.batch_size"
         )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from glow_pipeline.device import describe_device
+from glow_pipeline.device import describe_device, resolve_precision
 from glow_pipeline.files import sha256
 from glow_pipeline.flow import Glow
 from glow_pipeline.parameters import as_typed
@@ -15,6 +15,8 @@ from glow_pipeline.training.new_flow import flow_arguments
 from glow_pipeline.training.records import CheckpointRecord, Computation, ModelRecord, PartRecords
 from glow_pipeline.training.resume import identity
 from glow_pipeline.training.task import TrainingTask
+
+PRECISION = "precision"  # earlier versions do not record it
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +49,7 @@ def initial_record(
             activations=parameters.activations,
             compile=parameters.compile,
             accumulate=parameters.accumulate,
+            precision=resolve_precision(parameters.precision, device, foldable=flow.foldable),
         ),
         provenance=task.provenance,
         mlflow_run_id=None if task.mlflow_run is None else task.mlflow_run.run_id,
@@ -74,6 +77,7 @@ def model_record(task: TrainingTask, flow: Glow, record: CheckpointRecord, histo
         parameters=task.parameters.model_dump(),
         train_table=table,
         device=record.computation.device,
+        precision=record.computation.precision,
         epochs=len(history.epochs),
         best_epoch=history.best_epoch,
         steps=history.steps,
@@ -93,7 +97,7 @@ def warn_of_changes(before: CheckpointRecord, now: CheckpointRecord) -> None:
     changed = [
         f"{name} {as_typed(value)} instead of {as_typed(then[name])}"
         for name, value in present.items()
-        if value != then[name]
+        if value != then[name] and not (name == PRECISION and then[name] is None)
     ]
     if changed:
         logger.warning(
@@ -110,4 +114,5 @@ def _computed_with(record: CheckpointRecord) -> dict[str, object]:
         "commit": provenance.git_commit,
         **{name: provenance.versions.get(name) for name in ("python", "torch", "numpy")},
         **{f"train.{name}": getattr(computation, name) for name in ("activations", "compile", "accumulate")},
+        PRECISION: computation.precision,
     }

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from glow_pipeline.device import Compile
-from glow_pipeline.flow.fast.execution import Activations
+from glow_pipeline.flow.fast.execution import Activations, Precision
 from glow_pipeline.images.format import ImageFormat
 from glow_pipeline.images.parts import Parts
 from glow_pipeline.images.table import ImageTable, TableRecord
@@ -65,6 +65,7 @@ class ModelRecord(BaseModel):
     parameters: dict[str, Any]  # all parameters of the run, after validation
     train_table: TableRecord
     device: str
+    precision: Precision | None = None  # of the coupling networks in training; None: of an earlier version
     epochs: int
     best_epoch: int
     steps: int
@@ -95,6 +96,7 @@ class Computation(BaseModel):
     activations: Activations
     compile: Compile
     accumulate: int
+    precision: Precision | None = None  # of the coupling networks; None: of an earlier version
 
 
 class CheckpointRecord(BaseModel):

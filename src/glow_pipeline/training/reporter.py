@@ -4,8 +4,10 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
+from matplotlib.figure import Figure
 
 from glow_pipeline.flow import Glow
+from glow_pipeline.images.transfer import HostCopy
 from glow_pipeline.plots.grids import cross_out, square_grid
 from glow_pipeline.randomness import generator
 from glow_pipeline.sampling import draw
@@ -66,8 +68,12 @@ class MlflowReporter:
         device = next(flow.parameters()).device
         labels = torch.arange(SAMPLES, device=device) % flow.num_classes if flow.y_condition else None
         drawn = draw(flow, SAMPLES, self._temperature, generator(self._seed, "progress", 0, device), labels)
-        tiles = cross_out(flow.dequantization.expand(drawn.images).cpu(), drawn.broken.cpu())
-        self._metric_logger.log_figure(square_grid(tiles, f"epoch {epoch}"), f"progress/epoch_{epoch:04d}.png")
+        copies = HostCopy(flow.dequantization.expand(drawn.images), drawn.broken)
+
+        def grid() -> Figure:
+            return square_grid(cross_out(*copies.get()), f"epoch {epoch}")
+
+        self._metric_logger.log_figure(grid, f"progress/epoch_{epoch:04d}.png")
 
 
 class TrialReporter:

@@ -22,6 +22,7 @@ from glow_pipeline.training.checkpoint import Checkpoint, OtherFormatError, read
 from glow_pipeline.training.checkpoint_folder import TrainingFolder
 
 PATIENCE = 10.0  # seconds
+BATCH_SIZE = "train.batch_size"
 # Parameters of the identity that were added later, with the value that stands for earlier trainings. It is left out of
 # the identity, whose fingerprint therefore remains that of earlier trainings.
 ADDED: dict[str, object] = {"ingest.calibration_percentage": 0.0, "train.mutation": 0.0}
@@ -97,6 +98,7 @@ def claim_training(parameters: Parameters, root: Path, session: str) -> ClaimedT
                 return training
             folder.release()
         _warn_of_former_split(parameters, root)
+        _warn_of_other_batches(parameters, root)
     folder = TrainingFolder(same_identity / session)
     # Another process that looks for a training to resume may hold it for the moment in which it finds it empty.
     if not folder.claim(patience=PATIENCE):
@@ -140,6 +142,30 @@ def _warn_of_former_split(parameters: Parameters, root: Path) -> None:
                 "%s to --params",
                 folder.path,
                 ",".join(f"ingest.{name}={value:g}" for name, value in FORMER_SPLIT.items()),
+            )
+            return
+
+
+def _warn_of_other_batches(parameters: Parameters, root: Path) -> None:
+    """Warn of a training that this command left unfinished with another number of processes, and so other batches."""
+    train = parameters.train
+    if train.batch_size_per_device is None:
+        return
+    for path in sorted(root.glob("*/*/"), reverse=True):
+        folder = TrainingFolder(path)
+        if folder.finished:
+            continue
+        try:
+            start = folder.newest(with_tensors=False)
+        except OtherFormatError:
+            continue
+        before = {} if start is None else start.record.identity
+        if before and {**before, BATCH_SIZE: train.batch_size} == identity(parameters):
+            logger.warning(
+                "A new training starts, with batches of %s x %s = %s images, since the interrupted one (%s) has "
+                "batches of %s; to resume that one, give train.batch_size=%s in place of train.batch_size_per_device",
+                *(train.batch_size_per_device, train.batch_size // train.batch_size_per_device, train.batch_size),
+                *(folder.path, before[BATCH_SIZE], before[BATCH_SIZE]),
             )
             return
 

@@ -8,10 +8,11 @@ import click
 
 from glow_pipeline.device import resolve_precision
 from glow_pipeline.flow import Glow
+from glow_pipeline.flow.fast.execution import Precision
 from glow_pipeline.images.sources.registry import FOLDER, SOURCES
 from glow_pipeline.images.table import TableRecord
 from glow_pipeline.memory import available_bytes, in_words, training_bytes
-from glow_pipeline.parameters import Parameters
+from glow_pipeline.parameters import Parameters, TrainParameters
 from glow_pipeline.training.task import TrainingTask
 
 logger = logging.getLogger(__name__)
@@ -26,6 +27,7 @@ def start_summary(
     batch_size: int,
     steps_done: int,
     device: str,
+    precision: Precision,
     memory: int,
     available: int | None,
     folder: Path | None,
@@ -40,6 +42,7 @@ def start_summary(
         batch_size: images a step.
         steps_done: steps taken before this command.
         device: the device, in words.
+        precision: precision of the coupling networks.
         memory: estimate of the bytes that it takes.
         available: free bytes; None: unknown.
         folder: folder of its checkpoints; None: it writes none.
@@ -51,9 +54,9 @@ def start_summary(
         f"Images: {record.name}: {found}; {_counted(record.num_classes, 'class', 'classes')}; {_prepared(record)}.",
         f"Model:  K={model.K}, L={model.L}, hidden_channels={model.hidden_channels}: {n_weights:,} parameters.",
         f"Steps:  {_counted(train.n_epochs, 'epoch', 'epochs')} of {_counted(steps, 'step', 'steps')} of "
-        f"{batch_size:,} images: {train.n_epochs * steps:,}"
+        f"{batch_size:,} images{_shared(train, batch_size)}: {train.n_epochs * steps:,}"
         + (f", of which {steps_done:,} are done" if steps_done else "")
-        + f"; on {device}; about {in_words(memory)} of memory"
+        + f"; on {device} in {precision}; about {in_words(memory)} of memory"
         + (f", {in_words(available)} are free." if available is not None else "."),
     ]
     if folder is not None:
@@ -74,13 +77,14 @@ def announce(task: TrainingTask, flow: Glow, *, scored: int, processes: int, ste
     """
     train = task.parameters.train
     where = next(flow.parameters()).device
+    precision = resolve_precision(train.precision, where, foldable=flow.foldable)
     memory = training_bytes(
         task.parameters.model.size(flow.image_shape),
         batch=task.batch_size,
         at_once=-(-task.batch_size // (processes * train.accumulate)),
         scored=min(scored, len(task.val_images)),
         activations=train.activations,
-        network_bytes=2 if resolve_precision(train.precision, where) == "bfloat16" else 4,
+        network_bytes=2 if precision == "bfloat16" else 4,
         products=where.type == "cuda" and bool(train.compile),
     )
     if where.type == "cpu":
@@ -94,6 +98,7 @@ def announce(task: TrainingTask, flow: Glow, *, scored: int, processes: int, ste
         batch_size=task.batch_size,
         steps_done=steps_done,
         device=device,
+        precision=precision,
         memory=memory,
         available=available,
         folder=folder.relative_to(Path.cwd()) if folder is not None and folder.is_relative_to(Path.cwd()) else folder,
@@ -110,9 +115,17 @@ def memory_warning(memory: int, available: int | None, parameters: Parameters) -
     train = parameters.train
     return (
         f"This training takes about {in_words(memory)} of memory and {in_words(available)} are free: it may be killed; "
-        f"lower train.batch_size={train.batch_size}, raise train.accumulate={train.accumulate}, or set "
+        f"lower {train.batch_size_as_given}, raise train.accumulate={train.accumulate}, or set "
         f"train.activations=reversible (it is {train.activations})"
     )
+
+
+def _shared(train: TrainParameters, batch_size: int) -> str:
+    """Return how the images of a step are shared where the size of each share was given; all images may be fewer."""
+    per_device = train.batch_size_per_device
+    if per_device is None or batch_size < train.batch_size:
+        return ""
+    return f" ({per_device:,} in each of {_counted(batch_size // per_device, 'process', 'processes')})"
 
 
 def _counted(count: int, one: str, many: str) -> str:

@@ -63,6 +63,18 @@ class TrainingState:
         return Checkpoint(tensors, record.model_copy(update=changed))
 
     @torch.no_grad()
+    def copied_weights(self) -> Weights:
+        """Return a copy of the model's weights as they are now: of all parameters at once, which are one vector."""
+        vector = self.step.optimizer.vector
+        copy_of_vector, memory = vector.clone(), vector.untyped_storage().data_ptr()
+        return {
+            name: copy_of_vector.as_strided(tensor.shape, tensor.stride(), tensor.storage_offset())
+            if tensor.untyped_storage().data_ptr() == memory
+            else tensor.clone()
+            for name, tensor in self.model.state_dict().items()
+        }
+
+    @torch.no_grad()
     def restore(self, checkpoint: Checkpoint) -> None:
         """Take over the state of a checkpoint. Its tensors are copied, and may be on another device."""
         optimizer, average, tensors = self.step.optimizer, self.step.average.value, checkpoint.tensors
@@ -126,8 +138,3 @@ def best_weights_in(checkpoint: Checkpoint, device: torch.device | str = "cpu") 
         for name, tensor in checkpoint.tensors.items()
         if name.startswith("best.")
     }
-
-
-def copied(weights: Weights) -> Weights:
-    """Return a copy of the weights as they are now."""
-    return {name: tensor.detach().clone() for name, tensor in weights.items()}

@@ -7,7 +7,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from glow_pipeline.flow import Glow
-from glow_pipeline.flow.fast.execution import float32_convolutions
+from glow_pipeline.flow.fast.execution import Execution, float32_convolutions
+from glow_pipeline.flow.glow import TopLatent
 from glow_pipeline.training.adamax import Adamax
 from glow_pipeline.training.distributed.process_group import ProcessGroup, SingleProcess
 from glow_pipeline.training.weight_averaging import Average
@@ -74,11 +75,16 @@ class TrainingStep:
         """Sum gradients, loss and bits per dimension over all processes: the only communication of a step."""
         self.group.sum_(self.optimizer.gradient_and_figures)
 
+    @torch.no_grad()
     def update(self) -> Tensor:
         """Update parameters and average; return the batch's mean bits per dimension, NaN if there was no update."""
+        self.optimizer.finish_gathering()
+        return Execution(compiled=self.optimizer.compiled).maybe_compiled(TrainingStep._update)(self)
+
+    def _update(self) -> Tensor:
         loss, bits_per_dim = self.optimizer.figures
         may_update = self.skipped_in_a_row < self.max_skipped_steps
-        updated = self.optimizer.step(loss.isfinite() & may_update)
+        updated = self.optimizer.update(loss.isfinite() & may_update)
         self.average.update(self.optimizer.steps, updated)
         self.skipped_in_a_row.copy_(torch.where(updated, 0, self.skipped_in_a_row + 1))
         return torch.where(updated, bits_per_dim, math.nan)
@@ -87,7 +93,9 @@ class TrainingStep:
         """Add this part's gradients to the parameters'; return its part of loss and bits per dimension (2,)."""
         loss, bits_per_dim = losses(self.model, x, logdet, labels, self.y_weight)
         with float32_convolutions():
-            (weight * loss).backward()
+            # Without a factor of 1, which a GPU would multiply by; not as `backward`'s own argument, for which torch
+            # imports sympy: seconds.
+            (loss if weight == 1 else weight * loss).backward()
         return weight * torch.stack([loss.detach(), bits_per_dim])
 
     def gradients_alone(self, *inputs: Tensor) -> None:
@@ -114,7 +122,17 @@ def losses(
     model: Glow, x: Tensor, dequantization_logdet: Tensor, labels: Tensor | None, y_weight: float
 ) -> tuple[Tensor, Tensor]:
     """Return the loss of a batch, and its mean bits per dimension without the class term: two scalars."""
-    latent = model.to_top(x)
+    latent, execution = model.to_top(x), model.execution
+    of_latent = _losses_of_latent
+    if execution is not None and execution.products:
+        # Dozens of small operations, which a CPU computes as fast one by one.
+        of_latent = execution.maybe_compiled(of_latent)
+    return of_latent(model, latent, dequantization_logdet, labels, y_weight)
+
+
+def _losses_of_latent(
+    model: Glow, latent: TopLatent, dequantization_logdet: Tensor, labels: Tensor | None, y_weight: float
+) -> tuple[Tensor, Tensor]:
     log_prob = model.log_density(latent, labels) + dequantization_logdet
     bits_per_dim = model.bits_per_dim(log_prob).mean()
     if labels is None:

@@ -1,26 +1,28 @@
-"""The metrics of an epoch's steps, which the host copies from the device rarely."""
+"""The metrics of an epoch's steps, which the host copies from the device rarely and without waiting for it."""
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from glow_pipeline.images.transfer import HostCopy
 from glow_pipeline.training.history import History
 
 READ_EVERY = 0.5  # seconds
 
 
 class StepMetrics:
-    """Collects metrics of steps on the device, and copies them to a history, for which the host waits.
+    """Collects metrics of steps on the device, and copies them to a history.
 
     Args:
         history: history of the training.
         max_skipped_steps: so many skipped steps in a row are a divergence.
         steps_per_epoch: steps of one epoch.
         device: device of the steps.
-        read_every: seconds between two copies at least; None: READ_EVERY, on a CPU 0.
+        read_every: seconds from one copy to the next at most; None: READ_EVERY, on a CPU 0.
         clock: returns seconds.
     """
 
@@ -41,14 +43,15 @@ class StepMetrics:
         self.start_epoch()
 
     def start_epoch(self) -> None:
-        self._n_added = self._n_read = self._n_restored = 0
+        self._n_added = self._n_queued = self._n_read = self._n_restored = 0
+        self._copies: deque[HostCopy] = deque()  # of steps that are not in the history yet
         self._bits: list[float] = []
         self._norms: list[float] = []
         self.start_clock()
 
     def start_clock(self) -> None:
         """Measure speed from now on, without the time before the first step."""
-        self._started = self._last_read = self._clock()
+        self._started = self._last_queued = self._last_read = self._clock()
 
     @property
     def values(self) -> Tensor:
@@ -59,7 +62,7 @@ class StepMetrics:
         """Resume within an epoch whose steps so far had these values (n, 2) and are in the history."""
         self.start_epoch()
         self._values[: len(values)] = values
-        self._n_added = self._n_read = len(values)
+        self._n_added = self._n_queued = self._n_read = len(values)
         updated = [(bits, norm) for bits, norm in values.tolist() if math.isfinite(bits)]
         self._bits, self._norms = [bits for bits, _ in updated], [norm for _, norm in updated]
         self._n_restored = len(updated)
@@ -71,21 +74,37 @@ class StepMetrics:
         self._values[self._n_added, 1] = gradient_norm
         self._n_added += 1
 
-    def read(self, *, force: bool = False) -> int:
-        """Copy the unread steps to the history and return their number; 0 if the last copy was a moment ago.
+    def queue_reading(self) -> None:
+        """Copy the steps so far behind them on the device, without the work that is queued after this call."""
+        self._last_queued = self._clock()
+        if self._n_queued < self._n_added:
+            self._copies.append(HostCopy(self._values[self._n_queued : self._n_added]))
+            self._n_queued = self._n_added
 
-        The last step of an epoch is always read.
+    def read(self, *, force: bool = False) -> int:
+        """Take the copies that are complete into the history and return the number of their steps.
+
+        New steps are copied from time to time. The host waits where it is ahead of the device by more steps than take
+        `read_every` seconds: a batch that was copied to a GPU takes memory until its step is done.
 
         Args:
-            force: read in any case.
+            force: copy and take all steps so far; the host waits for them.
         """
-        now = self._clock()
-        too_early = now - self._last_read < self._read_every and self._n_added < len(self._values)
-        if too_early and not force:
+        if self._history.diverged:  # no later step counts
             return 0
-        values = self._values[self._n_read : self._n_added].tolist()
-        self._n_read, self._last_read = self._n_added, now
-        for read, (bits_per_dim, gradient_norm) in enumerate(values, start=1):
+        ahead = max(2, int(self._read_every * self.steps_per_second))
+        is_late = self._clock() - self._last_queued >= self._read_every
+        if force or is_late or self._n_added - self._n_queued >= ahead // 2:
+            self.queue_reading()
+        n_read = 0
+        while self._copies and (force or self._copies[0].complete or self._n_added - self._n_read > ahead):
+            n_read += self._take(*self._copies.popleft().get())
+        return n_read
+
+    def _take(self, values: Tensor) -> int:
+        """Take values (n, 2) into the history; return their number, or that up to a divergence, which is the end."""
+        self._n_read, self._last_read = self._n_read + len(values), self._clock()
+        for read, (bits_per_dim, gradient_norm) in enumerate(values.tolist(), start=1):
             self._history.steps += 1
             if math.isfinite(bits_per_dim):
                 self._bits.append(bits_per_dim)
@@ -96,6 +115,7 @@ class StepMetrics:
                 self._skipped_in_a_row += 1
             if self._skipped_in_a_row >= self._max_skipped_steps:
                 self._history.diverged = True
+                self._copies.clear()
                 return read
         return len(values)
 
@@ -111,5 +131,6 @@ class StepMetrics:
 
     @property
     def steps_per_second(self) -> float:
-        """Return the speed of the epoch's steps in this process that were not skipped."""
-        return (len(self._bits) - self._n_restored) / (self._clock() - self._started)
+        """Return the speed of the epoch's steps in this process that were read and not skipped."""
+        seconds = self._last_read - self._started
+        return (len(self._bits) - self._n_restored) / seconds if seconds > 0 else 0.0

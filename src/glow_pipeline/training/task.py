@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from glow_pipeline.images.parts import CalibrationImages, Parts
 from glow_pipeline.images.table import ImageTable
-from glow_pipeline.parameters import Parameters
+from glow_pipeline.parameters import Parameters, with_complete_batches
 from glow_pipeline.provenance import Provenance
 from glow_pipeline.tracking.runs import RunAddress
 from glow_pipeline.training.resume import ClaimedTraining
@@ -69,9 +69,14 @@ class TrainingTask:
             self, folder=None if folder is None else folder.path, start=None if start is None else start.path
         )
 
+    def in_processes(self, processes: int) -> Self:
+        """Return the task with the batches of so many processes, where their size is given for each process."""
+        parameters = with_complete_batches(self.parameters, processes)
+        return replace(self, parameters=parameters) if parameters is not self.parameters else self
+
     @property
     def batch_size(self) -> int:
-        """Return the images a step."""
+        """Return the images a step, of all processes."""
         return min(self.parameters.train.batch_size, len(self.fit_images))
 
     @property

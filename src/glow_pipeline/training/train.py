@@ -5,12 +5,12 @@ from contextlib import AbstractContextManager, ExitStack
 
 import torch
 
+from glow_pipeline.density import scoring_batch
 from glow_pipeline.device import keeps_on_device, resolve_device, resolve_precision, use_device
 from glow_pipeline.errors import GlowPipelineError, HelperFinished, TrainingStopped
 from glow_pipeline.flow import Glow
 from glow_pipeline.flow.fast.execution import Execution
 from glow_pipeline.images.batches import Batches
-from glow_pipeline.images.format import ImageFormat
 from glow_pipeline.memory import memory_in_one_line
 from glow_pipeline.parameters import TrainParameters
 from glow_pipeline.parameters.interval import Interval
@@ -18,7 +18,7 @@ from glow_pipeline.tracking.metric_logger import MetricLogger
 from glow_pipeline.training.adaptive_threads import TrainingThreads
 from glow_pipeline.training.checkpoint import Checkpoint, read_checkpoint
 from glow_pipeline.training.checkpoint_folder import CheckpointSchedule, TrainingFolder
-from glow_pipeline.training.checks import check_batch_size
+from glow_pipeline.training.checks import check_batch_size, check_shared
 from glow_pipeline.training.distributed.launch import launch, leads_here
 from glow_pipeline.training.distributed.machines import machine_rank, n_processes
 from glow_pipeline.training.distributed.process_group import DistributedGroup, ProcessGroup, SingleProcess
@@ -33,9 +33,6 @@ from glow_pipeline.training.start_summary import announce
 from glow_pipeline.training.state import best_weights_in
 from glow_pipeline.training.task import TrainingTask
 from glow_pipeline.training.trainer import Trainer
-
-EVALUATION_BATCH, EVALUATION_PIXELS = 256, 2**22  # images at once; on a CPU with at most so many pixels together
-FILLING_PIXELS = 2**20  # of images at once on a GPU, which is idle for most of the time with fewer
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +54,7 @@ def train(task: TrainingTask, flow: Glow, reporter: Reporter | None = None) -> t
     parameters = task.parameters.train
     device = use_device(task.parameters.device)
     per_machine = n_processes(parameters.devices, device)
+    task = task.in_processes(per_machine * parameters.nodes)
     if per_machine * parameters.nodes > 1:
         return train_in_processes(task, flow, per_machine, reporter)
     with _memory_in_one_line(parameters):
@@ -125,7 +123,9 @@ def train_in_this_process(
     flow = flow.to(device)
     if flow.foldable:  # else its plain layers train it
         flow.execution = Execution(parameters.activations, resolve_precision(parameters.precision, device))
+    check_shared(parameters, group.shard.world_size)
     check_batch_size(parameters, group.shard.world_size, len(task.fit_images))
+    scored_at_once = _scored_at_once(flow, len(task.val_images), group)
     start = _start(task, restarted) if group.leads else None
     threads = _threads(task, start, device, group)
     record = initial_record(task, flow, start, device, group.shard.world_size, threads.number)
@@ -135,7 +135,7 @@ def train_in_this_process(
         announce(
             task,
             flow,
-            scored=evaluation_batch(task.val_images.record.image_format, device),
+            scored=scored_at_once,
             processes=group.shard.world_size,
             steps_done=0 if start is None else start.step,
             device=record.computation.device,
@@ -152,7 +152,12 @@ def train_in_this_process(
         trainer = Trainer(
             flow,
             _training_batches(task, flow, device, group),
-            Batches(task.val_images, evaluation_batch(task.val_images.record.image_format, device), device),
+            Batches(
+                task.val_images,
+                scored_at_once,
+                device,
+                on_device=_keeps_on_device(task, flow, device, len(task.fit_images) + len(task.val_images)),
+            ),
             parameters,
             record,
             seed=task.parameters.seed,
@@ -167,29 +172,29 @@ def train_in_this_process(
     return _trained(task, flow, trainer.record, history)
 
 
-def evaluation_batch(image_format: ImageFormat, device: torch.device) -> int:
-    """Return how many images are scored at once to evaluate a model.
-
-    On a CPU they are so few that it needs less memory than a step, on a GPU enough to fill it.
-    """
-    pixels = image_format.height * image_format.width
-    if device.type == "cpu":
-        return max(1, min(EVALUATION_BATCH, EVALUATION_PIXELS // pixels))
-    return max(EVALUATION_BATCH, FILLING_PIXELS // pixels)
-
-
 def _training_batches(task: TrainingTask, flow: Glow, device: torch.device, group: ProcessGroup) -> Batches:
     parameters = task.parameters.train
-    n_bytes = len(task.fit_images) * flow.dimensions
     return Batches(
         task.fit_images,
         task.batch_size,
         device,
         parameters.num_workers,
         drop_last=True,
-        on_device=keeps_on_device(parameters.data_on_device, n_bytes, device),
+        on_device=_keeps_on_device(task, flow, device, len(task.fit_images)),
         shard=group.shard,
     )
+
+
+def _keeps_on_device(task: TrainingTask, flow: Glow, device: torch.device, n_images: int) -> bool:
+    return keeps_on_device(task.parameters.train.data_on_device, n_images * flow.dimensions, device)
+
+
+def _scored_at_once(flow: Glow, n_images: int, group: ProcessGroup) -> int:
+    """Return how many images to score at once, the same number in all processes; on GPUs each has a batch to score."""
+    n = scoring_batch(flow)
+    if next(flow.parameters()).device.type != "cpu":
+        n = min(n, max(1, -(-n_images // group.shard.world_size)))
+    return int(group.gather(torch.tensor([n])).min())
 
 
 def _start(task: TrainingTask, restarted: bool) -> Checkpoint | None:
@@ -231,6 +236,6 @@ def _trained(task: TrainingTask, flow: Glow, record: CheckpointRecord, history: 
 
 def _memory_in_one_line(parameters: TrainParameters) -> AbstractContextManager[None]:
     return memory_in_one_line(
-        f"train.batch_size={parameters.batch_size}",
+        parameters.batch_size_as_given,
         f"lower it, raise train.accumulate={parameters.accumulate}, or set train.activations=reversible",
     )

@@ -1,7 +1,7 @@
 """The training loop."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -13,19 +13,19 @@ from glow_pipeline.images.batches import Batch, Batches
 from glow_pipeline.parameters import TrainParameters
 from glow_pipeline.randomness import generator
 from glow_pipeline.signals import Interruption, interruption
-from glow_pipeline.training.acceleration import accelerated
+from glow_pipeline.training.acceleration import Captured, accelerated
 from glow_pipeline.training.adaptive_threads import Step, TrainingThreads
 from glow_pipeline.training.checkpoint import Checkpoint
 from glow_pipeline.training.checkpoint_folder import CheckpointSchedule
 from glow_pipeline.training.distributed.process_group import ProcessGroup, SingleProcess
-from glow_pipeline.training.evaluation import mean_bits_per_dim
+from glow_pipeline.training.evaluation import queued_bits_per_dim
 from glow_pipeline.training.history import History, Metrics
 from glow_pipeline.training.inputs import first_batch, initialize, inputs_of
-from glow_pipeline.training.invertibility_alarm import InvertibilityAlarm, invertibility
+from glow_pipeline.training.invertibility_alarm import Invertibility, InvertibilityAlarm
 from glow_pipeline.training.progress import Progress
 from glow_pipeline.training.records import CheckpointRecord
 from glow_pipeline.training.reporter import Reporter, SeveralReporters
-from glow_pipeline.training.state import copied, initial_state
+from glow_pipeline.training.state import Weights, initial_state
 
 WATCHED = 32  # images by which invertibility is judged
 
@@ -84,7 +84,7 @@ class Trainer:
             train_batches.batch_size,
             shown=self.group.leads,
         )
-        self.alarm, self.watched = InvertibilityAlarm(), _watched(val_batches, seed)
+        self.invertibility, self.alarm = Invertibility(flow, *_watched(val_batches, seed)), InvertibilityAlarm()
         self.interruption = Interruption()
         self.stopped_by_reporter = False
 
@@ -122,6 +122,8 @@ class Trainer:
         compiled = self.flow.execution is not None and self.flow.execution.compiled
         if self.step is self.state.step and not compiled:  # compiled code has its number of threads built in
             self.step = self.threads.watched(self.state.step, self.save_checkpoint)
+        if self.group.leads and isinstance(self.step, Captured):
+            self.invertibility.record(self.step.recorder)
         self.progress.start(self.history.steps)
         self.metrics.start_clock()
 
@@ -132,7 +134,7 @@ class Trainer:
             if not self.flow.initialized:
                 initialize(self.flow, self.train_batches, self.seed)
             self.state.step.average.start()
-            self.state.best_weights = copied(self.flow.state_dict())
+            self.state.best_weights = self.state.copied_weights()
             if self.group.shard.world_size > 1:
                 start = self.state.checkpoint(self.record)
         start = self.group.from_leader(start)
@@ -148,8 +150,7 @@ class Trainer:
         self.flow.train()
         for number, batch in enumerate(self.remaining_batches(), start=self.history.steps):
             self.metrics.add(self.step(*self.inputs(batch, number)), self.optimizer.gradient_norm)
-            if new_steps := self.metrics.read():
-                self.progress.update(new_steps, self.history.steps, self.epoch, self.metrics)
+            self.read_metrics()
             if self.group.any(bool(self.interruption) or self.history.diverged):
                 self.save_checkpoint()  # reads all metrics, so that all processes know of a divergence
                 if self.history.diverged:
@@ -159,27 +160,51 @@ class Trainer:
                 self.save_checkpoint()
 
     def evaluate_epoch(self) -> None:
-        """Validate the epoch with the averaged weights, add it to the history, and report it."""
-        epoch, metrics = self.epoch, self.epoch_metrics()
+        """Validate the epoch with the averaged weights, add it to the history, and report it.
+
+        A GPU is given all work of the evaluation while it still has steps to do, and only then the host waits for it:
+        otherwise it would have nothing to do whenever the host reads a result and launches what comes next.
+        """
         with self.state.step.average.applied():
-            bits_per_dim = self.validation_bits_per_dim()
-            if self.group.leads:
-                metrics |= {"val_bits_per_dim": bits_per_dim, **invertibility(self.flow, *self.watched)}
-                self.alarm.check(metrics)
-            self.history.epochs.append({**metrics, "step": self.history.steps})
-            self.metrics.start_epoch()
-            if bits_per_dim < self.history.best_val_bits_per_dim:
-                self.history.best_val_bits_per_dim, self.history.best_epoch = bits_per_dim, epoch
-                self.state.best_weights = copied(self.flow.state_dict())
-            if self.group.leads:
-                self.stopped_by_reporter = self.reporter.epoch(metrics, self.history.steps)
-                if epoch % self.parameters.sample_and_save_freq == 0 or self.finished:
-                    self.reporter.samples(self.flow, epoch)
+            self.metrics.queue_reading()
+            figures = self.invertibility.queue() if self.group.leads else dict
+            weights = self.state.copied_weights()
+            validation = self.queued_validation()
+            self.read_metrics(force=True)
+            if not self.history.diverged:
+                self.add_epoch(figures(), validation(), weights)
         self.stopped_by_reporter = self.group.any(self.stopped_by_reporter)
+
+    def add_epoch(self, invertibility: Metrics, bits_per_dim: float, weights: Weights) -> None:
+        """Add an epoch to the history and report it.
+
+        Args:
+            invertibility: its figures; empty except in the leader.
+            bits_per_dim: mean of the validation images.
+            weights: those that were validated, which are also the flow's at this moment.
+        """
+        epoch, metrics = self.epoch, self.epoch_metrics()
+        if self.group.leads:
+            metrics |= {"val_bits_per_dim": bits_per_dim, **invertibility}
+            self.alarm.check(metrics)
+        self.history.epochs.append({**metrics, "step": self.history.steps})
+        self.metrics.start_epoch()
+        if bits_per_dim < self.history.best_val_bits_per_dim:
+            self.history.best_val_bits_per_dim, self.history.best_epoch = bits_per_dim, epoch
+            self.state.best_weights = weights
+        if self.group.leads:
+            self.stopped_by_reporter = self.reporter.epoch(metrics, self.history.steps)
+            if epoch % self.parameters.sample_and_save_freq == 0 or self.finished:
+                self.reporter.samples(self.flow, epoch)
+
+    def read_metrics(self, *, force: bool = False) -> None:
+        """Take the metrics of steps into the history, as `StepMetrics.read` does, and show the progress."""
+        if new_steps := self.metrics.read(force=force):
+            self.progress.update(new_steps, self.history.steps, self.epoch, self.metrics)
 
     def save_checkpoint(self) -> None:
         """Write a checkpoint of the state after the last step."""
-        self.metrics.read(force=True)
+        self.read_metrics(force=True)
         if self.checkpoints is not None:
             self.checkpoints.write(self.state.checkpoint(self.record))
 
@@ -239,9 +264,9 @@ class Trainer:
             "largest_grad_norm": largest_norm,
         }
 
-    def validation_bits_per_dim(self) -> float:
-        """Return the mean bits per dimension of the validation images, given their class for a conditioned flow."""
-        return mean_bits_per_dim(
+    def queued_validation(self) -> Callable[[], float]:
+        """Queue the validation; the result returns its bits per dimension, given the class for a conditioned flow."""
+        return queued_bits_per_dim(
             self.flow, self.val_batches, self.seed, labelled=self.flow.y_condition, group=self.group
         )
 

@@ -15,6 +15,7 @@ from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.images.batches import Batch
 from glow_pipeline.images.content import content_hash
 from glow_pipeline.images.format import ImageFormat
+from glow_pipeline.images.transfer import to_device
 from glow_pipeline.outliers.conformal.p_values import as_outlying, p_values
 from glow_pipeline.outliers.detector import Detector
 from glow_pipeline.outliers.kept_images import nearest
@@ -178,7 +179,7 @@ class Judge:
 
     def _batch(self, images: Tensor) -> Batch:
         labels = torch.zeros(len(images), dtype=torch.int64, device=self.device)  # which no score uses
-        return Batch(images.to(self.device), labels)
+        return Batch(to_device(images, self.device), labels)
 
     def _nothing(self, hashes: NDArray[np.int64]) -> Judged:
         """Return the verdicts on an empty batch."""

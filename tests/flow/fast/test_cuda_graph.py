@@ -2,6 +2,8 @@
 
 import gc
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import pytest
@@ -74,6 +76,59 @@ def test_recording_ended_by_torch_is_not_ended_again(monkeypatch: pytest.MonkeyP
 
 def test_recording_stopped_by_other_errors_ends_normally(monkeypatch: pytest.MonkeyPatch) -> None:
     assert abandoned(Driver(None), monkeypatch).calls == [("capture_end",)]
+
+
+class Streams:
+    """Stands in for the streams and graphs of a GPU, and knows which stream work is on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.present, self.seen = "usual", list[str]()
+        monkeypatch.setattr(torch.cuda, "Stream", lambda: Waiting("own"))
+        monkeypatch.setattr(torch.cuda, "current_stream", lambda: Waiting(self.present))
+        monkeypatch.setattr(torch.cuda, "stream", self.used)
+        monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: POOL)
+        monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+        for name in ("synchronize", "empty_cache"):
+            monkeypatch.setattr(torch.cuda, name, lambda: None)
+
+    @contextmanager
+    def used(self, stream: "Waiting") -> Iterator[None]:
+        before, self.present = self.present, stream.name
+        yield
+        self.present = before
+
+    def work(self) -> None:
+        self.seen.append(self.present)
+
+
+@dataclass
+class Waiting:
+    """A stream."""
+
+    name: str
+
+    def wait_stream(self, other: "Waiting") -> None:
+        assert other.name != self.name
+
+
+class Graph:
+    """A graph that records nothing."""
+
+    def capture_begin(self, pool: object) -> None:
+        assert pool == POOL
+
+    def capture_end(self) -> None:
+        pass
+
+
+def test_warm_up_and_recording_are_on_one_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Libraries have a workspace for each stream."""
+    streams = Streams(monkeypatch)
+    recorder = GraphRecorder()
+    recorder.warm_up(streams.work)
+    recorder.record(streams.work)
+    assert streams.seen == ["own"] * (WARM_UP + 1)
+    assert streams.present == "usual"
 
 
 # On a GPU -------------------------------------------------------------------------------------

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from glow_pipeline.flow import Glow
-from glow_pipeline.flow import glow as glow_module
+from glow_pipeline.flow import level as level_module
 from glow_pipeline.flow.coupling import AffineCoupling
-from glow_pipeline.flow.fast import folding
 from glow_pipeline.flow.fast.execution import Activations, Execution
+from glow_pipeline.flow.fast.folding import prepared as folding
 from glow_pipeline.flow.step import FlowStep
 from tests.flow.helpers import OPTIONS, assert_close_to_scale, every_model, gaussian, perturbed, small_glow
 
@@ -189,7 +189,7 @@ def test_unchanging_model_folds_once_and_forgets(monkeypatch: pytest.MonkeyPatch
     with torch.no_grad():
         expected = model.log_density(model.to_top(x))
         eps, _ = model(x)
-    monkeypatch.setattr(glow_module, "prepare", counted)
+    monkeypatch.setattr(level_module, "prepare", counted)
     with model.unchanging(), torch.no_grad():
         with model.unchanging():
             assert torch.equal(model.log_density(model.to_top(x)), expected)

@@ -63,7 +63,7 @@ def float32_convolutions(factors: Literal["ieee", "tf32"] = "ieee") -> Iterator[
 
 @dataclass(frozen=True)
 class Execution:
-    """Options of a pass with gradients. Passes without gradients, and so scores and samples, do not use them.
+    """Options of a pass with gradients. Passes without, and so scores and samples, use none of them but `kernels`.
 
     Attributes:
         activations: the activations that a training step keeps for its backward pass.
@@ -71,14 +71,17 @@ class Execution:
             sums stay in the flow's own dtype.
         compiled: let torch.compile write the kernels of a step's two passes. They are compiled once for each level,
             not for each step.
-        products: compute the networks' convolutions as matrix products (`fast/products.py`): faster on a GPU, and only
+        products: compute the networks' convolutions as matrix products (`fast/products`): faster on a GPU, and only
             if it is compiled, slower on a CPU.
+        kernels: compute whole levels by the kernels of `fast/kernels`, also in passes without gradients. None: where a
+            GPU has them; True: also on a CPU, where tests have Triton interpret them; False: never.
     """
 
     activations: Activations = "stored"
     precision: Precision = "float32"
     compiled: bool = False
     products: bool = False
+    kernels: bool | None = None
 
     @property
     def network_dtype(self) -> torch.dtype | None:

@@ -21,7 +21,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from glow_pipeline.flow.fast.execution import Execution
-from glow_pipeline.flow.fast.folding import Folded, Prepared, inverse_matrices
+from glow_pipeline.flow.fast.folding.folded import Folded, inverse_matrices
+from glow_pipeline.flow.fast.folding.prepared import Prepared
 from glow_pipeline.flow.transform import Transform
 
 
@@ -36,11 +37,11 @@ class Hidden(NamedTuple):
 def run(level: Prepared, x: Tensor, execution: Execution) -> tuple[Tensor, Tensor]:
     """Compute all steps of a level: x (B, C, H, W) -> y of the same shape, logdet (B,)."""
     if torch.is_grad_enabled():
-        flat = [tensor for step in level.folded for tensor in step]
+        flat = [tensor for step in level.steps for tensor in step]
         y, logdet = _Steps.apply(x, execution, level.transform, *flat)
     else:
         y, logdet = x, x.new_zeros(len(x))
-        for step in level.folded:
+        for step in level.steps:
             y, step_logdet = step_forward(y, step, level.transform)[:2]  # frees the hidden layers at once
             logdet += step_logdet
     return y, logdet + level.log_abs_det * (x.shape[2] * x.shape[3])
@@ -54,7 +55,7 @@ def run_traced(level: Prepared, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """
     y, logdet = x, x.new_zeros(len(x))
     log_scale = x.new_zeros(len(x), *x.shape[2:])
-    for step in level.folded:
+    for step in level.steps:
         y, step_logdet, hidden = step_forward(y, step, level.transform)
         logdet += step_logdet
         of_step = level.transform.log_scale(hidden.saved)
@@ -66,7 +67,7 @@ def run_traced(level: Prepared, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def inverse(level: Prepared, y: Tensor) -> Tensor:
     """Compute the inverse of `run`."""
-    for step, matrix in zip(reversed(level.folded), reversed(level.inverse_matrices), strict=True):
+    for step, matrix in zip(reversed(level.steps), reversed(level.inverse_matrices), strict=True):
         predicted = network(y, step)[0]
         y = _inverse_given(predicted, y, step, matrix, level.transform)
     return y

@@ -12,6 +12,11 @@ ALIGNMENT = 8  # products of bfloat16 are fast if rows are multiples of 16 bytes
 CENTRE = 4  # the pixel itself among its neighbours
 
 
+def channels_first(x: Tensor) -> Tensor:
+    """Return pixels (B, H, W, c) as the plain layers have them: (B, c, H, W), of the same memory."""
+    return x.permute(0, 3, 1, 2)
+
+
 def column_count(channels: int) -> int:
     """Return the columns of a row: nine times the channels and one, rounded up to what products need."""
     return aligned(9 * channels + 1)

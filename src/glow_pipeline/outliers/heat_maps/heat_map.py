@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from glow_pipeline.density import ModelledBatch
+from glow_pipeline.images.transfer import HostCopy, arrived, to_device
 from glow_pipeline.outliers.densities.density import LARGEST, SMALLEST_SD
 from glow_pipeline.outliers.heat_maps.position_nll import level_maps
 from glow_pipeline.outliers.heat_maps.scale import quantiles_of, share_below
@@ -52,16 +53,18 @@ class HeatMap:
 
         Memory does not depend on their number.
         """
-        count, total, squares = 0, torch.zeros(()), torch.zeros(())
+        count, total, squares = torch.zeros((), dtype=torch.int64), torch.zeros(()), torch.zeros(())
         for batch in batches:
             maps = smoothed_levels(batch)
-            maps = maps[(maps.abs().amax(dim=(1, 2, 3)) < LARGEST)]
-            count += len(maps)
-            total = total + maps.sum(dim=0)
-            squares = squares + maps.square().mean(dim=(2, 3)).sum(dim=0)
-        by_position = total / max(count, 1)
+            finite = maps.abs().amax(dim=(1, 2, 3)) < LARGEST
+            maps = maps.where(finite[:, None, None, None], 0.0)  # a choice of rows would wait for the device
+            count = finite.sum() + count
+            total = maps.sum(dim=0) + total
+            squares = maps.square().mean(dim=(2, 3)).sum(dim=0) + squares
+        count, total, squares = count.cpu().clamp_min(1), total.cpu(), squares.cpu()
+        by_position = total / count
         mean = by_position.mean(dim=(1, 2))
-        sd = (squares / max(count, 1) - mean.square()).clamp_min(0).sqrt()
+        sd = (squares / count - mean.square()).clamp_min(0).sqrt()
         sd = torch.where(sd < SMALLEST_SD, 1.0, sd)
         usual = ((by_position - mean[:, None, None]) / sd[:, None, None]).mean(dim=0)
         return replace(self, fitted={"level_mean": mean.numpy(), "level_sd": sd.numpy(), "usual": usual.numpy()})
@@ -71,14 +74,17 @@ class HeatMap:
 
         Memory does not depend on their number.
         """
-        quantiles = quantiles_of(self.raw(batch).flatten().numpy() for batch in batches)
+        copies = arrived(HostCopy(self.raw(batch).flatten()) for batch in batches)
+        quantiles = quantiles_of(numbers.numpy() for (numbers,) in copies)
         return self if quantiles is None else replace(self, fitted={**self.fitted, "quantiles": quantiles})
 
     def raw(self, batch: ModelledBatch) -> Tensor:
-        """Return a traced batch's maps before scaling, float64 (B, H, W) on the CPU: finite, high is surprising."""
-        fitted = {name: torch.from_numpy(array) for name, array in self.fitted.items()}
-        mean, sd = fitted["level_mean"][:, None, None], fitted["level_sd"][:, None, None]
-        return ((smoothed_levels(batch) - mean) / sd).mean(dim=1) - USUAL * fitted["usual"]
+        """Return a traced batch's maps before scaling, float64 (B, H, W): finite, high is surprising."""
+        maps = smoothed_levels(batch)
+        mean, sd, usual = (
+            to_device(torch.from_numpy(self.fitted[name]), maps.device) for name in ("level_mean", "level_sd", "usual")
+        )
+        return ((maps - mean[:, None, None]) / sd[:, None, None]).mean(dim=1) - USUAL * usual
 
     def surprise(self, batch: ModelledBatch) -> Numbers:
         """Return for each pixel the share of calibration pixels that are less surprising, (B, H, W) in [0, 1].
@@ -86,7 +92,7 @@ class HeatMap:
         A traced batch. 0.99 and more is bright in a picture; about 1% of the pixels of images that belong are, and an
         image that overflows is bright everywhere.
         """
-        return share_below(self.fitted["quantiles"], self.raw(batch).numpy())
+        return share_below(self.fitted["quantiles"], self.raw(batch).cpu().numpy())
 
 
 def rows_for_heat_map(n_images: int) -> NDArray[np.int64]:
@@ -99,7 +105,7 @@ def rows_for_heat_map(n_images: int) -> NDArray[np.int64]:
 
 
 def smoothed_levels(batch: ModelledBatch) -> Tensor:
-    """Return each level's smoothed part of -log p(x) by position, float64 (B, L, H, W) on the CPU, finite."""
+    """Return each level's smoothed part of -log p(x) by position, float64 (B, L, H, W), finite."""
     maps = level_maps(batch).nan_to_num(nan=LARGEST, posinf=LARGEST, neginf=-LARGEST).clamp(-LARGEST, LARGEST)
     finest = SMOOTHING * min(maps.shape[2:])
     return torch.stack([smoothed(maps[:, i], finest * 2 ** (i / 2)) for i in range(maps.shape[1])], dim=1)

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from glow_pipeline.density import ModelledBatch
+from glow_pipeline.density import ModelledBatch, exact
 from glow_pipeline.flow.glow import LevelTrace
 from glow_pipeline.outliers.statistics.latents import precise
 
@@ -17,7 +17,7 @@ def position_nll(batch: ModelledBatch) -> Tensor:
         batch: a traced batch.
 
     Returns:
-        float64 (B, H, W) on the CPU, in nats; the sum of an image's pixels is its -log p(x).
+        float64 (B, H, W), in nats; the sum of an image's pixels is its -log p(x).
     """
     by_dequantization = batch.images.shape[1] * math.log(batch.model.dequantization.n_levels)
     return level_maps(batch).sum(dim=1) + by_dequantization
@@ -37,7 +37,7 @@ def level_maps(batch: ModelledBatch) -> Tensor:
         batch: a traced batch.
 
     Returns:
-        float64 (B, L, H, W) on the CPU, in nats, finest level first. NaN or infinite where an image overflows.
+        float64 (B, L, H, W), in nats, finest level first. NaN or infinite where an image overflows.
     """
     height = batch.images.shape[2]
     maps = [_to_pixels(_of_level(level), height // level.eps.shape[2]) for level in batch.levels]
@@ -45,10 +45,10 @@ def level_maps(batch: ModelledBatch) -> Tensor:
 
 
 def _of_level(level: LevelTrace) -> Tensor:
-    """Spread a level's part of -log p(x) over its positions, float64 (B, h, w) on the CPU, in nats."""
+    """Spread a level's part of -log p(x) over its positions, float64 (B, h, w), in nats."""
     placed = 0.5 * precise(level.eps).square().sum(dim=1) - precise(level.log_scale)
     without_place = -precise(level.log_prob) - precise(level.logdet) - placed.sum(dim=(1, 2))
-    return (placed + without_place[:, None, None] / placed[0].numel()).cpu().double()
+    return exact(placed + without_place[:, None, None] / placed[0].numel())
 
 
 def _to_pixels(values: Tensor, side: int) -> Tensor:

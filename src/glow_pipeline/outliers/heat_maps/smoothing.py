@@ -1,7 +1,11 @@
 """Gaussian smoothing of maps, of any size and without dark edges."""
 
+from functools import cache
+
 import torch
 from torch import Tensor
+
+from glow_pipeline.images.transfer import to_device
 
 
 def smoothed(maps: Tensor, sigma: float) -> Tensor:
@@ -9,7 +13,12 @@ def smoothed(maps: Tensor, sigma: float) -> Tensor:
     if sigma == 0:
         return maps
     height, width = maps.shape[1:]
-    return smoothing_matrix(height, sigma) @ maps @ smoothing_matrix(width, sigma)
+    return _on_device(height, sigma, maps.device) @ maps @ _on_device(width, sigma, maps.device)
+
+
+@cache  # of a few sizes: it takes many small operations
+def _on_device(length: int, sigma: float, device: torch.device) -> Tensor:
+    return to_device(smoothing_matrix(length, sigma), device)
 
 
 def smoothing_matrix(length: int, sigma: float) -> Tensor:

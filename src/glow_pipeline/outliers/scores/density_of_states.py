@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from glow_pipeline.density import ModelledBatch
+from glow_pipeline.density import ModelledBatch, exact
 from glow_pipeline.outliers.densities.density import part_of, with_prefix
 from glow_pipeline.outliers.densities.kernel import KernelDensity
 from glow_pipeline.outliers.scores.score import FittedScore, Numbers
@@ -16,10 +16,10 @@ DENSITY = KernelDensity()
 
 
 def sums_of_levels(batch: ModelledBatch) -> Tensor:
-    """Return log p(z) of all latents, the log-determinant, and log p(x), in nats: float64 (B, 3) on the CPU."""
-    latent = torch.stack([level.log_prob for level in batch.levels]).double().sum(dim=0)
-    logdet = torch.stack([level.logdet for level in batch.levels]).double().sum(dim=0)
-    return torch.stack([latent, logdet, batch.log_prob.double()], dim=1).cpu()
+    """Return log p(z) of all latents, the log-determinant, and log p(x), in nats: float64 (B, 3)."""
+    latent = exact(torch.stack([level.log_prob for level in batch.levels])).sum(dim=0)
+    logdet = exact(torch.stack([level.logdet for level in batch.levels])).sum(dim=0)
+    return torch.stack([latent, logdet, exact(batch.log_prob)], dim=1)
 
 
 @dataclass(frozen=True)

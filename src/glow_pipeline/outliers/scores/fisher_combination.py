@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from glow_pipeline.density import ModelledBatch
+from glow_pipeline.density import ModelledBatch, exact
 from glow_pipeline.outliers.densities.density import Fitted, part_of, with_prefix
 from glow_pipeline.outliers.densities.tail import fit_tail, tail
 from glow_pipeline.outliers.scores.nll import bits_per_dim
@@ -25,14 +25,14 @@ def prior_gradients(batch: ModelledBatch) -> Tensor:
     They are divided by the roots of their Fisher information under the model, P and 2 P for P positions.
 
     Returns:
-        float64 (B, 2 * channels of all levels) on the CPU.
+        float64 (B, 2 * channels of all levels).
     """
     gradients = []
     for level in batch.levels:
         eps = precise(level.eps).flatten(2)
         gradients += [eps.sum(dim=2) / math.sqrt(eps.shape[2])]
         gradients += [(eps.square() - 1).sum(dim=2) / math.sqrt(2 * eps.shape[2])]
-    return torch.cat(gradients, dim=1).cpu().double()
+    return exact(torch.cat(gradients, dim=1))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from glow_pipeline.density import ModelledBatch
+from glow_pipeline.density import ModelledBatch, exact
 from glow_pipeline.flow import Glow
 from glow_pipeline.outliers.scores.score import Cost, FittedScore, Numbers
 
@@ -60,7 +60,7 @@ def squared_gradient_norms(model: Glow, images: Tensor, noise: Tensor) -> Tensor
     with _plain_layers(model):
         for part in zip(images.split(at_once), noise.split(at_once), strict=True):
             gradients = of_each_image(parameters, *part)
-            norms.append(torch.stack([gradient.flatten(1).double().square().sum(1) for gradient in gradients.values()]))
+            norms.append(torch.stack([exact(gradient.flatten(1)).square().sum(1) for gradient in gradients.values()]))
     return torch.cat(norms, dim=1).t()
 
 

@@ -6,8 +6,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from glow_pipeline.density import ModelledBatch
+from glow_pipeline.density import ModelledBatch, exact
+from glow_pipeline.flow import Glow
 from glow_pipeline.outliers.scores.score import Cost, Score
+
+MOST_AT_ONCE = 256  # images: those of a backward pass take the memory of a training step
 
 
 @dataclass(frozen=True)
@@ -31,9 +34,14 @@ class InputGradient(Score):
     cost: ClassVar[Cost] = "own passes"
 
     def describe(self, batch: ModelledBatch) -> Tensor:
-        x, _ = batch.model.dequantization.forward(batch.images, batch.noise)
-        with torch.enable_grad():
-            x.requires_grad_()
-            log_density = batch.model.log_density(batch.model.to_top(x))
-            (gradient,) = torch.autograd.grad(log_density.sum(), x)
-        return gradient.flatten(1).double().norm(dim=1)
+        parts = zip(batch.images.split(MOST_AT_ONCE), batch.noise.split(MOST_AT_ONCE), strict=True)
+        return torch.cat([_gradient_norms(batch.model, images, noise) for images, noise in parts])
+
+
+def _gradient_norms(model: Glow, images: Tensor, noise: Tensor) -> Tensor:
+    x, _ = model.dequantization.forward(images, noise)
+    with torch.enable_grad():
+        x.requires_grad_()
+        log_density = model.log_density(model.to_top(x))
+        (gradient,) = torch.autograd.grad(log_density.sum(), x)
+    return exact(gradient.flatten(1)).norm(dim=1)

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from glow_pipeline.density import ModelledBatch
+from glow_pipeline.density import ModelledBatch, exact
 from glow_pipeline.outliers.scores.group_score import GroupScore
 from glow_pipeline.outliers.scores.score import Numbers
 
@@ -18,7 +18,7 @@ def latent_histograms(batch: ModelledBatch) -> Tensor:
     """Return the share of each level's eps in each of 64 intervals that are equally likely under N(0, 1).
 
     Returns:
-        float64 (B, 64 L), on the CPU, levels from fine to coarse; NaN for an image with a latent that is NaN.
+        float64 (B, 64 L), levels from fine to coarse; NaN for an image with a latent that is NaN.
     """
     return torch.cat([_histogram(level.eps.flatten(1)) for level in batch.levels], dim=1)
 
@@ -27,8 +27,8 @@ def _histogram(eps: Tensor) -> Tensor:
     uniform = 0.5 * (1 + torch.erf(eps / math.sqrt(2)))  # under the model
     bins = (uniform.nan_to_num() * BINS).clamp(max=BINS - 1).long()
     counts = torch.zeros(len(eps), BINS, device=eps.device).scatter_add_(1, bins, torch.ones_like(eps))
-    counts[eps.isnan().any(dim=1)] = torch.nan
-    return counts.cpu().double() / eps.shape[1]
+    counts = counts.masked_fill(eps.isnan().any(dim=1, keepdim=True), torch.nan)
+    return exact(counts) / eps.shape[1]
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import ClassVar, Self
 
 from torch import Tensor
 
-from glow_pipeline.density import ModelledBatch
+from glow_pipeline.density import ModelledBatch, exact
 from glow_pipeline.flow import Glow
 from glow_pipeline.outliers.other_models import Kind, OtherModels
 from glow_pipeline.outliers.scores.nll import bits_per_dim
@@ -45,5 +45,5 @@ class LikelihoodRatio(Score):
     def describe(self, batch: ModelledBatch) -> Tensor:
         if self.background is None:
             raise ValueError("likelihood_ratio: has no background model; call with_models first")
-        log_prob = self.background.log_prob(batch.images, batch.noise).cpu().double()
+        log_prob = exact(self.background.log_prob(batch.images, batch.noise))
         return batch.once(bits_per_dim) - batch.model.bits_per_dim(log_prob)

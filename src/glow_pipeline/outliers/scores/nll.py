@@ -5,13 +5,13 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from glow_pipeline.density import ModelledBatch
+from glow_pipeline.density import ModelledBatch, exact
 from glow_pipeline.outliers.scores.score import Score
 
 
 def bits_per_dim(batch: ModelledBatch) -> Tensor:
     """Return -log p(x) / (D ln 2), float64 (B,)."""
-    return batch.model.bits_per_dim(batch.log_prob.cpu().double())
+    return batch.model.bits_per_dim(exact(batch.log_prob))
 
 
 @dataclass(frozen=True)

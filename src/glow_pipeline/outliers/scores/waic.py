@@ -6,7 +6,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from glow_pipeline.density import ModelledBatch
+from glow_pipeline.density import ModelledBatch, exact
 from glow_pipeline.flow import Glow
 from glow_pipeline.outliers.other_models import Kind, OtherModels
 from glow_pipeline.outliers.scores.score import Cost, Numbers, Score
@@ -45,7 +45,7 @@ class Waic(Score):
         """Return log p_k(x) in nats of each model, float64 (B, k)."""
         if len(self.ensemble) < 2:
             raise ValueError(f"waic: has {len(self.ensemble)} models, of two or more; call with_models first")
-        return torch.stack([model.log_prob(batch.images, batch.noise).double() for model in self.ensemble], dim=1)
+        return torch.stack([exact(model.log_prob(batch.images, batch.noise)) for model in self.ensemble], dim=1)
 
     def score(self, described: Numbers) -> Numbers:
         scores: Numbers = described.var(axis=1) - described.mean(axis=1)

@@ -20,6 +20,7 @@ from PIL import Image, features
 from torch import Tensor
 
 from glow_pipeline.density import ModelledBatch
+from glow_pipeline.images.transfer import HostCopy, to_device
 from glow_pipeline.threads import usable_cores
 
 JXL_MODULE, JXL_PACKAGE = "pillow_jxl", "pillow-jxl-plugin"  # the optional extra `jxl`
@@ -40,13 +41,19 @@ def codec_versions() -> dict[str, str]:
     return versions
 
 
+def host_copy(batch: ModelledBatch) -> HostCopy:
+    """Return a copy of the images that is under way to the host, where they are compressed."""
+    return HostCopy(batch.images)
+
+
 def compressed_bits(batch: ModelledBatch) -> Tensor:
-    """Return the size of each image in bits, by the codec that makes it smallest: float64 (B,) on the CPU.
+    """Return the size of each image in bits, by the codec that makes it smallest: float64 (B,).
 
     Images of fewer than 8 bits are compressed as they are displayed, expanded to 8 bits.
     """
-    images = batch.model.dequantization.expand(batch.images).cpu().numpy()
-    return torch.from_numpy(smallest_sizes(images)) * 8
+    (images,) = batch.once_for_images(host_copy).get()
+    bits = torch.from_numpy(smallest_sizes(batch.model.dequantization.expand(images).numpy())) * 8
+    return bits if batch.images.device.type == "mps" else to_device(bits, batch.images.device)  # as `exact` has it
 
 
 def compressed_bits_per_dim(batch: ModelledBatch) -> Tensor:

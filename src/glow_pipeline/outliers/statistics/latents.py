@@ -1,8 +1,8 @@
 """Statistics of each level of the flow: of its standardised latent eps, and of its part of the likelihood.
 
-Each function returns float64 (B, L), levels from fine to coarse, on the CPU. Scores call it by `batch.once(...)`.
-Under the model the elements of eps are independent and N(0, 1). Moments and correlations are those of all elements of
-one image's eps at one level.
+Each function returns float64 (B, L), levels from fine to coarse, as `density.exact` has it. Scores call it by
+`batch.once(...)`. Under the model the elements of eps are independent and N(0, 1). Moments and correlations are those
+of all elements of one image's eps at one level.
 """
 
 import math
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from glow_pipeline.density import ModelledBatch
+from glow_pipeline.density import ModelledBatch, exact
 
 SMALLEST_SD = 1e-12
 
@@ -125,7 +125,7 @@ def precise(values: Tensor) -> Tensor:
 
 
 def _by_level(levels: list[Tensor]) -> Tensor:
-    return torch.stack(levels, dim=1).cpu().double()
+    return exact(torch.stack(levels, dim=1))
 
 
 def _mean_product(x: Tensor, y: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from glow_pipeline.density import ModelledBatch
+from glow_pipeline.density import ModelledBatch, exact
 from glow_pipeline.outliers.statistics.latents import precise
 
 CELLS = 4
@@ -16,7 +16,7 @@ def log_scale_grid(batch: ModelledBatch) -> Tensor:
     A map of fewer than 4x4 positions repeats them, so that each level has 16 numbers.
 
     Returns:
-        float64 (B, 16 L) on the CPU, in nats, levels from fine to coarse, each row by row.
+        float64 (B, 16 L), in nats, levels from fine to coarse, each row by row.
     """
     maps = [F.adaptive_avg_pool2d(precise(level.log_scale)[:, None], CELLS).flatten(1) for level in batch.levels]
-    return torch.cat(maps, dim=1).cpu().double()
+    return exact(torch.cat(maps, dim=1))

@@ -1,14 +1,14 @@
 """Statistics of an image's pixels that a person sees: no flow is involved.
 
-Each function takes a batch and returns float64 on the CPU. They are of the image as it is displayed, expanded to 8
-bits, and do not depend on the dequantization noise.
+Each function takes a batch and returns float64, as `density.exact` has it. They are of the image as it is displayed,
+expanded to 8 bits, and do not depend on the dequantization noise.
 """
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from glow_pipeline.density import ModelledBatch
+from glow_pipeline.density import ModelledBatch, exact
 from glow_pipeline.outliers.statistics.latents import precise
 
 SMALLEST_SD = 1e-9
@@ -16,12 +16,12 @@ SMALLEST_SD = 1e-9
 
 def brightness(batch: ModelledBatch) -> Tensor:
     """Return the mean of each image's pixels in grey levels, 0 to 255: (B,)."""
-    return _displayed(batch).mean(dim=(1, 2, 3)).cpu().double()
+    return exact(_displayed(batch).mean(dim=(1, 2, 3)))
 
 
 def contrast(batch: ModelledBatch) -> Tensor:
     """Return the standard deviation of each image's pixels in grey levels: (B,)."""
-    return _displayed(batch).std(dim=(1, 2, 3), correction=0).cpu().double()
+    return exact(_displayed(batch).std(dim=(1, 2, 3), correction=0))
 
 
 def colourfulness(batch: ModelledBatch) -> Tensor:
@@ -31,11 +31,11 @@ def colourfulness(batch: ModelledBatch) -> Tensor:
     """
     displayed = _displayed(batch)
     if displayed.shape[1] != 3:
-        return torch.zeros(len(displayed), dtype=torch.float64)
+        return exact(displayed.new_zeros(len(displayed)))
     red, green, blue = displayed.flatten(2).unbind(dim=1)
     opponents = torch.stack([red - green, (red + green) / 2 - blue])  # (2, B, H W)
     spread = opponents.std(dim=2, correction=0).norm(dim=0)
-    return (spread + 0.3 * opponents.mean(dim=2).norm(dim=0)).cpu().double()
+    return exact(spread + 0.3 * opponents.mean(dim=2).norm(dim=0))
 
 
 def smoothness(batch: ModelledBatch) -> Tensor:
@@ -47,7 +47,7 @@ def smoothness(batch: ModelledBatch) -> Tensor:
     """
     displayed = _displayed(batch)
     scales = [_neighbours_correlation(F.avg_pool2d(displayed, 2**i)) for i in range(len(batch.levels))]
-    return torch.stack(scales, dim=1).cpu().double()
+    return exact(torch.stack(scales, dim=1))
 
 
 def _displayed(batch: ModelledBatch) -> Tensor:

@@ -10,7 +10,7 @@ QUARTERS = ("upper left", "upper right", "lower left", "lower right")
 
 
 def nll_of_quarters(batch: ModelledBatch) -> Tensor:
-    """Return the negative log-likelihood of each quarter, in nats per pixel: float64 (B, 4) on the CPU, row by row.
+    """Return the negative log-likelihood of each quarter, in nats per pixel: float64 (B, 4), row by row.
 
     The parts are those of `position_nll`. Convolutions carry information over the quarters' borders, so the division
     is approximate.

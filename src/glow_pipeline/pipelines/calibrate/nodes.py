@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from glow_pipeline.density import ModelledBatch, modelled_batches
-from glow_pipeline.device import use_device
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.flow import Glow
 from glow_pipeline.images.batches import Batches
@@ -34,7 +33,6 @@ from glow_pipeline.provenance import Provenance
 from glow_pipeline.training.model_digest import weights_sha256
 from glow_pipeline.training.model_file import TrainedGlow
 from glow_pipeline.training.parts_of import parts_of
-from glow_pipeline.training.train import evaluation_batch
 from glow_pipeline.training.unseen import check_known
 
 logger = logging.getLogger(__name__)
@@ -168,5 +166,6 @@ def _scoring(
     model: TrainedGlow, images: ImageTable, parameters: Parameters
 ) -> AbstractContextManager[tuple[Glow, Batches]]:
     # No more memory than the training, which this must not fail, needed for its evaluation.
-    largest = evaluation_batch(images.record.image_format, use_device(parameters.device))
-    return flow_and_batches(model, images, parameters.ood, parameters.train, parameters.device, largest)
+    return flow_and_batches(
+        model, images, parameters.ood, parameters.train, parameters.device, at_most_as_in_training=True
+    )

@@ -111,8 +111,11 @@ def score_images(
     """
     glow_detector.check_model(weights_sha256(glow_model.flow.state_dict()))
     requested = glow_detector.requested(ood.score_names)
-    with flow_and_batches(glow_model, images, ood, train, device) as (flow, batches):
-        scores = [score.with_models(other_models.to(batches.device)) for score in requested]
+    with (
+        flow_and_batches(glow_model, images, ood, train, device) as (flow, batches),
+        other_models.on(batches.device) as others,
+    ):
+        scores = [score.with_models(others) for score in requested]
         values = score_table(flow, batches, scores, seed, ood.draws)
     record = images.record
     scored = pd.DataFrame(

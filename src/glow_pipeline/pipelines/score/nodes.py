@@ -18,6 +18,7 @@ from glow_pipeline.outliers.benchmark.scored_sets import COMPUTING, code_digest,
 from glow_pipeline.outliers.detector import Detector
 from glow_pipeline.outliers.statistics.codecs import codec_versions
 from glow_pipeline.parameters import Parameters, ScoreParameters
+from glow_pipeline.pipelines.scoring import images_at_once
 from glow_pipeline.plots.batches import batches_figure
 from glow_pipeline.provenance import Provenance
 from glow_pipeline.training.model_file import TrainedGlow
@@ -69,11 +70,12 @@ def score_files(
     check_enough(len(judge.calibration), parameters.score.false_alarm_rate)
     ood, ingest = parameters.ood, parameters.ingest
     image_format, guessed = with_grey_range(image_format, listed_files, ingest.max_pixels, ingest.num_workers)
+    batch_size = images_at_once(glow_model.flow, ood)
     scorer = FileScorer(
         judge,
         listed_files,
         image_format,
-        ood.batch_size,
+        batch_size,
         ingest.num_workers,
         ingest.max_pixels,
         parameters.train.threads,
@@ -81,7 +83,7 @@ def score_files(
     parts = StoredParts(score_progress / _key(judge, listed_files, image_format, parameters))
     if parameters.score.on_resume == "restart":
         parts.forget()
-    with memory_in_one_line(f"ood.batch_size={ood.batch_size}", "lower it"):
+    with memory_in_one_line(f"ood.batch_size={batch_size}", "lower it"):
         scored = scorer.score(parts)
     findings = findings_of(scored)
     notes, warnings = list(findings.notes(image_format)), [f"{line}." for line in findings.warnings(image_format)]
@@ -145,17 +147,18 @@ def explain_files(
     score, ood, ingest = parameters.score, parameters.ood, parameters.ingest
     image_format = score_facts.image_format
     judge = None if score.heatmaps == "none" else judge_of(glow_model, glow_detector, parameters)
+    batch_size = images_at_once(glow_model.flow, ood)
     explainer = FileExplainer(
         judge,
         scored_files,
         image_format,
-        ood.batch_size,
+        batch_size,
         ingest.num_workers,
         ingest.max_pixels,
         parameters.train.threads,
         contents_of(file_scores),
     )
-    with memory_in_one_line(f"ood.batch_size={ood.batch_size}", "lower it"):
+    with memory_in_one_line(f"ood.batch_size={batch_size}", "lower it"):
         shown = list(explainer.explained(score.shown))
     if score.heatmaps == "all":
         n = explainer.n_readable

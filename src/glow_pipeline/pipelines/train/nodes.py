@@ -10,7 +10,7 @@ import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from glow_pipeline.density import scoring_threads
+from glow_pipeline.density import scoring_batch, scoring_threads
 from glow_pipeline.device import use_device
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.flow import Dequantization, Glow
@@ -31,7 +31,7 @@ from glow_pipeline.training.model_file import TrainedGlow, read_trained_on
 from glow_pipeline.training.new_flow import untrained_flow
 from glow_pipeline.training.resume import ClaimedTraining
 from glow_pipeline.training.task import TrainingTask, no_hashes
-from glow_pipeline.training.train import evaluation_batch, train
+from glow_pipeline.training.train import train
 from glow_pipeline.training.unseen import unseen_images
 
 PREVIEWED = 8
@@ -168,7 +168,7 @@ def evaluate_glow(
     # The model of train.checkpoint may have been trained on others than this training.
     test_images, more_copies = unseen_images(unseen_test_images, glow_model.trained_on)
     own_folder = test_images.record.image_selection.is_folder
-    batches = Batches(test_images, evaluation_batch(test_images.record.image_format, resolved), resolved)
+    batches = Batches(test_images, scoring_batch(flow), resolved)
     with scoring_threads(flow, batches, train.threads):
         bits_per_dim = mean_bits_per_dim(flow, batches, seed)
         given_class = mean_bits_per_dim(flow, batches, seed, labelled=True) if flow.y_condition else None
@@ -184,6 +184,7 @@ def evaluate_glow(
         "dataset": record.dataset,
         "images": record.image_format.key,
         "device": record.device,
+        "precision": record.precision,
     }
     if given_class is not None:
         metrics["test_bits_per_dim_given_class"] = given_class

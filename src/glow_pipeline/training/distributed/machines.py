@@ -6,6 +6,7 @@ import socket
 import torch
 
 from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.parameters import TrainParameters
 
 RANK_VARIABLES = ("NODE_RANK", "GROUP_RANK", "SLURM_NODEID")
 
@@ -30,6 +31,15 @@ def n_processes(devices: int | str, device: torch.device) -> int:
     if device.type == "mps" and int(devices) > 1:
         raise GlowPipelineError(f"train.devices={devices}: mps is one device; set it to 1")
     return int(devices)
+
+
+def n_processes_in_all(train: TrainParameters, device: torch.device) -> int:
+    """Return the number of processes of all machines, each of which has as many devices as this one.
+
+    Raises:
+        GlowPipelineError: this machine has fewer devices than `train.devices` says.
+    """
+    return train.nodes * n_processes(train.devices, device)
 
 
 def machine_rank(machines: int) -> int:

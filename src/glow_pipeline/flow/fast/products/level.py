@@ -19,35 +19,17 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from glow_pipeline.flow.fast import product_regions as regions
 from glow_pipeline.flow.fast.execution import Execution
-from glow_pipeline.flow.fast.folding import Stacked, fold, inverse_matrices, stacked_parameters, transform_of
-from glow_pipeline.flow.fast.neighbours import CENTRE, aligned, column_count
-from glow_pipeline.flow.fast.product_regions import channels_first
-from glow_pipeline.flow.permutation import log_abs_dets
+from glow_pipeline.flow.fast.folding.compiled import folded_weights
+from glow_pipeline.flow.fast.folding.factors import Weights
+from glow_pipeline.flow.fast.folding.folded import inverse_matrices, transform_of
+from glow_pipeline.flow.fast.neighbours import CENTRE, aligned, channels_first, columns
+from glow_pipeline.flow.fast.products import regions
+from glow_pipeline.flow.fast.products.rows import products_of_rows
 from glow_pipeline.flow.step import FlowStep
 from glow_pipeline.flow.transform import Transform
 
 GROUP = 8  # steps whose weights' gradients are computed together, if their hidden layers are stored
-PARALLEL_TILES = 128  # about the tiles of products that a large GPU computes at once
-TILE = 128
-
-
-class Weights(NamedTuple):
-    """The folded parameters of a level's steps as factors of products; without the first dimension those of a step."""
-
-    matrix: Tensor  # (K, C, C)
-    bias: Tensor  # (K, C)
-    weight1: Tensor  # (K, hidden, columns of C1)
-    bias1: Tensor  # (K, hidden)
-    weight2: Tensor  # (K, hidden, hidden)
-    bias2: Tensor  # (K, hidden)
-    weight3: Tensor  # (K, columns of out, hidden)
-    bias3: Tensor  # (K, out and zeros up to the alignment, which compiled kernels rely on)
-
-    def step(self, k: int) -> "Weights":
-        """Return the parameters of a step."""
-        return Weights(*(tensor[k] for tensor in self))
 
 
 class Kept(NamedTuple):
@@ -60,35 +42,10 @@ class Kept(NamedTuple):
 
 
 def run(steps: Sequence[FlowStep], x: Tensor, execution: Execution) -> tuple[Tensor, Tensor]:
-    """Compute all steps of a level: x (B, C, H, W) -> y of the same shape, logdet (B,)."""
-    weights, log_scale = execution.maybe_compiled(folded_weights)(stacked_parameters(steps), execution.network_dtype)
-    transform = transform_of(steps)
-    if torch.is_grad_enabled():
-        y, logdet = _Steps.apply(x, execution, transform, *weights)
-    else:
-        y, logdet = _forward(x, weights, transform, execution, Kept(None, None, None, []))
-    log_abs_det = log_scale + log_abs_dets([step.permutation for step in steps])
-    return y, logdet + log_abs_det * (x.shape[2] * x.shape[3])
-
-
-def folded_weights(stacked: Stacked, network_dtype: torch.dtype | None) -> tuple[Weights, Tensor]:
-    """Fold the parameters of a level to the factors of products; also return the sum of the actnorms' log-scales."""
-    folded, log_scale = fold(stacked, network_dtype)
-    steps, hidden, c1 = folded.weight1.shape[:3]
-    out = folded.weight3.shape[1]
-    weight1 = folded.weight1.permute(0, 1, 3, 4, 2).reshape(steps, hidden, 9 * c1)
-    weight3 = folded.weight3.permute(0, 3, 4, 1, 2).reshape(steps, 9 * out, hidden)
-    weights = Weights(
-        folded.matrix,
-        folded.bias,
-        F.pad(weight1, (0, column_count(c1) - 9 * c1)),
-        folded.bias1,
-        folded.weight2.flatten(2),
-        folded.bias2,
-        F.pad(weight3, (0, 0, 0, column_count(out) - 9 * out)),
-        F.pad(folded.bias3, (0, aligned(out) - out)),
-    )
-    return weights, log_scale
+    """Compute all steps of a level: x (B, C, H, W) -> y of the same shape, logdet (B,), with gradients."""
+    weights, log_abs_det = folded_weights(steps, execution, x.shape[2] * x.shape[3])
+    y, logdet = Steps.apply(x, execution, transform_of(steps), *weights)
+    return y, logdet + log_abs_det
 
 
 # The forward pass -----------------------------------------------------------------------------
@@ -137,7 +94,7 @@ def _network(
     Args:
         first, second: memory for its hidden layers (rows, hidden).
     """
-    inputs = execution.maybe_compiled(regions.network_input)(y1, step.weight1.dtype)
+    inputs = execution.maybe_compiled(columns)(y1, step.weight1.dtype)
     shape = (len(inputs), step.weight1.shape[0])
     first = inputs.new_empty(shape) if first is None else first
     second = inputs.new_empty(shape) if second is None else second
@@ -150,7 +107,7 @@ def _network(
 # The backward pass ----------------------------------------------------------------------------
 
 
-class _Steps(torch.autograd.Function):
+class Steps(torch.autograd.Function):
     """The steps of a level as one node of autograd's graph."""
 
     @staticmethod
@@ -285,22 +242,3 @@ class BackwardPass:
 def _mask_(grad: Tensor, hidden: Tensor) -> None:
     """Turn the gradient of a ReLU's output into that of its input, in place."""
     torch.ops.aten.threshold_backward.grad_input(grad, hidden, 0, grad_input=grad)
-
-
-def products_of_rows(a: Tensor, b: Tensor) -> Tensor:
-    """Return a^T b for each of several steps: (n, rows, p) and (n, rows, q) -> (n, p, q).
-
-    Products with few tiles have their rows split into parts until they fill a GPU; the parts are summed in float32.
-    """
-    n, rows, p = a.shape
-    q = b.shape[2]
-    parts, tiles = 1, n * -(-p // TILE) * -(-q // TILE)
-    while parts * tiles < PARALLEL_TILES and rows % (2 * parts) == 0 and rows // parts >= 4 * TILE:
-        parts *= 2
-    if parts == 1:
-        return torch.bmm(a.transpose(1, 2), b)
-    a, b = (each.reshape(n * parts, rows // parts, -1) for each in (a, b))
-    a = a.transpose(1, 2)
-    widened = a.is_cuda and torch.version.hip is None and a.dtype == torch.bfloat16  # others have no such product
-    products = torch.bmm(a, b, out_dtype=torch.float32) if widened else torch.bmm(a, b)
-    return products.view(n, parts, p, q).sum(dim=1).to(a.dtype)

@@ -1,4 +1,4 @@
-"""Parts of the product form that torch.compile turns into one to three kernels each (`products`).
+"""Parts of the product form that torch.compile turns into one to three kernels each.
 
 Pixels have their channels last here, (B, H, W, C). `out` is memory for the result.
 """
@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from glow_pipeline.flow.fast.neighbours import (
+    channels_first,
     column_count,
     columns,
     columns_backward,
@@ -14,11 +15,6 @@ from glow_pipeline.flow.fast.neighbours import (
     neighbour_sum_backward,
 )
 from glow_pipeline.flow.transform import Transform
-
-
-def network_input(y1: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return the columns (rows, columns) of a step's y1 (B, H, W, C1)."""
-    return columns(y1, dtype)
 
 
 def couple_(y2: Tensor, logdet: Tensor, parts: Tensor, bias3: Tensor, transform: Transform) -> tuple[Tensor, ...]:
@@ -69,8 +65,3 @@ def mixed_gradient(grad_y1: Tensor, grad_columns: Tensor, grad_x2: Tensor, out: 
 def columns_of_steps(y1: Tensor, dtype: torch.dtype) -> Tensor:
     """(n, B, H, W, C1) -> (n, rows, columns)."""
     return columns(y1.flatten(0, 1), dtype).view(len(y1), -1, column_count(y1.shape[4]))
-
-
-def channels_first(x: Tensor) -> Tensor:
-    """(B, H, W, C) -> (B, C, H, W), of the same memory."""
-    return x.permute(0, 3, 1, 2)
