@@ -7,12 +7,13 @@
     python benchmarks/gpu.py idle
     python benchmarks/gpu.py table <file> ...
 
-Each prints a line of JSON for each result, and `table` makes Markdown of such lines. Seconds are those between the
-device's own events or of calls that the host waits for, medians over groups of calls.
+Each prints a line of JSON for each result, and `table` makes Markdown of such lines. Times are medians over groups of
+calls, from the first call until the device has done the last. `levels_by_kernels` says how many of a flow's levels were
+computed by kernels: where a device has none, or fails at their trial, a row named "kernels" is of another form.
 
 `gpu_checks.sh` starts many of them side by side, since most of the time is compilation: with the folder GPU_CHECKS set,
 each waits there for the file `go` before it measures, and no two measure at once. With DRY_RUN set a CPU makes one
-small step of everything, and torch.compile is left out.
+small step of everything without torch.compile; speeds are then null, since none is measured.
 """
 
 import copy
@@ -25,6 +26,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import cast
 
 import torch
 from contenders import BUILD, Work, sample_images
@@ -33,6 +35,9 @@ from torch import Tensor
 from glow_pipeline.device import use_device
 from glow_pipeline.flow import Glow
 from glow_pipeline.flow.fast.execution import Activations, Execution, Precision
+from glow_pipeline.flow.fast.kernels.support import Kernel, usable
+from glow_pipeline.flow.level import Level
+from glow_pipeline.flow.step import FlowStep
 from glow_pipeline.training.acceleration import Captured
 from glow_pipeline.training.adamax import Adamax
 from glow_pipeline.training.step import TrainingStep, losses
@@ -75,11 +80,17 @@ def synchronize() -> None:
         torch.cuda.synchronize()
 
 
-def milliseconds(call: Callable[[], object], seconds: float) -> tuple[float, float]:
-    """Return the time of a call on the device, and the time until it returns to the host, in ms."""
+def speed(call: Callable[[], object], n_images: int, seconds: float) -> dict[str, float | None]:
+    """Measure a call that computes so many images, again and again for so many seconds.
+
+    Returns:
+        ms: time of a call on the device.
+        host_ms: time until it returns to the host.
+        images_per_s: by the time on the device.
+    """
     if DRY_RUN:
         call()
-        return 1.0, 1.0
+        return {"ms": None, "host_ms": None, "images_per_s": None}
     for _ in range(3):
         call()
     synchronize()
@@ -97,7 +108,8 @@ def milliseconds(call: Callable[[], object], seconds: float) -> tuple[float, flo
         host.append((time.perf_counter() - started) / n)
         synchronize()
         device.append((time.perf_counter() - started) / n)
-    return 1e3 * statistics.median(device), 1e3 * statistics.median(host)
+    device_s = statistics.median(device)
+    return {"ms": 1e3 * device_s, "host_ms": 1e3 * statistics.median(host), "images_per_s": n_images / device_s}
 
 
 def kernels_of(title: str, call: Callable[[], object], rows: int) -> None:
@@ -131,9 +143,24 @@ def new_step(K: int, hidden_channels: int, batch_size: int) -> tuple[TrainingSte
 
 
 def execution_of(form: str, activations: Activations, precision: Precision, *, compiled: bool = False) -> Execution:
-    """Return how a form computes. Kernels are only those of a GPU: on a CPU their form is that of products."""
+    """Return how a form computes. A level for which this device has no kernels takes another form."""
     kernels = None if form == "kernels" else False
     return Execution(activations, precision, compiled=compiled, products=form != "convolutions", kernels=kernels)
+
+
+def levels_by_kernels(model: Glow, batch_size: int, kernel: Kernel) -> int:
+    """Return how many of the model's levels this kernel computes in batches of this size."""
+    execution = model.execution
+    if execution is None or (kernel == "training" and execution.activations == "reversible"):
+        return 0
+    channels, height, width = SHAPE
+    n_levels = 0
+    for level in cast(list[Level], list(model.levels)):
+        channels, height, width = 4 * channels, height // 2, width // 2
+        x = torch.empty(1, channels, height, width, device=DEVICE).expand(batch_size, -1, -1, -1)
+        n_levels += usable(execution, x, cast(list[FlowStep], list(level.steps)), kernel)
+        channels //= 2
+    return n_levels
 
 
 def accuracy() -> None:
@@ -163,6 +190,7 @@ def accuracy() -> None:
                     accuracy=f"{activations} {precision} {form}",
                     bits_per_dim=its_loss - loss,
                     gradient=((its_gradient - gradient).norm() / gradient.norm()).item(),
+                    levels_by_kernels=levels_by_kernels(model, len(x), "training"),
                 )
 
 
@@ -174,10 +202,11 @@ def train(K: int, hidden_channels: int, batch_size: int, form: str) -> None:
     step.optimizer.compiled = form != "convolutions" and not DRY_RUN
     started = time.perf_counter()
     captured = step if DRY_RUN else Captured(step, *inputs)
-    report(train=title, compiled_and_captured_in_s=time.perf_counter() - started)
+    if not DRY_RUN:
+        report(train=title, compiled_and_captured_in_s=time.perf_counter() - started)
     with alone(title):
-        ms, host = milliseconds(lambda: captured(*inputs), 1.0)
-        report(train=title, ms=ms, host_ms=host, images_per_s=1e3 * batch_size / ms)
+        measured = speed(lambda: captured(*inputs), batch_size, 1.0)
+        report(train=title, **measured, levels_by_kernels=levels_by_kernels(step.model, batch_size, "training"))
         kernels_of(title, lambda: captured(*inputs), 25)
         if not DRY_RUN:
             report(train=title, peak_gib=torch.cuda.max_memory_allocated() / 2**30)
@@ -196,9 +225,10 @@ def score(form: str) -> None:
         for title, model, images in ready:
             noise = torch.rand(images.shape, device=DEVICE)
             with model.unchanging():
-                ms, host = milliseconds(lambda: model.log_prob(images, noise), 0.3)  # noqa: B023
+                measured = speed(lambda: model.log_prob(images, noise), len(images), 0.3)  # noqa: B023
                 error = score_error(model, images[:8], noise[:8])
-            report(score=title, ms=ms, host_ms=host, images_per_s=1e3 * len(images) / ms, error=error)
+                n_levels = levels_by_kernels(model, len(images), "forward")
+            report(score=title, **measured, error=error, levels_by_kernels=n_levels)
 
 
 def score_error(model: Glow, images: Tensor, noise: Tensor) -> float:
@@ -223,13 +253,11 @@ def peers() -> None:
             for precision in ("TF32", "autocast to bfloat16"):
                 casts = torch.autocast("cuda", torch.bfloat16) if precision != "TF32" and not DRY_RUN else nullcontext()
                 with casts:
-                    ms, host = milliseconds(lambda: contender.train(images), 0.8)  # noqa: B023
+                    measured = speed(lambda: contender.train(images), work.batch_size, 0.8)  # noqa: B023
                 report(
                     peer=f"{name}, {precision}",
                     work=f"K={work.K} hidden {work.hidden_channels}, batch {work.batch_size}",
-                    ms=ms,
-                    host_ms=host,
-                    images_per_s=1e3 * work.batch_size / ms,
+                    **measured,
                 )
                 if precision == "TF32":
                     kernels_of(f"{name}, {work}", lambda: contender.train(images), 0)  # noqa: B023

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Check and measure everything that needs a GPU, in about four minutes: `bash benchmarks/gpu_checks.sh`.
+# Check and measure everything that needs a GPU: `bash benchmarks/gpu_checks.sh`.
 #
 # A machine with torch, numpy, pytest and the packages of pyproject.toml is enough, without an environment of this
 # project. WHEELS names a folder of wheels to install before, for a machine that reaches no registry. PYTHON is the
 # interpreter. Results are files in OUT: they and the summary at the end can be read, and `python benchmarks/gpu.py table
-# OUT/*.txt` makes Markdown of them. Nothing new is started after LIMIT seconds. DRY_RUN=1 does as much as a CPU can.
+# OUT/*.txt` makes Markdown of them. Nothing new is started after LIMIT seconds. DRY_RUN=1 runs each measurement once on a
+# CPU, in small and without figures of speed; it leaves out tests and trainings.
 #
 # What has to be compiled is compiled side by side, beside tests and trainings; then each measures while nothing else runs.
 set -u
@@ -14,6 +15,7 @@ export DRY_RUN PYTHONUNBUFFERED=1 OMP_NUM_THREADS=${OMP_NUM_THREADS:-4} TORCHIND
 WORK=$(mktemp -d) && trap 'rm -rf "$WORK"' EXIT
 OUT=${OUT:-$WORK.results}
 mkdir -p "$OUT" "$WORK/busy" "$WORK/checks"
+[ -z "$(ls -A "$OUT")" ] || { echo "OUT=$OUT: holds files already; name an empty folder" >&2 && exit 2; }
 export GPU_CHECKS=$WORK/checks TORCHINDUCTOR_CACHE_DIR=$WORK/inductor TRITON_CACHE_DIR=$WORK/triton
 failed=0
 
@@ -87,11 +89,14 @@ touch "$GPU_CHECKS/stop"
 while busy . && [ $SECONDS -lt $((LIMIT + 10)) ]; do sleep 0.2; done
 echo "measured after $SECONDS s; results are in $OUT"
 
-grep -hE '^\{.*(images_per_s|gradient|idle|an_epoch)' "$OUT"/*.txt
-grep -haE '^== |passed|^FAILED|^ERROR|bits/dim|killed' "$OUT"/*.txt
+[ -z "$DRY_RUN" ] || echo "dry run on a CPU: no speed of a GPU was measured, no test run; rows of kernels are of another form"
+grep -aE '^Python|^name,|MHz,' "$OUT/machine.txt"
+grep -hE '^\{' "$OUT"/*.txt
+grep -haE '^== |passed|^FAILED|^ERROR|bits/dim on|killed|without kernels' "$OUT"/*.txt
 grep -qaE '^== .*: exit status [1-9]' "$OUT"/*.txt && failed=1
 for name in "$WORK"/busy/*; do
   [ -e "$name" ] && echo "== ${name##*/}: not finished" && cat "$WORK/${name##*/}.out" >>"$OUT/unfinished.txt" && failed=1
 done
 kill $(jobs -p) 2>/dev/null
+if [ $failed = 0 ]; then echo "everything ended without an error"; else echo "NOT everything ended without an error: see the lines with == above"; fi
 exit $failed

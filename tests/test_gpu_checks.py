@@ -40,6 +40,8 @@ def results(printed: str) -> list[dict[str, Any]]:
     assert all(row["gradient"] < 0.02 for row in rows if "gradient" in row)
     assert {row["train"] for row in rows if "train" in row} == {f"K=2 hidden 8, batch 4, {form}" for form in FORMS}
     assert "score" in kinds
+    assert all(row["images_per_s"] is None for row in rows if "images_per_s" in row)
+    assert {row["levels_by_kernels"] for row in rows if "levels_by_kernels" in row} == {0}
     return rows
 
 
@@ -61,6 +63,15 @@ def test_idle_share_and_the_hosts_work_are_measured(tmp_path: Path) -> None:
     assert all(ms > 0 for name, ms in host.items() if name != "host_ms_an_epoch")
 
 
+def test_results_are_not_added_to_earlier_ones(tmp_path: Path) -> None:
+    (tmp_path / "train.txt").touch()
+    environment = {**os.environ, "DRY_RUN": "1", "OUT": str(tmp_path)}
+    command = ["bash", "benchmarks/gpu_checks.sh"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"OUT={tmp_path}: holds files already; name an empty folder\n"
+
+
 def test_checks_are_a_script_of_the_shell(tmp_path: Path) -> None:
     run(tmp_path, "bash", "-n", "benchmarks/gpu_checks.sh")
 
@@ -72,4 +83,4 @@ def test_dry_run_makes_all_measurements(tmp_path: Path) -> None:
         f"{name}.txt" for name in ("accuracy", "idle", "machine", "peers", "score", "train")
     }
     made = run(tmp_path, sys.executable, "benchmarks/gpu.py", "table", str(tmp_path / "train.txt"))
-    assert "| train | ms | host_ms | images_per_s |" in made
+    assert "| train | ms | host_ms | images_per_s | levels_by_kernels |" in made

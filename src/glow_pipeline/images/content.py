@@ -58,7 +58,8 @@ def content_noise(images: Tensor, key: int) -> Tensor:
 def kernel_on(device: torch.device) -> Callable[[Tensor, int], Tensor] | None:
     """Return the kernel that computes `noise_by_operations`, if this GPU runs it and gets the same bits."""
     try:
-        from glow_pipeline.images.noise_kernel import FAILURES, kernel_noise  # needs Triton
+        from glow_pipeline.flow.fast.kernel_failures import FAILURES  # needs Triton
+        from glow_pipeline.images.noise_kernel import kernel_noise
     except ImportError as error:
         logger.debug("No kernel for the noise: %s", error)
         return None

@@ -39,7 +39,7 @@ class HostCopy:
 
 
 def arrived(copies: Iterable[HostCopy]) -> Iterator[list[Tensor]]:
-    """Yield the complete copies in order; of a GPU each one after the next was begun, so that it is never idle."""
+    """Yield the complete copies in order; a GPU's copy after the next was started, so that the GPU is never idle."""
     before: HostCopy | None = None
     for copy in copies:
         if before is not None:

@@ -79,6 +79,7 @@ class TrainingStep:
     def update(self) -> Tensor:
         """Update parameters and average; return the batch's mean bits per dimension, NaN if there was no update."""
         self.optimizer.finish_gathering()
+        # The function, not the bound method: compiled functions are kept for ever, and would keep this step.
         return Execution(compiled=self.optimizer.compiled).maybe_compiled(TrainingStep._update)(self)
 
     def _update(self) -> Tensor:

@@ -75,7 +75,7 @@ class StepMetrics:
         self._n_added += 1
 
     def queue_reading(self) -> None:
-        """Copy the steps so far behind them on the device, without the work that is queued after this call."""
+        """Queue a copy of the steps so far; it does not wait for work that is queued on the device after this call."""
         self._last_queued = self._clock()
         if self._n_queued < self._n_added:
             self._copies.append(HostCopy(self._values[self._n_queued : self._n_added]))

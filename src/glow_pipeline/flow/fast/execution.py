@@ -1,4 +1,4 @@
-"""Options of the fast path: they change what a training step costs, and not the flow."""
+"""Options of the fast path: they change what a pass costs, and not the flow."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -69,10 +69,10 @@ class Execution:
         activations: the activations that a training step keeps for its backward pass.
         precision: precision of the coupling networks' convolutions. The state of the flow, the log-determinants and all
             sums stay in the flow's own dtype.
-        compiled: let torch.compile write the kernels of a step's two passes. They are compiled once for each level,
-            not for each step.
-        products: compute the networks' convolutions as matrix products (`fast/products`): faster on a GPU, and only
-            if it is compiled, slower on a CPU.
+        compiled: let torch.compile write kernels for the passes of a training step. They are compiled once for each
+            level, not for each step of flow.
+        products: compute the networks' convolutions as matrix products (`fast/products`), or by kernels: faster on a
+            GPU if compiled, slower on a CPU.
         kernels: compute whole levels by the kernels of `fast/kernels`, also in passes without gradients. None: where a
             GPU has them; True: also on a CPU, where tests have Triton interpret them; False: never.
     """

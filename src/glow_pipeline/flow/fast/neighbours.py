@@ -17,6 +17,11 @@ def channels_first(x: Tensor) -> Tensor:
     return x.permute(0, 3, 1, 2)
 
 
+def channels_last(x: Tensor) -> Tensor:
+    """Return what the plain layers have, (B, c, H, W), as pixels: (B, H, W, c), of the same memory."""
+    return x.permute(0, 2, 3, 1)
+
+
 def column_count(channels: int) -> int:
     """Return the columns of a row: nine times the channels and one, rounded up to what products need."""
     return aligned(9 * channels + 1)
@@ -38,7 +43,7 @@ def columns(x: Tensor, dtype: torch.dtype) -> Tensor:
 def neighbour_sum(parts: Tensor, shape: tuple[int, int, int, int], dtype: torch.dtype) -> Tensor:
     """Sum what each pixel's neighbours have for it: parts (B H W, columns) -> shape (B, H, W, c), in this dtype.
 
-    The columns of neighbour (i, j) in the row of neighbour (i, j) are for the pixel.
+    A pixel gets nine numbers a channel: from the row of its neighbour (i, j) the columns of (i, j).
     """
     return _sum(parts, shape, dtype, opposite=False)
 

@@ -1,6 +1,7 @@
 """The passes of the fast path, and which of its forms computes a level in each.
 
-    kernels   a level as one kernel, where a GPU has them (`kernels/support.py`)
+    kernels   a level as one kernel: where a GPU has them (`kernels/support.py`), without gradients, or in a training
+              step with `Execution.products` that is not reversible
     products  otherwise in a training step with `Execution.products`
     fused     otherwise
 

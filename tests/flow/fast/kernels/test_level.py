@@ -54,7 +54,7 @@ SIDES = st.sampled_from([4, 8, 12, 20, 32])
 
 
 @without_gpu
-@settings(max_examples=12)
+@settings(max_examples=6)
 @given(
     shape=st.tuples(st.integers(1, 3), SIDES, SIDES),
     K=st.integers(1, 3),

@@ -44,7 +44,15 @@ def fold_matrix(
     network_dtype: torch.dtype | None,
     pixels: int,
 ) -> tuple[Weights, Tensor]:
-    """Fold the parameters in a level's matrix; arguments and result are those of the functions named above."""
+    """Compute the part of `folded_weights` that is compiled.
+
+    Args:
+        matrix, layout: parameters of the level, as `level_matrix` and `layout_of` return them.
+        permutation: class of the level's permutations.
+        fixed: what `fixed_tensors` returns for them.
+        network_dtype: dtype of the folded convolutions; None: the parameters' own.
+        pixels: as in `folded_weights`.
+    """
     parameters = parameters_in(matrix, layout)
     log_scale = parameters["actnorm.log_scale"].flatten(1)
     matrices, log_abs_det = matrices_and_log_abs_det(permutation, parameters, fixed, log_scale)

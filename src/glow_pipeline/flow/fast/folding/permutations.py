@@ -65,7 +65,8 @@ def transposed_inverses(matrices: Tensor) -> tuple[Tensor, Tensor]:
 def kernel_on(device: torch.device) -> Inverses | None:
     """Return the kernel that computes `inverses_by_operations`, if this GPU runs it."""
     try:
-        from glow_pipeline.flow.fast.kernels.matrix_inverses import FAILURES, kernel_inverses  # needs Triton
+        from glow_pipeline.flow.fast.kernel_failures import FAILURES  # needs Triton
+        from glow_pipeline.flow.fast.kernels.matrix_inverses import kernel_inverses
     except ImportError as error:
         logger.debug("No kernel for inverses: %s", error)
         return None

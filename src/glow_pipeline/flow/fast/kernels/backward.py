@@ -64,7 +64,7 @@ def activation_gradients(
     low = weights.weight1
     n, hidden = low.shape[:2]
     tile = Tile.of(h * w)
-    programs = tile.programs(b)
+    programs = tile.count(b)
     sizes = BackwardSizes.of(grad.shape, weights, transform, tile, PIECE)
     gradients = ActivationGradients(
         torch.empty_like(kept.states[1:]),

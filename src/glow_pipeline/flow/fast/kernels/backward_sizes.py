@@ -28,11 +28,11 @@ class BackwardSizes:
     PIECE: int  # rows whose hidden layers are in registers at once
     COLUMNS_IN_MEMORY: int  # of the first factor
     PARTS_IN_MEMORY: int  # rows of the third factor
-    CHANNELS: int  # of blocks: C,
-    HALF: int  # C1 or C2,
-    COLUMNS: int  # a part of the columns 9 HALF,
-    WIDTH: int  # HIDDEN
-    PARTS: int  # and 9 OUT_ROW rounded up, or a part of these columns
+    CHANNELS: int  # of a block: C rounded up
+    HALF: int  # the larger of C1 and C2 rounded up
+    COLUMNS: int  # of a block of the columns 9 HALF
+    WIDTH: int  # HIDDEN rounded up
+    PARTS: int  # of a block of the columns 9 OUT_ROW
     SCALED: bool  # couplings have a scale
     FLOOR: float  # of scales
 

@@ -41,7 +41,7 @@ def forward(
         precision: of the networks' products of float32 factors, as `tl.dot` names it.
         mixing_precision: of the products with the matrices of the state.
         keep: keep states and scales for a backward pass.
-        keep_hidden: and the networks' hidden layers.
+        keep_hidden: keep the networks' hidden layers, too.
     """
     b, h, w, c = x.shape
     tile = Tile.of(h * w)
@@ -52,7 +52,7 @@ def forward(
     scales = x.new_empty(steps, b, h, w, sizes.C2) if keep and isinstance(transform, ShiftAndScale) else None
     first, second = (weights.weight1.new_empty(steps, b, h, w, hidden) if keep_hidden else None for _ in range(2))
     log_scale = x.new_empty(b, h, w)
-    tiles = tile.programs(b)
+    tiles = tile.count(b)
     programs = min(tiles, MOST_PROGRAMS)
     _forward[(programs,)](
         x,

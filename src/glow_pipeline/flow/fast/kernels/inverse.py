@@ -27,7 +27,7 @@ def inverse(y: Tensor, weights: Weights, inverses: Tensor, transform: Transform,
     b, h, w, _ = y.shape
     tile = Tile.of(h * w)
     sizes = Sizes.of(y.shape, weights, transform, tile)
-    tiles = tile.programs(b)
+    tiles = tile.count(b)
     programs = min(tiles, MOST_PROGRAMS)
     weights = Weights(*(tensor.contiguous() for tensor in weights))
     x = torch.empty_like(y)

@@ -30,7 +30,10 @@ CAPABILITY = (8, 0)  # of the first GPUs with tensor cores for bfloat16
 
 
 def usable(execution: Execution, x: Tensor, steps: Sequence[FlowStep], kernel: Kernel = "forward") -> bool:
-    """Return whether this kernel can compute a level with input x (B, C, H, W), and may."""
+    """Return whether this kernel can compute a level with input x (B, C, H, W), and may.
+
+    A training step asks only if it has `Execution.products`, and activations that are not reversible (`passes`).
+    """
     coupling = steps[0].coupling
     if execution.kernels is False or not isinstance(coupling, FoldableCoupling):
         return False
@@ -45,7 +48,7 @@ def usable(execution: Execution, x: Tensor, steps: Sequence[FlowStep], kernel: K
         return False
     if torch.cuda.get_device_capability(x.device) < CAPABILITY:
         return False
-    crowded = Tile.of(h * w).programs(b) > multiprocessors(x.device)
+    crowded = Tile.of(h * w).count(b) > multiprocessors(x.device)
     return _works(kernel, x.device, (c, h, w), transform, hidden, precision, crowded)
 
 
@@ -75,9 +78,13 @@ def _works(
     precision: Precision,
     crowded: bool,
 ) -> bool:
-    """Try a kernel on a level's shape (C, H, W), as `trial` does, which compiles it: some machines can not."""
+    """Return whether a kernel passes its `trial` on a level's shape (C, H, W); warn if it does not.
+
+    `crowded` has a trial of its own: with more programs than multiprocessors some kernels are compiled otherwise.
+    """
     try:
-        from glow_pipeline.flow.fast.kernels.trial import FAILURES, trial  # needs Triton
+        from glow_pipeline.flow.fast.kernel_failures import FAILURES  # needs Triton
+        from glow_pipeline.flow.fast.kernels.trial import trial
     except ImportError as error:
         return _fails(shape, str(error))
     slow = Timer(PATIENCE, logger.info, ("Compiling kernels for levels of %dx%dx%d (%s)", *shape, kernel))

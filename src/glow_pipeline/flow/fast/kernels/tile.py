@@ -44,14 +44,17 @@ class Tile:
         rows = max(FEWEST_ROWS, power_of_two(pixels))
         return cls(rows // pixels, rows, rows // ROWS_OF_A_WARP if rows > FEWEST_ROWS else 4)
 
-    def programs(self, n_images: int) -> int:
-        """Return how many programs it takes for so many images."""
+    def count(self, n_images: int) -> int:
+        """Return how many tiles so many images are."""
         return -(-n_images // self.images)
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Sizes that a kernel is compiled for. A block's sizes are powers of two, and a product's at least 16."""
+    """Sizes that the forward and inverse kernels are compiled for.
+
+    A block's sizes are powers of two, and a product's at least 16.
+    """
 
     C: int  # channels, of which the first C1 are the input of the coupling's network, and the other C2 change
     C1: int
@@ -65,10 +68,10 @@ class Sizes:
     COLUMNS_IN_MEMORY: int  # of the first factor
     PARTS_IN_MEMORY: int  # rows of the third factor
     BIAS3: int
-    CHANNELS: int  # C,
-    HALF1: int  # C1,
-    HALF2: int  # C2
-    WIDTH: int  # and HIDDEN rounded up
+    CHANNELS: int  # of a block: C rounded up
+    HALF1: int  # C1 rounded up
+    HALF2: int  # C2 rounded up
+    WIDTH: int  # HIDDEN rounded up
     COLUMNS: int  # of a block of the first factor, and of the third
     STAGES: int  # of the loops over these blocks: with several, weights are loaded ahead of their product
     FLOOR: float  # of scales

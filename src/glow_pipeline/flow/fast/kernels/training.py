@@ -15,14 +15,14 @@ from glow_pipeline.flow.fast.kernels.backward import Kept, activation_gradients
 from glow_pipeline.flow.fast.kernels.forward import forward
 from glow_pipeline.flow.fast.kernels.support import interpreted
 from glow_pipeline.flow.fast.kernels.weight_gradients import weight_gradients
-from glow_pipeline.flow.fast.neighbours import channels_first
+from glow_pipeline.flow.fast.neighbours import channels_first, channels_last
 from glow_pipeline.flow.fast.products.level import GROUP
 from glow_pipeline.flow.step import FlowStep
 from glow_pipeline.flow.transform import Transform
 
 # How tensor cores multiply factors of float32: in several products of TF32 or bfloat16. Three of TF32 are about as
 # exact as float32's own; three of bfloat16 are more exact than one of TF32, to which Triton truncates factors without
-# rounding. The interpreter has float32's own products only.
+# rounding. The six of bfloat16 that `level` has were not tried here. The interpreter has float32's own products only.
 EXACT: Final = "ieee" if interpreted() else "tf32x3"
 OF_NETWORK: Final = {"float32": EXACT, "tf32": EXACT if interpreted() else "bf16x3", "bfloat16": EXACT}
 
@@ -43,7 +43,7 @@ class Steps(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         weights = Weights(*(tensor.detach().contiguous() for tensor in flat))
         passed = forward(
-            x.detach().permute(0, 2, 3, 1).contiguous(),
+            channels_last(x.detach()).contiguous(),
             weights,
             transform,
             OF_NETWORK[execution.precision],
@@ -61,7 +61,7 @@ class Steps(torch.autograd.Function):
         *flat, states, scales, first, second = ctx.saved_tensors
         transform, weights = ctx.transform, Weights(*flat)
         precision = OF_NETWORK[ctx.execution.precision]
-        grad = grad_y.permute(0, 2, 3, 1).clone(memory_format=torch.contiguous_format)
+        grad = channels_last(grad_y).clone(memory_format=torch.contiguous_format)  # a copy, since it is overwritten
         grad_logdet = grad_logdet.contiguous()
         size = GROUP if first is not None else 1
         groups: list[Weights] = []

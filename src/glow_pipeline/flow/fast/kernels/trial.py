@@ -2,11 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from subprocess import CalledProcessError
 
 import torch
 from torch import Tensor
-from triton.errors import TritonError
 
 from glow_pipeline.flow.fast import fused
 from glow_pipeline.flow.fast.execution import Execution, Precision, float32_convolutions
@@ -19,9 +17,6 @@ from glow_pipeline.flow.fast.kernels.tile import MOST_PROGRAMS, Tile, multiproce
 from glow_pipeline.flow.fast.products import level as products
 from glow_pipeline.flow.transform import Transform
 
-# Where there is no C compiler or no cache folder, where a GPU is too old for this Triton or has too little memory; and
-# where a kernel's results are not the same twice.
-FAILURES = (OSError, RuntimeError, CalledProcessError, TritonError)
 STEPS = 2
 BIAS = 3.0  # of hidden units, or its negative: a ReLU's input near 0 may be on either side of it, by its rounding
 
@@ -52,7 +47,7 @@ def trial(
         crowded: with more programs than the GPU has multiprocessors, and passes that loop over tiles.
 
     Raises:
-        FAILURES: the kernel can not be compiled or not be started, or has other bits the second time.
+        FAILURES: one of `kernel_failures`; a RuntimeError also if the kernel has other bits the second time.
     """
     generator = torch.Generator(device).manual_seed(0)
 

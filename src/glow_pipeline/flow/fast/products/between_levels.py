@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from glow_pipeline.flow.fast.neighbours import channels_first, column_count, columns, columns_backward
+from glow_pipeline.flow.fast.neighbours import channels_first, channels_last, column_count, columns, columns_backward
 from glow_pipeline.flow.fast.products.rows import products_of_rows
 
 
@@ -35,7 +35,7 @@ def split_and_squeezed(
         the split.
     """
     z1, z2 = z.chunk(2, dim=1)
-    rows: Tensor = _Convolution.apply(z1.permute(0, 2, 3, 1), _factors(weight, bias, log_scale))
+    rows: Tensor = _Convolution.apply(channels_last(z1), _factors(weight, bias, log_scale))
     predicted = channels_first(rows.view(z.shape[0], z.shape[2], z.shape[3], z.shape[1]))
     mean, log_sd = predicted.chunk(2, dim=1)
     return squeezed(z1), (z2 - mean) * torch.exp(-log_sd), logdet - log_sd.sum(dim=(1, 2, 3))

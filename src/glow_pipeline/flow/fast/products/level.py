@@ -23,7 +23,7 @@ from glow_pipeline.flow.fast.execution import Execution
 from glow_pipeline.flow.fast.folding.compiled import folded_weights
 from glow_pipeline.flow.fast.folding.factors import Weights
 from glow_pipeline.flow.fast.folding.folded import inverse_matrices, transform_of
-from glow_pipeline.flow.fast.neighbours import CENTRE, aligned, channels_first, columns
+from glow_pipeline.flow.fast.neighbours import CENTRE, aligned, channels_first, channels_last, columns
 from glow_pipeline.flow.fast.products import regions
 from glow_pipeline.flow.fast.products.rows import products_of_rows
 from glow_pipeline.flow.step import FlowStep
@@ -67,7 +67,7 @@ def _forward(
 ) -> tuple[Tensor, Tensor]:
     """Compute all steps: x (B, C, H, W) -> y of the same shape, logdet (B,); fill the memory of `kept`."""
     couple_ = execution.maybe_compiled(regions.couple_)
-    y = x.permute(0, 2, 3, 1).contiguous()
+    y = channels_last(x).contiguous()
     logdet = x.new_zeros(len(x))
     if kept.y is not None:
         kept.y[0] = y
@@ -131,8 +131,8 @@ class Steps(torch.autograd.Function):
         steps = len(weights.matrix)
         a_step = len(saved) // steps
         kept = Kept(kept_y, first, second, [tuple(saved[k * a_step : (k + 1) * a_step]) for k in range(steps)])
-        passed = BackwardPass(weights, y.detach().permute(0, 2, 3, 1), kept, ctx.execution, ctx.transform)
-        grad = grad_y.permute(0, 2, 3, 1).contiguous()
+        passed = BackwardPass(weights, channels_last(y.detach()), kept, ctx.execution, ctx.transform)
+        grad = channels_last(grad_y).contiguous()
         size = GROUP if ctx.execution.activations == "stored" else 1
         groups: list[Weights] = []
         for end in range(steps, 0, -size):

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from glow_pipeline.flow.fast.neighbours import (
     channels_first,
+    channels_last,
     column_count,
     columns,
     columns_backward,
@@ -35,7 +36,7 @@ def uncoupled(
     """Undo the coupling, and the bias before it: return (B, H, W, C), and what the transform saves."""
     y1, y2 = y.chunk(2, dim=3)
     predicted = _predicted(y2, parts, bias3, transform)
-    x2 = transform.inverse(channels_first(y2), predicted).permute(0, 2, 3, 1)
+    x2 = channels_last(transform.inverse(channels_first(y2), predicted))
     return torch.cat([y1, x2], dim=3) - bias, transform.saved(predicted)
 
 
@@ -51,8 +52,8 @@ def coupling_gradient(
 ) -> Tensor:
     """Write the gradient of the network's last product to `out`; return that of x2 (B, H, W, C2)."""
     grad_x2, grad_predicted = transform.backward(channels_first(grad_y2), grad_logdet, channels_first(y2), saved)
-    out.copy_(neighbour_sum_backward(grad_predicted.permute(0, 2, 3, 1), out.dtype))
-    return grad_x2.permute(0, 2, 3, 1).contiguous()
+    out.copy_(neighbour_sum_backward(channels_last(grad_predicted), out.dtype))
+    return channels_last(grad_x2).contiguous()
 
 
 def mixed_gradient(grad_y1: Tensor, grad_columns: Tensor, grad_x2: Tensor, out: Tensor) -> None:
