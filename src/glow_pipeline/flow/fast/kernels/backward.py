@@ -17,7 +17,7 @@ PIECE = 128  # rows whose hidden layers' gradients are in registers at once
 
 
 class Kept(NamedTuple):
-    """What a forward pass kept of n steps."""
+    """Tensors that a forward pass kept of n steps."""
 
     states: Tensor  # (n + 1, B, H, W, C), the first one's input and all outputs
     scales: Tensor | None  # (n, B, H, W, C2), of the couplings; None if they do not scale

@@ -13,7 +13,7 @@ from glow_pipeline.flow.transform import ShiftAndScale, Transform
 
 
 class Passed(NamedTuple):
-    """What a forward pass leaves."""
+    """Results of a forward pass, and the tensors that it keeps."""
 
     states: Tensor  # (K + 1, B, H, W, C), the input and each step's output; (1, B, H, W, C), the output, if not kept
     log_scale: Tensor  # (B, H, W), summed over steps and channels

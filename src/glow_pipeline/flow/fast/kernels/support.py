@@ -1,4 +1,4 @@
-"""Where the kernels can be used. Unlike the other modules this one needs no Triton."""
+"""The levels and devices that have kernels. Unlike the other modules this one needs no Triton."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""What lies between the levels of a training step on a GPU: squeeze and split, a compiled region each.
+"""Squeeze and split between the levels of a training step on a GPU, a compiled region each.
 
 The 3x3 convolution of a split's prior is a product of neighbourhoods as well, because cuDNN computes one of so few
 channels at a small part of a GPU's speed.
