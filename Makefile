@@ -11,7 +11,7 @@ CLEAR := --clear
 endif
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 install: $(INSTALLED) ## the environment, in .venv
 
@@ -53,20 +53,38 @@ lint: $(INSTALLED) ## format, style, types, and which module may import which
 sources: $(INSTALLED) ## the datasets, with their sizes, classes and what is on disk
 	@$(BIN)/python -m glow_pipeline.images.sources.listing data/01_raw
 
-docs: $(INSTALLED) ## the tables of parameters and datasets in docs/, and the comments in conf/base/parameters*.yml
+# NO_MKDOCS_2_WARNING: the theme prints half a page about a MkDocs that is not installed.
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs
+
+docs: $(INSTALLED) ## the documentation as a site in build/site; before it the tables and the picture in docs/, and comments in conf/base
 	$(BIN)/python -m glow_pipeline.parameters.documentation .
 	$(BIN)/python -m glow_pipeline.images.sources.documentation .
+	$(BIN)/python docs/hooks/architecture.py .
+	$(MKDOCS) build # without --quiet, which also silences the warnings that --strict counts
+	@echo "open build/site/index.html in a browser, or, with the search, make site: http://127.0.0.1:$(or $(PORT),8000)"
 
-ui: $(INSTALLED) ## compare runs in the browser (MLflow)
-	$(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1
+.PHONY: site
+site: PORT = 8000
+site: docs ## look at that site, at PORT (8000) of 127.0.0.1
+	$(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site $(PORT)
 
-viz: $(INSTALLED) ## the pipelines as a picture in the browser (Kedro-Viz)
-	$(BIN)/kedro viz run --host 127.0.0.1
+.PHONY: clean-data
+clean-data: $(INSTALLED) ## what is stored in data/, with sizes and what needs it; removes nothing, and says how to
+	$(BIN)/kedro versions
+
+# exec, so that the signal that ends make ends the server.
+ui: PORT = $(or $(UI_PORT),5000)
+ui: $(INSTALLED) ## compare runs in the browser (MLflow), at PORT (5000) of 127.0.0.1; prints the pages to begin with
+	@UI_PORT=$(PORT) exec $(BIN)/python -m glow_pipeline.ui
+
+# exec, so that the signal that ends make ends the server.
+viz: PORT = 4141
+viz: $(INSTALLED) ## the pipelines as a picture in the browser (Kedro-Viz), with the newest results or those of PARAMS, at PORT (4141)
+	exec $(BIN)/kedro draw --port $(PORT) $(if $(PARAMS),--params "$$PARAMS")
 
 DATASET ?= digits
-PORT ?= 5001
 WORKERS ?= 1
-
+serve: PORT = 5001
 serve: $(INSTALLED) ## verdicts over HTTP, of the newest model of DATASET (digits), at PORT (5001) of 127.0.0.1
 	$(BIN)/kedro serve --params dataset=$(DATASET) --port $(PORT) --workers $(WORKERS)
 

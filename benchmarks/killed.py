@@ -104,7 +104,7 @@ def logged_steps(project: Path) -> list[int]:
     with closing(sqlite3.connect(project / "mlflow.db")) as database:
         ((_, status),) = database.execute("select run_uuid, status from runs").fetchall()
         assert status == "FINISHED"
-        found = database.execute("select step from metrics where key = 'val_bits_per_dim' order by step")
+        found = database.execute("select step from metrics where key = 'val/bits_per_dim' order by step")
         return [step for (step,) in found]
 
 

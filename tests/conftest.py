@@ -43,6 +43,11 @@ if not torch.cuda.is_available():
 # The tensors of tests are tiny. Two threads would only wait for each other, for long on a busy machine.
 torch.set_num_threads(1)
 
+# Fake tensors make torch believe in a GPU. Were the first backward pass after them, it would start a thread for that
+# GPU, and no forked process could compute gradients.
+if not torch.cuda.is_available():
+    torch.zeros((), requires_grad=True).backward()
+
 
 # MLflow writes these into the environment, and a user's own server is not for tests.
 MLFLOW_VARIABLES = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID")
@@ -105,6 +110,14 @@ def environment_without_mlflow() -> Iterator[None]:
     yield
     for name in MLFLOW_VARIABLES:
         os.environ.pop(name, None)
+
+
+@pytest.fixture(scope="session")
+def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder for pictures of pages: that of `GLOW_SCREENSHOTS`, which CI may keep, or a temporary one."""
+    folder = Path(os.environ.get("GLOW_SCREENSHOTS") or tmp_path_factory.mktemp("screenshots"))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="session")

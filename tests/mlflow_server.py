@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlparse
 
 from glow_pipeline.tracking.new_database import make_database
+from tests.project import free_port
 
 
 class MlflowServer:
@@ -34,9 +34,7 @@ class MlflowServer:
         self._store = store or f"sqlite:///{self.database}"
         if store is None:
             make_database(self.database)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port = free.getsockname()[1]
+        self._port = free_port()
         self.address = f"http://127.0.0.1:{self._port}"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -71,13 +69,14 @@ class MlflowServer:
 
 
 class StubServer:
-    """The three calls that a metric logger makes, on one run.
+    """The calls that a metric logger makes, on one run.
 
     Attributes:
         away: answer 503 to everything. hangs: answer nothing for as long.
         refused: steps that are a bad parameter.
         batches: what came, a list of (key, value, timestamp, step) for each request.
         requested: keys whose history was requested.
+        refuses_tags: answer 503 to tags alone. tags: that were set. tag_calls: how often one was to be set.
         calls: how many requests came, those that failed included.
     """
 
@@ -88,7 +87,9 @@ class StubServer:
         self.refused: set[int] = set()
         self.batches: list[list[tuple[str, float, int, int]]] = []
         self.requested: list[str] = []
-        self.calls = 0
+        self.calls = self.tag_calls = 0
+        self.refuses_tags = False
+        self.tags: dict[str, str] = {}
         self.artifacts = artifacts
 
     def steps(self) -> list[int]:
@@ -105,6 +106,14 @@ class StubServer:
                 return 400, {"error_code": "INVALID_PARAMETER_VALUE", "message": "no such step"}
             self.batches.append(batch)
             return 200, {}
+        if path.endswith("/runs/set-tag"):
+            self.tag_calls += 1
+            if self.refuses_tags:
+                return 503, {}
+            self.tags[body["key"]] = body["value"]
+            return 200, {}
+        if path.endswith("/logged-models/search"):
+            return 200, {"models": []}
         if path.endswith("/metrics/get-history"):
             (key,) = query["metric_key"]
             self.requested.append(key)

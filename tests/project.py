@@ -24,6 +24,15 @@ TINY: dict[str, Any] = {"model": {"K": 2, "L": 2, "hidden_channels": 8}, "train"
 TINY_TYPED = "model.K=2,model.L=2,model.hidden_channels=8,train.n_epochs=1,train.warmup=0"
 TINY_COMMAND = ("run", "--env", "digits", "--params", f"{TINY_TYPED},train.threads=1")
 
+TRAINING_FIGURES = [
+    "bits_by_level",
+    "dequantized_images",
+    "latent_histograms",
+    "likelihood_extremes",
+    "samples_by_epoch",
+    "training_curves",
+]
+
 # Appended to the settings of a project: writes which modules are imported before a run and after its training.
 # The model is saved right after the last training step, so a module that is absent then was not imported by the first.
 WATCH = """
@@ -155,6 +164,11 @@ def run(project: Path, pipeline: str, env: str | None = None, **runtime_params: 
     """Run one pipeline in this process, with parameters as Python values."""
     with session(project, env, **runtime_params) as created:
         created.run(pipeline_names=[pipeline])
+
+
+def environment_of_make() -> dict[str, str]:
+    """Return the environment without what `make test` leaves in it, by which another make would be a part of that."""
+    return {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
 
 
 def free_port() -> int:

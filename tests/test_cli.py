@@ -8,6 +8,7 @@ import click
 import pytest
 
 from glow_pipeline import cli
+from glow_pipeline.cli.run_command import RunCommand
 from tests.project import bootstrap
 
 
@@ -110,7 +111,7 @@ def test_early_ctrl_c_is_one_line() -> None:
         raise KeyboardInterrupt
 
     bootstrap()
-    command = cli.RunCommand("run", callback=interrupted)
+    command = RunCommand("run", callback=interrupted)
     with pytest.raises(click.ClickException) as error:
         command.main([], standalone_mode=False)
     assert (error.value.exit_code, error.value.format_message()) == (130, "interrupted")
@@ -121,5 +122,5 @@ def test_serve_refuses_used_port_before_a_run() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        with pytest.raises(click.ClickException, match=f"^--port {port}: Address already in use; choose another one"):
+        with pytest.raises(click.ClickException, match=f"^port {port}: Address already in use; choose another one"):
             cli.serve.main(["--port", port], standalone_mode=False)

@@ -35,7 +35,7 @@ def test_unknown_class_has_plain_log_prob(y_condition: bool) -> None:
 
 
 @pytest.mark.parametrize("traces", [False, True])
-def test_known_classes_have_the_same_bits_beside_unknown_ones(traces: bool) -> None:
+def test_unknown_classes_change_no_bits_of_known(traces: bool) -> None:
     model, noise = jittered_glow(y_condition=True, num_classes=2), torch.full((4, 1, 8, 8), 0.5)
     with torch.no_grad():
         some = ModelledBatch(model, IMAGES >> 4, torch.tensor([0, 2, 5, 1]), noise, traces).log_prob_given_class

@@ -45,6 +45,7 @@ def faults(how: str) -> int:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux") or not Path("/proc/self").exists(), reason="glibc is on Linux")
+@pytest.mark.slow
 def test_freed_memory_is_kept_for_the_next_step() -> None:
     default = faults("default")
     if default < 48 * 2**20 // resource.getpagesize():

@@ -79,11 +79,6 @@ def test_architecture_lists_the_import_layers() -> None:
     assert ranks == sorted(ranks)
 
 
-def test_readme_lists_the_import_layers() -> None:
-    line = " < ".join(layer.replace(" | ", ", ") for layer in import_layers())
-    assert line in " ".join((ROOT / "README.md").read_text().split())
-
-
 def rooms_of_architecture() -> list[str]:
     """Return the names in the first column of docs/architecture.md's tables, from the top."""
     rows = re.findall(r"^\| (`.*?) \|", (ROOT / "docs" / "architecture.md").read_text(), flags=re.MULTILINE)

@@ -111,7 +111,7 @@ def _on_the_cpu(batches: Batches) -> Batches:
 
 
 @pytest.mark.parametrize("name", ["nll", "last_level", "density_of_states", "gradient_input", "complexity"])
-def test_descriptions_on_the_gpu_are_those_on_the_cpu(make_table: MakeTable, name: str) -> None:
+def test_descriptions_on_gpu_and_cpu_are_equal(make_table: MakeTable, name: str) -> None:
     model = jittered_glow(image_shape=(1, 16, 16))
     batches = Batches(make_table(random_images(30, size=(16, 16)), 4), 8, torch.device("cuda"))
 

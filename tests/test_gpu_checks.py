@@ -50,6 +50,7 @@ def test_all_measurements_run_in_one_process(tmp_path: Path) -> None:
     assert any("peer" in row for row in rows)
 
 
+@pytest.mark.slow
 def test_idle_share_and_the_hosts_work_are_measured(tmp_path: Path) -> None:
     printed = run(tmp_path, sys.executable, "benchmarks/gpu.py", "idle")
     shares, gaps, host = (json.loads(line) for line in printed.splitlines() if line.startswith("{"))

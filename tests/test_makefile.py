@@ -48,7 +48,8 @@ def test_newer_lock_is_installed_on_top(project: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["run", "test", "lint", "lowest", "sources", "docs", "ui", "viz", "serve", "bench", "lock"]
+    "target",
+    ["run", "test", "lint", "lowest", "sources", "docs", "site", "clean-data", "ui", "viz", "serve", "bench", "lock"],
 )
 def test_every_target_installs_what_it_needs(project: Path, target: str) -> None:
     shutil.rmtree(project / ".venv")

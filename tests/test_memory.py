@@ -122,6 +122,7 @@ def test_parameters_are_counted_without_the_model(coupling: str) -> None:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="VmHWM is Linux's")
 @pytest.mark.parametrize(("side", "batch", "activations"), CASES)
+@pytest.mark.slow
 def test_estimate_is_near_the_measured_peak(
     peaks: dict[str, tuple[int, int]], side: int, batch: int, activations: Activations
 ) -> None:

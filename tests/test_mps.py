@@ -115,7 +115,7 @@ def test_scores_ask_nothing_that_mps_lacks(name: str) -> None:
 
 
 @pytest.mark.parametrize("options", [{}, CLASSES, {"LU_decomposed": True}], ids=["plain", "classes", "LU"])
-def test_log_probs_and_samples_ask_nothing_that_mps_lacks(table: ImageTable, options: dict[str, Any]) -> None:
+def test_log_probs_and_samples_run_on_mps(table: ImageTable, options: dict[str, Any]) -> None:
     images, other, middle = random_images(4) >> 4, random_images(4, seed=1) >> 4, torch.full((4, 1, 8, 8), 0.5)
     labels = torch.arange(4) % 3 if "y_condition" in options else None
 
@@ -124,7 +124,7 @@ def test_log_probs_and_samples_ask_nothing_that_mps_lacks(table: ImageTable, opt
         y = None if labels is None else labels.to(device)
         scored = torch.cat(list(log_probs(model, Batches(table, 8, where), 0, labelled=True)))
         drawn = draw(model, 4, 0.7, torch.Generator(device).manual_seed(0), y)
-        path = interpolate(model, images.to(device), other.to(device), 3, middle.to(device), y, y)
+        path = interpolate(model, images.to(device), other.to(device), [0.0, 0.5, 1.0], middle.to(device), y, y)
         return [tensor.cpu() for tensor in (scored, drawn.images, drawn.broken, *path.images)]
 
     expected = computed("cpu")

@@ -92,6 +92,11 @@ class ConfigLoader(OmegaConfigLoader):
                 raise ConfigurationError(line)
         return loaded
 
+    def open_catalog(self) -> dict[str, Any]:
+        """Return the catalog with `*` in place of the names that follow from a command's parameters."""
+        _THREAD.run = _AnyName()
+        return self._load("catalog")
+
     @cached_property
     def checked_parameters(self) -> Parameters:
         """The parameters of this command, parsed and checked once for the catalog, the hooks and the nodes.
@@ -233,6 +238,13 @@ class ConfigLoader(OmegaConfigLoader):
                 stem = name.name.partition(".")[0]
                 for kind in get_close_matches(stem, list(self.config_patterns), n=1, cutoff=0.7):
                     raise ConfigurationError(f"{self._shown(str(name))}: is not read; did you mean {kind}.yml?")
+
+
+class _AnyName(dict[str, str]):
+    """Names of a run that are left open, as in a pattern of paths."""
+
+    def __missing__(self, name: str) -> str:
+        return "*"
 
 
 # Resolvers belong to the whole process, and other threads may be reading their catalogs at this moment.

@@ -180,6 +180,28 @@ def exact(values: Tensor) -> Tensor:
     return (values.cpu() if values.device.type == "mps" else values).double()
 
 
+def pass_threads(model: Glow, batch_size: int, total: int, fixed: int | None = None) -> AbstractContextManager[None]:
+    """Have a CPU compute log-probabilities inside the block with the number of threads that a measurement finds best.
+
+    Args:
+        model: the flow; random images are measured.
+        batch_size: images at once.
+        total: number of images.
+        fixed: the number, if it is not to be chosen.
+    """
+
+    @torch.no_grad()
+    def work(n: int) -> None:
+        random = torch.Generator().manual_seed(0)
+        shape = (n, *model.image_shape)
+        images = torch.randint(0, model.dequantization.n_levels, shape, generator=random).to(torch.uint8)
+        model.log_prob(images, torch.rand(shape, generator=random))
+
+    device, (_, height, width) = next(model.parameters()).device, model.image_shape
+    batch = min(batch_size, total)
+    return chosen_threads(device, work, pixels=height * width, batch=batch, total=total, fixed=fixed)
+
+
 def scoring_threads(model: Glow, batches: Batches, fixed: int | None = None) -> AbstractContextManager[None]:
     """Have a CPU score these batches inside the block with the number of threads that a short measurement finds best.
 

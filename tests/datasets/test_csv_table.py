@@ -6,6 +6,7 @@ import pandas as pd
 from kedro.io import AbstractDataset
 
 from glow_pipeline.datasets import CSVTableDataset
+from glow_pipeline.datasets.previews import ROWS
 
 TABLE = pd.DataFrame({"file": [f"{i}.png" for i in range(20)], "p": [None, *([0.5] * 19)]})
 
@@ -32,8 +33,8 @@ def test_table_is_stored_and_loaded(tmp_path: Path) -> None:
 def test_kedro_viz_previews_the_first_rows(tmp_path: Path) -> None:
     dataset = entry(tmp_path)
     dataset.save(TABLE)
-    preview = dataset.preview(nrows=3)
+    preview = dataset.preview()
     assert preview["columns"] == ["file", "p"]
-    assert [row[0] for row in preview["data"]] == ["0.png", "1.png", "2.png"]
+    assert [row[0] for row in preview["data"]] == [f"{i}.png" for i in range(ROWS)]
     assert json.dumps(preview)
     assert inspect.signature(dataset.preview).return_annotation.__name__ == "TablePreview"

@@ -3,6 +3,7 @@
 import base64
 import io
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -39,12 +40,14 @@ def metrics(address: str, day: int = 1, kind: str = "json.JSONDataset", **given:
     )
 
 
-def test_remote_animation_is_stored_as_png_and_gif(bucket: str) -> None:
+def test_remote_animation_is_stored_with_its_frames(bucket: str) -> None:
     entry = picture(bucket)
     assert not entry.exists()
-    entry.save(movie())
+    entry.save(replace(movie(), keep_frames=True))
     assert entry.exists()
-    assert stored(bucket) == {"samples.png", "samples.gif"}
+    frames = {f"frame_00{i}.png" for i in range(3)}
+    assert stored(bucket) == {"samples.png", "samples.gif", "samples.mp4", *frames}
+    assert len(fsspec.filesystem("memory").glob(f"{bucket}/samples.png/*/samples_frames/*.png")) == 3
     assert entry.load().size == (240, 120)
     with Image.open(io.BytesIO(base64.b64decode(entry.preview()))) as shown:
         assert shown.size == (240, 120)

@@ -66,7 +66,7 @@ def checkpoints(project: Path) -> list[Path]:
 def digests(project: Path) -> list[str]:
     """Return the digest of the tensors of each stored model and its detector."""
     found = []
-    for model in versions(project, "06_models/digits/glow_model.safetensors/*/*"):
+    for model in versions(project, "06_models/digits/glow_model.safetensors/*/*.safetensors"):
         digest = hashlib.sha256()
         for path in (model, Path(str(model).replace("glow_model", "glow_detector"))):
             with safe_open(path, framework="np") as file:
@@ -86,7 +86,7 @@ def mlflow_runs(project: Path) -> list[tuple[str, list[int]]]:
                 [
                     step
                     for (step,) in database.execute(
-                        "select step from metrics where run_uuid = ? and key = 'val_bits_per_dim' order by step", [run]
+                        "select step from metrics where run_uuid = ? and key = 'val/bits_per_dim' order by step", [run]
                     )
                 ],
             )

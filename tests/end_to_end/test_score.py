@@ -64,8 +64,8 @@ def test_folder_of_odd_files_is_judged(digits_project: Path, tmp_path: Path) -> 
     assert sum(line.startswith("    p 0.") for line in done.stdout.splitlines()) == 5
     assert "Look: open the report and the pictures above; " in done.stdout
     (run,) = [run for run in runs(digits_project) if run.data.tags["pipeline"] == "score"]
-    assert run.info.run_name == "score digits judges scans"
-    assert run.data.metrics["n_scored"] == len(good)
+    assert (run.info.run_name or "").startswith("score digits judges scans")
+    assert run.data.metrics["score/n_scored"] == len(good)
     logged = {file.path for file in client_of(digits_project).list_artifacts(run.info.run_id, "tables")}
     assert {"tables/scored_files.csv", "tables/scored_files.parquet"} <= logged
     assert [file.path for file in client_of(digits_project).list_artifacts(run.info.run_id, "report")] == [
@@ -78,10 +78,11 @@ def test_folder_of_odd_files_is_judged(digits_project: Path, tmp_path: Path) -> 
     assert len(list(heat_maps.glob("*.png"))) == min(24, len(good))
 
 
+@pytest.mark.slow
 def test_model_elsewhere_judges_alike(digits_project: Path, tmp_path: Path) -> None:
     write_odd_files(tmp_path / "scans")
     first = score(digits_project, tmp_path / "scans", "score.heatmaps=none")
-    (model,) = versions(digits_project, "06_models/digits/glow_model.safetensors/*/*")
+    (model,) = versions(digits_project, "06_models/digits/glow_model.safetensors/*/*.safetensors")
     (detector,) = versions(digits_project, "06_models/digits/glow_detector.safetensors/*/*")
     (tmp_path / "usb").mkdir()
     for file in (model, detector):

@@ -83,7 +83,7 @@ def test_unknown_environment_is_refused(empty: Path, env: str, rest: str) -> Non
     ("version", "line"),
     [
         ("glow_modl:2024", "--load-versions glow_modl:2024: no such dataset; did you mean glow_model?"),
-        ("image_selection:2024", "--load-versions image_selection:2024: has no versions; known are benchmark_csv, "),
+        ("raw_folder:2024", "--load-versions raw_folder:2024: has no versions; "),
     ],
 )
 def test_version_of_unknown_dataset_is_refused(empty: Path, version: str, line: str) -> None:
@@ -104,8 +104,11 @@ def test_version_of_own_output_is_refused(digits_project: Path, pipelines: str) 
     ("arguments", "made"),
     [
         ("--tags ingest --to-outputs out_images", "out_images"),
-        ("--pipelines ood --tags report", "ood_histogram ood_roc"),
-        ("--pipelines ood --from-inputs glow_model", "ood_histogram ood_images ood_metrics ood_roc ood_scores"),
+        ("--pipelines ood --tags report", "most_outlying ood_histogram ood_roc"),
+        (
+            "--pipelines ood --from-inputs glow_model",
+            "most_outlying ood_histogram ood_images ood_metrics ood_roc ood_scores",
+        ),
         ("--namespaces sample", "samples"),
         ("--nodes plot_dequantization", "dequantized_images"),
         ("--from-nodes split_images,build_glow --to-nodes train_glow", "glow_model"),
@@ -125,7 +128,7 @@ def test_real_command_runs_a_part(tmp_path: Path) -> None:
     project = copy_project(tmp_path)
     trained = kedro(project, "run", "--tags", "ingest,training", "--to-nodes", "train_glow", "--params", TINY_TYPED)
     assert trained.returncode == 0, trained.stderr
-    assert versions(project, "06_models/digits/glow_model.safetensors/*/*")
+    assert versions(project, "06_models/digits/glow_model.safetensors/*/*.safetensors")
     assert not versions(project, "08_reporting/**/*.json")
     refused = kedro(project, "run", "--nodes", "train_glow")
     assert refused.returncode == 1

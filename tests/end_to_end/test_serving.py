@@ -61,7 +61,7 @@ def post(port: int, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
 
 @pytest.mark.slow
 def test_served_verdicts_are_those_of_the_judge(digits_project: Path) -> None:
-    (model,) = versions(digits_project, "06_models/digits/glow_model.safetensors/*/*")
+    (model,) = versions(digits_project, "06_models/digits/glow_model.safetensors/*/*.safetensors")
     (detector,) = versions(digits_project, "06_models/digits/glow_detector.safetensors/*/*")
     judge = Judge(read_model(model), read_detector(detector), torch.device("cpu"), ("nll",))
     images = random_images(64)
@@ -93,4 +93,4 @@ def test_served_verdicts_are_those_of_the_judge(digits_project: Path) -> None:
         assert answer["message"].startswith("params: false_alarm_rate=0.001: expected 0.0132 (1 / 76, as there are 75")
         refused = kedro(digits_project, "serve", "--params", "dataset=digits", "--port", str(port))
         assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
-        assert f"--port {port}: Address already in use; choose another one" in refused.stderr
+        assert f"port {port}: Address already in use; choose another one" in refused.stderr

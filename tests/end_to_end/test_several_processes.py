@@ -20,7 +20,7 @@ from tests.project import copy_project, free_port, versions
 pytestmark = proc.on_linux
 # 22 steps an epoch, of so little that the start of the processes is what takes time.
 TYPED = "model.K=2,model.hidden_channels=8,train.warmup=0,train.batch_size=60,train.checkpoint_every=5steps"
-MODEL = "06_models/digits/glow_model.safetensors/*/*"
+MODEL = "06_models/digits/glow_model.safetensors/*/*.safetensors"
 CHECKPOINTS = "06_models/digits/checkpoints/*/*/step_*"
 
 

@@ -40,9 +40,9 @@ def test_a_run_stores_figures_and_metrics_elsewhere(tmp_path: Path, capsys: pyte
     (done,) = runs(project)
     client = client_of(project)
     assert [file.path for file in client.list_artifacts(done.info.run_id, "metrics")] == ["metrics/train.json"]
-    assert "figures/curves.png" in [file.path for file in client.list_artifacts(done.info.run_id, "figures")]
+    assert "curves.png" in [file.path for file in client.list_artifacts(done.info.run_id)]
     metrics = json.loads(memory.cat(train))
-    assert done.data.metrics["test_bits_per_dim"] == metrics["test_bits_per_dim"]
+    assert done.data.metrics["test/bits_per_dim"] == metrics["test_bits_per_dim"]
     assert not list(project.glob("memory*"))
 
 

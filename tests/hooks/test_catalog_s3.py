@@ -83,18 +83,19 @@ def test_every_command_stores_its_results_in_s3(
         f"ood_scores: {{{SCORES}, {at}/scores.parquet', metadata: {{mlflow: tables}}}}",
     )
     run(project, "train", **TINY)
-    run(project, "sample", sample={"mode": "interpolate", "frames": 3})
+    run(project, "sample", sample={"mode": "interpolate", "frames": 3, "keep_frames": True})
     run(project, "ood")
     names = sorted(key.rpartition("/")[2] for key in keys(s3))
-    assert names == ["samples.gif", "samples.png", "scores.parquet", "train.json"]
+    frames = [f"frame_00{i}.png" for i in range(3)]
+    assert names == [*frames, "samples.gif", "samples.mp4", "samples.png", "scores.parquet", "train.json"]
     printed = capsys.readouterr().out
-    assert all(f"s3://bucket/{key}" in printed for key in keys(s3))
+    assert all(f"s3://bucket/{key.rpartition('/frame_')[0] or key}" in printed for key in keys(s3))
     client = client_of(project)
     ood, sample, train = runs(project)
     for done, folder, stored in (
         (train, "metrics", ["train.json"]),
-        (sample, "samples", ["samples.gif", "samples.png"]),
-        (ood, "tables", ["scores.parquet"]),
+        (sample, "samples", ["samples.gif", "samples.mp4", "samples.png", "samples_frames"]),
+        (ood, "tables", ["most_outlying.csv", "scores.parquet"]),
     ):
         assert [file.path for file in client.list_artifacts(done.info.run_id, folder)] == [
             f"{folder}/{name}" for name in stored
@@ -108,7 +109,7 @@ def test_mlflows_artifacts_go_to_s3(s3: Any, tmp_path: Path) -> None:
     (project / "conf" / "local" / "mlflow.yml").write_text("artifacts: s3://bucket/mlflow\n")
     run(project, "train", **TINY)
     (done,) = runs(project)
-    assert f"mlflow/{done.info.run_id}/artifacts/figures/training_curves.png" in keys(s3)
+    assert f"mlflow/{done.info.run_id}/artifacts/training_curves.png" in keys(s3)
     assert not (project / "mlartifacts").exists()
 
 

@@ -29,7 +29,7 @@ from tests.project import TINY, copy_project, files_below, run, versions
             "model.hidden_channels=1000000000: the model's parameters alone take ",
         ),
         ({"train": {"checkpoint": "nowhere.safetensors"}}, "nowhere.safetensors: no such file"),
-        ({"sample": {"mode": "wild"}}, "sample.mode='wild': should be 'normal', 'vtemp' or 'interpolate'"),
+        ({"sample": {"mode": "wild"}}, "sample.mode='wild': should be 'normal', 'vtemp', 'interpolate'"),
     ],
 )
 def test_wrong_parameters_are_refused_early(tmp_path: Path, runtime_params: dict[str, Any], expected: str) -> None:
@@ -85,7 +85,7 @@ def test_class_of_an_unconditioned_model_is_refused(trained: Path) -> None:
 
 
 def test_checkpoint_of_another_shape_or_flow_is_refused(trained: Path) -> None:
-    checkpoint = str(versions(trained, "06_models/digits/glow_model.safetensors/*/*")[-1])
+    checkpoint = str(versions(trained, "06_models/digits/glow_model.safetensors/*/*.safetensors")[-1])
     line = refused(trained, "train", train={"checkpoint": checkpoint})
     assert "a model of images 1x16x16_4bit_pad, but the parameters ask for 1x8x8_4bit_resize" in line
     line = refused(trained, "train", train={"checkpoint": checkpoint}, ingest={"size": 16})
@@ -96,7 +96,7 @@ def test_checkpoint_of_another_shape_or_flow_is_refused(trained: Path) -> None:
 
 def test_damaged_model_is_named(trained: Path, tmp_path: Path) -> None:
     project = copy_project(tmp_path)
-    intact = versions(trained, "06_models/digits/glow_model.safetensors/*/*")[-1]
+    intact = versions(trained, "06_models/digits/glow_model.safetensors/*/*.safetensors")[-1]
     damaged = project / intact.relative_to(trained)
     damaged.parent.mkdir(parents=True)
     damaged.write_bytes(intact.read_bytes()[:-10])
@@ -114,7 +114,7 @@ def test_diverged_training_stores_no_model(tmp_path: Path) -> None:
         )
     assert error.value.message.startswith("train.max_skipped_steps=2: that many steps in a row")
     assert "no model is stored" in error.value.message
-    assert versions(project, "06_models/digits/glow_model.safetensors/*/*") == []
+    assert versions(project, "06_models/digits/glow_model.safetensors/*/*.safetensors") == []
     assert "no trained model of it yet" in refused(project, "ood")
 
 

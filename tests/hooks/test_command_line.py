@@ -10,6 +10,7 @@ import pytest
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.hooks.command_line import check_options
 from glow_pipeline.hooks.provenance import provenance_of
+from glow_pipeline.hooks.repeating_command import command_line
 from glow_pipeline.hooks.tracking import run_tags
 from glow_pipeline.parameters import Parameters
 from tests.project import bootstrap
@@ -77,5 +78,6 @@ def test_parameters_may_be_named_as_inputs() -> None:
 
 def test_recorded_command_can_be_typed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["kedro", "run", "--params", "ingest.path=/set #2"])
-    recorded = run_tags("ingest", Parameters(), provenance_of("session", tmp_path))["kedro_command"]
+    provenance = provenance_of("session", tmp_path, command_line({"runtime_params": None}))
+    recorded = run_tags("ingest", Parameters(), provenance)["kedro_command"]
     assert shlex.split(recorded) == sys.argv

@@ -52,7 +52,7 @@ def out_table(project: Path) -> ImageTable:
 
 
 def test_range_of_training_is_in_record_and_path(scans: Path) -> None:
-    (model,) = versions(scans, "06_models/folder_scans/glow_model.safetensors/*/*")
+    (model,) = versions(scans, "06_models/folder_scans/glow_model.safetensors/*/*.safetensors")
     assert read_record(model).image_format.range == (0, 4095)
     (table,) = versions(scans, "03_primary/folder_scans/1x8x8_8bit_resize_range0-4095/train/*/train")
     written = ImageTable(table)

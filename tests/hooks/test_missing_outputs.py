@@ -25,7 +25,7 @@ def run_until_evaluation(project: Path) -> None:
     def die(*_: object, **__: object) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    setattr(nodes, "mean_bits_per_dim", die)  # noqa: B010  # mypy knows that it is another function
+    setattr(nodes, "measure_images", die)  # noqa: B010  # mypy knows that it is another function
     run(project, "train", **LONGER)
 
 
@@ -40,12 +40,12 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_skipped_training_stays_unfinished(interrupted: Path, caplog: pytest.LogCaptureFixture) -> None:
     before = sorted(training.finished for training in trainings(interrupted))
-    models = versions(interrupted, "06_models/digits/glow_model.safetensors/*/*")
+    models = versions(interrupted, "06_models/digits/glow_model.safetensors/*/*.safetensors")
     with caplog.at_level(logging.WARNING):
         run_missing(interrupted)
     assert before == sorted(training.finished for training in trainings(interrupted)) == [False, True]
     assert all(training.checkpoints for training in trainings(interrupted))
-    assert versions(interrupted, "06_models/digits/glow_model.safetensors/*/*") == models
+    assert versions(interrupted, "06_models/digits/glow_model.safetensors/*/*.safetensors") == models
     assert statuses(interrupted) == ["FINISHED", "RUNNING", "FINISHED"], "a run of its own, which trained nothing"
     (line,) = [message for message in caplog.messages if message.startswith("--only-missing-outputs: not run")]
     assert line.endswith("perhaps of other parameters: all nodes")

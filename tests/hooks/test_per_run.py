@@ -16,7 +16,7 @@ from kedro.framework.session import KedroServiceSession, KedroSession
 from kedro.runner import SequentialRunner, ThreadRunner
 
 from tests.hooks.helpers import RaisesInsteadOf, client_of, point_to, run_with, runs, statuses, trainings
-from tests.project import TINY, bootstrap, copy_project, run, versions
+from tests.project import TINY, TRAINING_FIGURES, bootstrap, copy_project, run, versions
 
 PATIENCE = 120.0  # seconds
 
@@ -31,7 +31,7 @@ class InStep:
     def before_node_run(self, inputs: dict[str, Any]) -> None:
         with suppress(threading.BrokenBarrierError):  # the other run has failed
             self._both.wait(PATIENCE)
-        if self._broken is not None and inputs["image_selection"].source == self._broken:
+        if self._broken is not None and inputs["params:run.image_selection"].source == self._broken:
             self._both.abort()
             raise ValueError("no such luck")
 
@@ -74,16 +74,16 @@ def test_concurrent_runs_have_separate_mlflow_runs(project: Path, service: Kedro
         session = f"2026-01-0{K}T00.00.00.000Z"
         assert (done.info.status, done.data.tags["kedro_session"]) == ("FINISHED", session)
         (metrics,) = versions(project, f"08_reporting/digits/train_metrics.json/{session}/*")
-        assert done.data.metrics["test_bits_per_dim"] == json.loads(metrics.read_text())["test_bits_per_dim"]
-        assert done.data.metrics.keys() >= {"train_bits_per_dim", "val_bits_per_dim"}
-        figures = [artifact.path for artifact in client.list_artifacts(done.info.run_id, "figures")]
-        assert figures == ["figures/dequantized_images.png", "figures/training_curves.png"]
+        assert done.data.metrics["test/bits_per_dim"] == json.loads(metrics.read_text())["test_bits_per_dim"]
+        assert done.data.metrics.keys() >= {"train/bits_per_dim", "val/bits_per_dim"}
+        figures = [file.path for file in client.list_artifacts(done.info.run_id) if not file.is_dir]
+        assert [Path(figure).stem for figure in figures] == TRAINING_FIGURES
         assert done.inputs is not None
         assert len(done.inputs.dataset_inputs) == 2
         name = f"glow-digits-{session.replace('.', '-')}"
         (model,) = client.search_logged_models([done.info.experiment_id], filter_string=f"name='{name}'")
         assert (model.source_run_id, model.params["K"]) == (done.info.run_id, K)
-        assert "test_bits_per_dim" in {metric.key for metric in model.metrics or []}
+        assert "test/bits_per_dim" in {metric.key for metric in model.metrics or []}
     assert [training.finished for training in trainings(project)] == [True, True]
 
 

@@ -129,8 +129,8 @@ def test_interrupted_evaluation_is_resumed_in_its_run(tmp_path: Path) -> None:
     changed = {key: value for key, value in resumed.data.tags.items() if key.startswith("resumed")}
     assert changed == {"resumed": "1", "resumed.train.n_epochs": "2"}
     assert resumed.data.tags["kedro_session"] != started.data.tags["kedro_session"]
-    steps = [past.step for past in client_of(project).get_metric_history(resumed.info.run_id, "val_bits_per_dim")]
+    steps = [past.step for past in client_of(project).get_metric_history(resumed.info.run_id, "val/bits_per_dim")]
     assert steps == [10, 20]
     assert [training.finished for training in trainings(project)] == [True]
-    model = read_record(versions(project, "06_models/digits/glow_model.safetensors/*/*")[-1])
+    model = read_record(versions(project, "06_models/digits/glow_model.safetensors/*/*.safetensors")[-1])
     assert model.provenance.mlflow_run_id == started.info.run_id

@@ -13,7 +13,7 @@ from tests.outliers.toy_scores import BrightnessDistance, registered
 from tests.project import copy_project, kedro_run, run, versions
 
 DETECTORS = "06_models/digits/glow_detector.safetensors/*/*"
-MODELS = "06_models/digits/glow_model.safetensors/*/*"
+MODELS = "06_models/digits/glow_model.safetensors/*/*.safetensors"
 SCORED = "07_model_output/digits/vs_textures/ood_scores.parquet/*/*"
 FITTED: dict[str, Any] = {"ood": {"scores": ["typicality"], "score": "typicality"}}
 UNFITTED: dict[str, Any] = {"ood": {"scores": ["nll"], "score": "nll"}}

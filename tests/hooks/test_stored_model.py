@@ -13,7 +13,7 @@ UNFITTED = {"scores": ["nll"], "score": "nll"}  # for models without a detector
 
 
 def newest(project: Path) -> Path:
-    return versions(project, "06_models/digits/glow_model.safetensors/*/*")[-1]
+    return versions(project, "06_models/digits/glow_model.safetensors/*/*.safetensors")[-1]
 
 
 def store(project: Path, version: str, model: TrainedGlow, **record: object) -> Path:
@@ -58,7 +58,7 @@ def test_model_is_chosen_by_file_of_another_place(
     project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     copied = shutil.copy(
-        versions(project, "06_models/digits/glow_model.safetensors/*/*")[0], tmp_path / "mine.safetensors"
+        versions(project, "06_models/digits/glow_model.safetensors/*/*.safetensors")[0], tmp_path / "mine.safetensors"
     )
     shutil.rmtree(project / "data/06_models")
     run(project, "sample", stored_model=str(copied))

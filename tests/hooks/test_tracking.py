@@ -8,28 +8,68 @@ import pytest
 
 from glow_pipeline.errors import TrainingStopped
 from tests.hooks.helpers import RaisesInsteadOf, client_of, inputs_of, run_with, runs
-from tests.project import TINY, copy_project, run, versions
+from tests.project import TINY, TRAINING_FIGURES, copy_project, run, versions
 
 
 def test_training_is_recorded_with_everything(trained: Path) -> None:
     done = runs(trained)[-1]
-    assert (done.info.run_name, done.info.status) == ("train digits", "FINISHED")
+    assert (done.info.run_name, done.info.status) == (
+        "train digits K=2 L=2 hidden_channels=8 size=16 fit=pad n_epochs=1 warmup=0.0",
+        "FINISHED",
+    )
     assert done.data.params["model.K"] == "2"
     assert done.data.params["ingest.fit"] == "pad"
     assert done.data.params["train.lr"] == "0.0002"
-    for metric in ("train_bits_per_dim", "val_bits_per_dim", "images_per_second", "test_bits_per_dim"):
+    for metric in ("train/bits_per_dim", "val/bits_per_dim", "train/images_per_second", "test/bits_per_dim"):
         assert done.data.metrics[metric] > 0
     client = client_of(trained)
-    for metric in ("val_bits_per_dim", "test_bits_per_dim"):
+    for metric in ("val/bits_per_dim", "test/bits_per_dim"):
         (point,) = client.get_metric_history(done.info.run_id, metric)
         assert point.step == 10, metric  # 1,350 images in batches of 128: the last of the only epoch
     inputs = inputs_of(done)
     assert inputs["train_images"].name == "digits train 1x16x16_4bit_pad"
     assert len(inputs["train_images"].digest) == 16
-    figures = [artifact.path for artifact in client.list_artifacts(done.info.run_id, "figures")]
-    assert figures == ["figures/dequantized_images.png", "figures/training_curves.png"]
+    figures = [file.path for file in client.list_artifacts(done.info.run_id) if not file.is_dir]
+    assert [Path(figure).stem for figure in figures] == TRAINING_FIGURES
+    images = {file.path.partition("+timestamp")[0] for file in client.list_artifacts(done.info.run_id, "images")}
+    assert images == {
+        *(f"images/figures~{name}+step+0" for name in TRAINING_FIGURES),
+        "images/samples~by_epoch+step+1",
+    }
     for tag in ("kedro_session", "dataset", "version.torch", "version.glow_pipeline", "mlflow.source.name"):
         assert tag in done.data.tags
+
+
+def test_training_has_description_pages_and_view(trained: Path) -> None:
+    done, client = runs(trained)[-1], client_of(trained)
+    note = done.data.tags["mlflow.note.content"]
+    assert note.startswith("**Trains a Glow**: `digits`, 1,500 train images, 297 test images (1x16x16_4bit_pad, 10")
+    assert "bits/dim on test images" in note
+    (model,) = client.search_logged_models([done.info.experiment_id])
+    assert f"#/experiments/{done.info.experiment_id}/models/{model.model_id}?" in note
+    assert "kedro run --pipelines train --params " in note
+    assert "model.K=2" in note
+    tags = client.get_experiment(done.info.experiment_id).tags
+    assert tags["mlflow.experimentKind"] == "custom_model_development"
+    assert "mlflow.sharedViewState.train-digits" in tags
+
+
+def test_closing_lines_name_the_pages(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(trained, "ingest")
+    run(trained, "ingest")
+    newest, before = runs(trained)[:2]
+    said = capsys.readouterr().out
+    assert "Pages in MLflow, after `make ui`:" in said
+    address = "http://127.0.0.1:5000/#/experiments/1/runs"
+    assert f"{address}/{newest.info.run_id}?workflowType=machine_learning" in said
+    assert f"runs=%5B%22{before.info.run_id}%22%2C%22{newest.info.run_id}%22%5D" in said
+
+
+def test_scores_name_the_training_of_their_model(trained: Path) -> None:
+    run(trained, "ood")
+    note = runs(trained)[0].data.tags["mlflow.note.content"]
+    assert f"[its training](#/experiments/1/runs/{runs(trained)[-1].info.run_id}?" in note
+    assert "AUROC" in note
 
 
 def test_digests_are_equal_for_equal_tables_only(trained: Path) -> None:
@@ -50,7 +90,7 @@ def test_scores_count_for_their_model(trained: Path) -> None:
     )
     assert model.source_run_id == runs(trained)[-1].info.run_id
     assert Path(trained / model.tags["path"]).is_file()
-    assert {metric.key for metric in model.metrics or []} >= {"test_bits_per_dim", "auroc"}
+    assert {metric.key for metric in model.metrics or []} >= {"test/bits_per_dim", "ood/auroc"}
 
 
 @pytest.mark.parametrize(
@@ -100,7 +140,7 @@ def test_tracking_can_be_switched_off(tmp_path: Path) -> None:
     (project / "conf" / "local").mkdir(exist_ok=True)
     (project / "conf" / "local" / "mlflow.yml").write_text("enabled: false\n")
     run(project, "train", **TINY)
-    assert versions(project, "06_models/digits/glow_model.safetensors/*/*")
+    assert versions(project, "06_models/digits/glow_model.safetensors/*/*.safetensors")
     assert not (project / "mlflow.db").exists()
 
 

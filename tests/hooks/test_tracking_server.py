@@ -72,11 +72,11 @@ def test_git_checkout_training_is_on_the_servers_disk(
     (done,) = recorded(server.address)
     assert (done.info.status, done.data.tags["git_dirty"]) == ("FINISHED", "True")
     assert len(done.data.tags["git_commit"]) == 40
-    assert done.data.metrics["test_bits_per_dim"] > 0
+    assert done.data.metrics["test/bits_per_dim"] > 0
     assert set(inputs_of(done)) == {"train_images", "test_images"}
     assert len(done.data.params["search.ranges.train.lr.choices"]) == 6000
     files = stored(server, done.info.run_id)
-    assert files >= {"figures/training_curves.png", "metrics/train_metrics.json", "model/record.json"}
+    assert files >= {"training_curves.png", "metrics/train_metrics.json", "model/record.json"}
     assert not (project / "mlartifacts").exists()
     assert not (project / "mlflow.db").exists()
     assert warnings(caplog) == []
@@ -127,7 +127,7 @@ def test_two_clones_share_a_server_for_every_command(
     first, second = clone(tmp_path / "first", address), clone(tmp_path / "second", address)
 
     with monkeypatch.context() as patch:
-        patch.setattr("glow_pipeline.pipelines.train.nodes.mean_bits_per_dim", interrupted)
+        patch.setattr("glow_pipeline.pipelines.train.nodes.measure_images", interrupted)
         with pytest.raises(SystemExit):
             run(first, "train", **TINY, **LONG)
     (killed,) = recorded(address)
@@ -147,20 +147,17 @@ def test_two_clones_share_a_server_for_every_command(
     assert {done.info.status for done in runs} == {"FINISHED"}
     below = [done for done in runs if "mlflow.parentRunId" in done.data.tags]
     assert sorted(done.info.run_name or "" for done in below) == ["trial 0", "trial 1"]
-    assert all(done.data.metrics["val_bits_per_dim"] > 0 for done in below)
-    commands = [done.info.run_name for done in reversed(runs) if done not in below]
-    assert commands == [
-        *("train digits", "sample digits", "ood digits vs textures"),
-        *("train digits", "ood digits vs textures", "search digits"),
-    ]
+    assert all(done.data.metrics["val/bits_per_dim"] > 0 for done in below)
+    commands = [done.data.tags["pipeline"] for done in reversed(runs) if done not in below]
+    assert commands == ["train", "sample", "ood", "train", "ood", "search"]
     client = mlflow.MlflowClient(address)
-    scored = [done for done in runs if "auroc" in done.data.metrics]
-    for done, source in zip(scored, [run_ for run_ in runs if run_.info.run_name == "train digits"], strict=True):
+    scored = [done for done in runs if "ood/auroc" in done.data.metrics]
+    for done, source in zip(scored, [run_ for run_ in runs if run_.data.tags.get("pipeline") == "train"], strict=True):
         name = done.data.tags["model"]
         (model,) = client.search_logged_models([done.info.experiment_id], filter_string=f"name='{name}'")
         assert model.source_run_id == source.info.run_id
-        assert {metric.key for metric in model.metrics or []} >= {"test_bits_per_dim", "auroc"}
-        assert "figures/ood_roc.png" in stored(any_server, done.info.run_id)
+        assert {metric.key for metric in model.metrics or []} >= {"test/bits_per_dim", "ood/auroc"}
+        assert "ood_roc.png" in stored(any_server, done.info.run_id)
     for project in (first, second):
         assert not (project / "mlartifacts").exists()
     assert warnings(caplog) == []
@@ -173,5 +170,5 @@ def test_database_without_server_keeps_artifacts_in_project(tmp_path: Path) -> N
         run(project, "train", **TINY)
         (done,) = recorded(store)
     assert done.info.status == "FINISHED"
-    assert list((project / "mlartifacts").glob(f"{done.info.run_id}/artifacts/figures/*.png"))
+    assert list((project / "mlartifacts").glob(f"{done.info.run_id}/artifacts/*.png"))
     shutil.rmtree(project)

@@ -30,3 +30,8 @@ def test_formats_without_range_and_background_load() -> None:
         0,
         4095,
     )
+
+
+def test_titles_name_shape_and_bits() -> None:
+    assert ImageFormat(channels=3, height=32, width=16, n_bits=8, fit="pad").size_and_bits == "3x32x16, 8 bits"
+    assert ImageFormat(channels=1, height=8, width=8, n_bits=1, fit="pad").size_and_bits == "1x8x8, 1 bit"

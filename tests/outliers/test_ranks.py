@@ -1,10 +1,11 @@
 import math
 
 import numpy as np
+import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glow_pipeline.outliers.ranks import disagreements, images_to_show, ranks
+from glow_pipeline.outliers.ranks import disagreements, images_to_show, most_outlying, ranks
 
 
 @given(st.lists(st.integers(-5, 5) | st.sampled_from([math.inf, -math.inf, math.nan]), min_size=1, max_size=40))
@@ -12,6 +13,14 @@ def test_rank_counts_the_higher_scores(values: list[float]) -> None:
     score = np.array(values, dtype=float)
     high = np.where(np.isnan(score), np.inf, score)
     assert ranks(score).tolist() == [1 + int((high > value).sum()) for value in high]
+
+
+def test_most_outlying_of_each_set_are_listed() -> None:
+    scored = pd.DataFrame({"score": [1.0, 5.0, 3.0, 4.0, 2.0], "is_out": [False, True, True, True, False]})
+    listed = most_outlying(scored, "score", 2)
+    assert list(listed.columns) == ["rank", "score", "is_out"]
+    assert listed["rank"].tolist() == [1, 2, 4, 5]
+    assert listed["score"].tolist() == [5.0, 4.0, 2.0, 1.0]
 
 
 def test_largest_disagreements_come_first() -> None:

@@ -57,7 +57,7 @@ def test_every_parameter_is_described_in_one_line(name: str) -> None:
         ("registered", ["one", "two"]),
         ("several", ["list of one or two"]),
         ("named", ["a known name"]),
-        ("formed", ["32", "16x24", "[16, 24]", "null"]),
+        ("formed", ["32", "16x24", "[16,24]", "null"]),
     ],
 )
 def test_allowed_values_are_choices_examples_or_types(name: str, values: list[str]) -> None:
@@ -68,7 +68,7 @@ def test_comment_lists_choices_behind_the_meaning() -> None:
     fields: dict[str, FieldInfo] = Group.model_fields
     assert comment(fields["bounded"]) == "a number"
     assert comment(fields["registered"]) == "of a registry [one, two]"
-    assert comment(fields["formed"]) == "typed in its own form [32, 16x24, [16, 24], null]"
+    assert comment(fields["formed"]) == "typed in its own form [32, 16x24, [16,24], null]"
 
 
 def test_comments_leave_values_and_other_lines_alone() -> None:

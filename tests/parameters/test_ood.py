@@ -9,6 +9,7 @@ from glow_pipeline.outliers.scores import SCORES
 from glow_pipeline.outliers.scores.registry import RECOMMENDED
 from glow_pipeline.parameters import OodParameters, parse_parameters
 from glow_pipeline.parameters.command_line import parse_typed
+from glow_pipeline.sampling import MODES
 from tests.outliers.toy_scores import Brightness, registered
 
 
@@ -25,6 +26,8 @@ def names(typed: str) -> list[str]:
 ONE_PASS_SCORES = [name for name, score in SCORES.items() if score.cost == "one pass"]
 OF_ONE_MODEL = [name for name, score in SCORES.items() if score.needs is None]
 SCORE_CHOICES = f"{', '.join(map(repr, SCORES))} or 'brightness'"
+*FIRST_MODES, LAST_MODE = map(repr, MODES)
+MODE_CHOICES = f"{', '.join(FIRST_MODES)} or {LAST_MODE}"
 CHOICES = f"{', '.join(map(repr, SCORES))}, 'brightness', 'one_pass' or 'all'"
 
 
@@ -69,7 +72,7 @@ def test_scores_are_typed_by_name(brightness: None, typed: str, expected: list[s
         ("ood.score=nl", f"ood.score='nl': should be {SCORE_CHOICES}; did you mean nll?"),
         (
             "sample.mode=interpolat",
-            "sample.mode='interpolat': should be 'normal', 'vtemp' or 'interpolate'; did you mean interpolate?",
+            f"sample.mode='interpolat': should be {MODE_CHOICES}; did you mean interpolate?",
         ),
     ],
 )

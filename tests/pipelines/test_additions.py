@@ -58,7 +58,7 @@ def test_added_score_has_column_and_metrics(project: Path) -> None:
     assert {name: metrics[f"{name}.brightness"] for name in expected} == expected
     with closing(sqlite3.connect(project / "mlflow.db")) as database:
         logged = dict(database.execute("select key, value from latest_metrics").fetchall())
-    assert logged["auroc.brightness"] == expected["auroc"]
+    assert logged["ood/auroc.brightness"] == expected["auroc"]
 
 
 def test_added_score_has_a_panel_and_a_line(project: Path) -> None:
@@ -67,7 +67,7 @@ def test_added_score_has_a_panel_and_a_line(project: Path) -> None:
     for picture in pictures:
         with Image.open(picture) as image:
             widths.append(image.width)
-    assert widths == [720, 816]
+    assert widths == [720, 840]
     lines = (project / "printed").read_text().splitlines()
     assert sum("AUROC of nll (negative log-likelihood), outliers positive" in line for line in lines) == 1
     assert sum("AUROC of brightness (0." in line for line in lines) == 1

@@ -24,7 +24,7 @@ from tests.project import run, versions
 
 FOLDER = CalibrateParameters(path="mine")
 DETECTORS = "06_models/digits/glow_detector.safetensors/*/*"
-MODELS = "06_models/digits/glow_model.safetensors/*/*"
+MODELS = "06_models/digits/glow_model.safetensors/*/*.safetensors"
 FITTED: dict[str, Any] = {"ood": {"scores": ["typicality"], "score": "typicality"}}
 
 

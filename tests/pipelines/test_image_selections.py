@@ -98,7 +98,7 @@ def absent(folder: Path) -> Iterator[None]:
 
 
 def key_of(project: Path) -> str:
-    (model,) = versions(project, "06_models/*/glow_model.safetensors/*/*")
+    (model,) = versions(project, "06_models/*/glow_model.safetensors/*/*.safetensors")
     return read_record(model).dataset
 
 
@@ -216,7 +216,7 @@ def test_trained_images_are_never_tested(trained: tuple[Path, Path], tmp_path: P
     write_images(others, 7, 20, seed=5)
     for k, name in enumerate(trained_on[:5]):
         shutil.copy(folder / name, others / f"renamed_{k}.png")
-    (model,) = versions(project, "06_models/folder_set/glow_model.safetensors/*/*")
+    (model,) = versions(project, "06_models/folder_set/glow_model.safetensors/*/*.safetensors")
     typed = {"name": "set", "eval_path": str(others)}
     shutil.rmtree(project / "data/03_primary")
     with absent(folder):
@@ -298,6 +298,7 @@ def test_copies_of_training_images_are_no_test_images(tmp_path: Path, capsys: py
     assert f"  {copies} " in closing
 
 
+@pytest.mark.slow
 def test_outlier_classes_are_named_as_they_are_scored(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     project, folder = copy_project(tmp_path / "project"), tmp_path / "pets"
     for k, name in enumerate(("cats", "dogs")):

@@ -11,7 +11,7 @@ from glow_pipeline.outliers.other_models import OtherModels
 from glow_pipeline.parameters import OodParameters, SampleParameters, TrainParameters
 from glow_pipeline.pipelines.ood.nodes import score_images
 from glow_pipeline.pipelines.sample.nodes import sample_images
-from glow_pipeline.sampling import Endpoints
+from glow_pipeline.sampling import RealImages
 from glow_pipeline.training.model_digest import weights_sha256
 from glow_pipeline.training.model_file import TrainedGlow
 from tests.conftest import MakeTable, jittered_glow, model_record, random_images
@@ -24,7 +24,7 @@ def table(make_table: MakeTable) -> ImageTable:
 
 @pytest.mark.parametrize("n", [10**13, 10**18, 10**30])
 def test_more_samples_than_memory_holds_are_one_line(n: int) -> None:
-    model, none = TrainedGlow(jittered_glow(), model_record()), Endpoints.none((1, 8, 8))
+    model, none = TrainedGlow(jittered_glow(), model_record()), RealImages.none((1, 8, 8))
     with pytest.raises(NotEnoughMemoryError) as error:
         sample_images(model, none, SampleParameters(n=n), TrainParameters(), 0, "cpu")
     assert str(error.value) == f"sample.n={n}: memory does not suffice; lower it, or sample.frames=40"

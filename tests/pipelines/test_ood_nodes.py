@@ -13,13 +13,8 @@ from glow_pipeline.outliers import scores
 from glow_pipeline.outliers.detector import Detector
 from glow_pipeline.outliers.other_models import OtherModels
 from glow_pipeline.parameters import OodParameters
-from glow_pipeline.pipelines.ood.nodes import (
-    measure_detection,
-    plot_detection,
-    plot_ranked_images,
-    select_in_images,
-    select_out_images,
-)
+from glow_pipeline.pipelines.ood.figures import plot_detection, plot_ranked_images
+from glow_pipeline.pipelines.ood.nodes import measure_detection, select_in_images, select_out_images
 from glow_pipeline.training.model_file import TrainedGlow
 from tests.conftest import MakeTable, jittered_glow, model_record, random_images
 from tests.outliers.toy_scores import Brightness, registered
@@ -28,7 +23,6 @@ NLL = OodParameters(scores=["nll"], score="nll")
 SCORES = pd.DataFrame(
     {"source": ["digits"] * 2 + ["textures"] * 2, "is_out": [False] * 2 + [True] * 2, "unreadable": None}
 )
-NLL = OodParameters(scores=["nll"], score="nll")
 
 
 def test_figures_of_unregistered_score_are_refused() -> None:
@@ -71,7 +65,7 @@ def test_ranked_images_show_errors_and_disagreements(tables: tuple[ImageTable, I
         ood = OodParameters(scores=["nll", "brightness"], score="brightness")
         figure = plot_ranked_images(scored(*tables), *tables, ood)
     assert [text.get_text().replace("\n", " ") for text in figure.texts] == [
-        "digits vs textures: ranks among 6 images, 1 is the most outlying",
+        "digits vs textures (1x2x2, 2 bits): ranks among 6 images, 1 is the most outlying",
         "test images that brightness ranks as most outlying",
         "outliers that brightness ranks as least outlying",
         "more outlying by brightness than by nll",
@@ -105,7 +99,7 @@ def test_scores_of_other_images_are_refused(tables: tuple[ImageTable, ImageTable
 
 def test_scatter_needs_both_columns(tables: tuple[ImageTable, ImageTable]) -> None:
     table = scored(*tables)
-    metrics = {"main_score": "nll", "auroc": 0.75}
+    metrics = {"main_score": "nll", "auroc": 0.75, "images": "1x2x2_2bit_resize"}
     assert len(plot_detection(table, metrics)[0].axes) == 1
     table[scores.SCORES["complexity"].column] = table["brightness_levels"]
     both = plot_detection(table, {**metrics, "auroc.complexity": 0.5})
@@ -119,7 +113,9 @@ def test_scatter_needs_both_columns(tables: tuple[ImageTable, ImageTable]) -> No
 
 
 def test_sets_of_one_name_stay_apart(tables: tuple[ImageTable, ImageTable]) -> None:
-    figure, _ = plot_detection(scored(*tables).assign(source="digits"), {"main_score": "nll", "auroc": 0.75})
+    figure, _ = plot_detection(
+        scored(*tables).assign(source="digits"), {"main_score": "nll", "auroc": 0.75, "images": "1x2x2_2bit_resize"}
+    )
     (axes,) = figure.axes
     legend = axes.get_legend()
     assert legend is not None

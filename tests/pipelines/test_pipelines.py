@@ -17,7 +17,7 @@ from glow_pipeline.training.state import best_weights_in
 from tests.project import TINY, TINY_COMMAND, copy_project, kedro_run, run, versions
 
 CONDITIONED = {**TINY["model"], "y_condition": True}
-MODELS = "06_models/digits/glow_model.safetensors/*/*"
+MODELS = "06_models/digits/glow_model.safetensors/*/*.safetensors"
 
 
 def models(project: Path) -> list[Path]:
@@ -99,8 +99,18 @@ def test_chosen_class_is_drawn(conditioned: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["vtemp", "interpolate"])
 def test_conditioned_model_makes_movies(conditioned: Path, mode: str) -> None:
-    run(conditioned, "sample", sample={"mode": mode, "n": 4, "frames": 3})
-    assert versions(conditioned, f"07_model_output/digits/samples_{mode}.png/*/*.gif")
+    run(conditioned, "sample", sample={"mode": mode, "n": 4, "frames": 3, "keep_frames": True, "path": "sphere"})
+    (gif,) = versions(conditioned, f"07_model_output/digits/samples_{mode}.png/*/*.gif")
+    frames = sorted(frame.name for frame in gif.with_name(f"samples_{mode}_frames").iterdir())
+    assert frames == ["frame_000.png", "frame_001.png", "frame_002.png"]
+    logged = conditioned.glob(f"mlartifacts/*/artifacts/samples_{mode}_frames/*")
+    assert sorted(frame.name for frame in logged) == frames
+
+
+def test_conditioned_model_reconstructs_images(conditioned: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run(conditioned, "sample", sample={"mode": "reconstruct", "n": 4, "keep_frames": True})
+    assert versions(conditioned, "07_model_output/digits/samples_reconstruct.png/*/*.png")
+    assert "sample.mode=reconstruct has no animation, so there are no frames" in caplog.text
 
 
 def test_auroc_follows_from_the_score_table(conditioned: Path) -> None:
@@ -114,6 +124,7 @@ def test_auroc_follows_from_the_score_table(conditioned: Path) -> None:
     assert metrics["auroc"] == pytest.approx(pairs)
 
 
+@pytest.mark.slow
 def test_every_kind_of_activations_trains_the_same(digits_project: Path) -> None:
     for activations in ("stored", "checkpointed", "reversible"):
         train = {**TINY["train"], "lr": 0.01, "activations": activations}

@@ -20,7 +20,7 @@ from tests.conftest import random_images
 from tests.project import run, versions
 from tests.serving.helpers import png
 
-MODEL, DETECTOR = (f"06_models/digits/glow_{name}.safetensors/*/*" for name in ("model", "detector"))
+MODEL, DETECTOR = (f"06_models/digits/glow_{name}.safetensors/*/*.safetensors" for name in ("model", "detector"))
 
 
 def registered(project: Path) -> list[dict[str, Any]]:

@@ -52,7 +52,7 @@ def test_commands_make_a_history(
     assert versions(digits_project, "08_reporting/digits/score_history.png/*/*")
     # MLflow has the curve of all batches in the run of each command.
     newest = runs(digits_project)[0]
-    curve = client_of(digits_project).get_metric_history(newest.info.run_id, "log10_martingale")
+    curve = client_of(digits_project).get_metric_history(newest.info.run_id, "batches/log10_martingale")
     curve.sort(key=lambda point: point.step)
     assert [point.step for point in curve] == [1, 2]
     assert [point.value for point in curve] == pytest.approx(history["log10_martingale"].tolist())

@@ -56,7 +56,7 @@ def test_calibration_images_seen_before_are_warned_of(
     train = {"n_epochs": 1, "batch_size": 8, "checkpoint": str(start)}
     parameters = Parameters.model_validate({"device": "cpu", "model": model, "train": train})
     test_images = make_table(random_images(4, seed=1), 4)
-    trained, _ = train_glow(
+    trained, _, samples = train_glow(
         build_glow(table, parameters),
         parts.fit,
         parts.validation,
@@ -70,5 +70,6 @@ def test_calibration_images_seen_before_are_warned_of(
         "2 of 3 calibration images were trained on by the model of train.checkpoint: their scores in the "
         "detector will be too low."
     ]
+    assert samples == {}, "there is no folder that keeps some"
     assert trained.record.parts is not None
     assert trained.record.parts.calibration.count == 3

@@ -46,6 +46,7 @@ def test_fewer_classes_than_the_folder_are_refused(tmp_path: Path, images: Path)
     assert not (project / "mlflow.db").exists()
 
 
+@pytest.mark.slow
 def test_training_command_may_draw_a_folder_class(tmp_path: Path, images: Path) -> None:
     project = copy_project(tmp_path)
     given = {**folder(images / "three"), **SMALL}

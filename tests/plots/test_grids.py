@@ -1,4 +1,6 @@
+import itertools
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -8,10 +10,13 @@ from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import BboxImage
+from matplotlib.patches import Rectangle
+from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 from torch import Tensor
 
-from glow_pipeline.plots.grids import cross_out, frame, labelled_grid, square_grid
+from glow_pipeline.plots.grids import cross_out, frame, frame_images, labelled_grid, square_grid
+from glow_pipeline.plots.style import LEAST_SHOWN, SHOWN_INCHES
 from tests.conftest import random_images
 
 
@@ -71,6 +76,38 @@ def test_labelled_grid_has_rows_with_names() -> None:
         assert (places[name].x0 + places[name].x1) / 2 == pytest.approx((box.x0 + box.x1) / 2, abs=1)
 
 
+def test_captions_stand_between_their_image_and_the_next() -> None:
+    rows = [random_images(2, 1, (4, 4), seed=seed) for seed in range(2)]
+    figure = labelled_grid(rows, captions=[["1.5", "two\nlines"], ["", "2.5"]])
+    boxes = [picture.get_window_extent() for picture in pictures(figure)]
+    places = {text.get_text(): text.get_window_extent() for text in figure.texts}
+    assert set(places) == {"1.5", "two\nlines", "2.5"}
+    for name, box in (("1.5", boxes[0]), ("two\nlines", boxes[1]), ("2.5", boxes[3])):
+        assert places[name].y1 < box.y0
+        assert (places[name].x0 + places[name].x1) / 2 == pytest.approx((box.x0 + box.x1) / 2, abs=1)
+    assert boxes[2].y1 < places["two\nlines"].y0
+    assert places["2.5"].y0 > 0
+
+
+def test_columns_after_a_gap_stand_apart() -> None:
+    figure = labelled_grid([random_images(4, 1, (4, 4))], column_labels=["a", "b", "c", "d"], gaps=[1, 3])
+    boxes = [picture.get_window_extent() for picture in pictures(figure)]
+    spaces = [right.x0 - left.x1 for left, right in itertools.pairwise(boxes)]
+    assert spaces[0] == pytest.approx(spaces[2])
+    assert spaces[0] > 5 * spaces[1] > 0
+    assert boxes[-1].x1 < figure.bbox.width
+    assert [text.get_window_extent().x0 < box.x1 for text, box in zip(figure.texts, boxes, strict=True)] == [True] * 4
+
+
+def test_labels_of_several_lines_stay_outside_images() -> None:
+    labels = ["level 1\n2x16x16\n50%", "real"]
+    figure = labelled_grid([random_images(2, 1, (4, 4))], column_labels=labels, title="title")
+    boxes = [picture.get_window_extent() for picture in pictures(figure)]
+    places = {text.get_text(): text.get_window_extent() for text in figure.texts}
+    assert boxes[0].y1 < places[labels[0]].y0 < places[labels[0]].y1 < places["title"].y0
+    assert boxes[1].y1 < places["real"].y0 < places[labels[0]].y1
+
+
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (8, 32), (32, 8)])
 def test_images_keep_their_aspect_ratio(height: int, width: int) -> None:
     figure = square_grid(random_images(4, 1, (height, width)), "title")
@@ -97,8 +134,7 @@ def test_frame_enlarges_every_pixel_to_a_block(n: int, height: int, width: int, 
     images = random_images(n, channels, (height, width))
     pixels = frame(images, shortest)
     columns = math.ceil(math.sqrt(n))
-    # torchvision puts lines of one pixel around and between several images, and none around a single one.
-    line = 0 if n == 1 else 1
+    line = 1  # pixel, around and between images
     small = (math.ceil(n / columns) * (height + line) + line, columns * (width + line) + line)
     factor = max(1, math.ceil(shortest / min(small)))
     assert pixels.shape == (small[0] * factor, small[1] * factor, 3)
@@ -135,3 +171,34 @@ def test_crosses_leave_other_images_unchanged() -> None:
 def test_notebooks_show_grids() -> None:
     """IPython shows no figure without axes."""
     assert square_grid(torch.zeros(4, 1, 8, 8, dtype=torch.uint8), "").axes
+
+
+def test_only_rows_with_captions_have_room_for_them() -> None:
+    rows = [random_images(1, 1, (4, 4), seed=seed) for seed in range(4)]
+    figure = labelled_grid(rows, captions=[[""], ["below"], [""], [""]])
+    tops = [picture.get_window_extent().y1 for picture in pictures(figure)]
+    steps = [above - below for above, below in pairwise(tops)]
+    assert steps[1] > steps[0] + 5
+    assert steps[2] == pytest.approx(steps[0])
+
+
+def test_frames_are_red_and_around_their_images() -> None:
+    figure = labelled_grid([random_images(2, 1, (4, 4)), random_images(2, 1, (4, 4))])
+    frame_images(figure, [False, True, True, False])
+    frames = [artist for artist in figure.artists if isinstance(artist, Rectangle)]
+    places = [picture.get_window_extent() for picture in pictures(figure)]
+    for framed, place in zip(frames, places[1:3], strict=True):
+        found = Bbox.from_bounds(*framed.get_xy(), framed.get_width(), framed.get_height())
+        assert found.transformed(figure.dpi_scale_trans).bounds == pytest.approx(place.bounds)
+
+
+def test_long_column_labels_are_smaller_rather_than_cut() -> None:
+    labels = ["real", *["level 2\n12x16x16\n25%"] * 12]
+    figure = labelled_grid([random_images(13)], column_labels=labels)
+    assert [text.get_text() for text in figure.texts] == labels
+
+
+def test_sixteen_columns_are_legible_as_mlflow_shows_them() -> None:
+    figure = labelled_grid([random_images(16)], row_labels=["class 10"], title="Glow on digits")
+    shown = SHOWN_INCHES / figure.get_figwidth()
+    assert min(float(text.get_fontsize()) for text in figure.texts) * shown >= LEAST_SHOWN

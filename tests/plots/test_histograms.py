@@ -100,7 +100,7 @@ def test_axis_stays_near_the_first_set() -> None:
     (left, widths, heights), _ = bars(figure)
     assert left[-1] + widths[-1] < 6 * inside.max()
     assert np.count_nonzero(heights) >= 8
-    assert figure.axes[0].get_xlabel() == f"bits\n(0 + {(outside > left[-1] + widths[-1]).sum()} beyond, at the ends)"
+    assert figure.axes[0].get_xlabel() == f"bits\n(0 + {(outside > left[-1] + widths[-1]).sum()} beyond the ends)"
 
 
 def test_each_score_has_a_panel() -> None:
@@ -121,6 +121,6 @@ def test_joint_panel_shows_both_sets(n_panels: int) -> None:
     figure = score_histograms(panels, "", Joint("nll", x, "size", y))
     assert len(figure.axes) == n_panels + 1
     axes = figure.axes[-1]
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("nll\n(1 + 0 beyond, at the ends)", "size")
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("nll\n(1 + 0 beyond the ends)", "size")
     points = [np.asarray(dots.get_offsets()).tolist() for dots in axes.collections]
     assert points == [[[1, 5], [2, 4], [3, 6]], [[3, 7]]]

@@ -36,4 +36,6 @@ def test_every_text_and_image_is_inside() -> None:
         assert box.y0 >= 0
         assert box.y1 <= figure.bbox.y1
     captions = [axes.texts[0].get_window_extent() for axes in figure.axes[:8]]
-    assert all(a.x1 <= b.x0 for a, b in pairwise(captions))
+    for line in (captions[:4], captions[4:]):
+        assert all(a.x1 <= b.x0 for a, b in pairwise(line))
+    assert captions[0].y0 > captions[4].y1

@@ -10,10 +10,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from glow_pipeline.plots.curves import roc_figure, training_curves
+from glow_pipeline.plots.curves import roc_figure
 from glow_pipeline.plots.grids import labelled_grid, square_grid
 from glow_pipeline.plots.histograms import score_histograms
 from glow_pipeline.plots.text import shorten, width, wrap
+from glow_pipeline.plots.training import training_curves
 from glow_pipeline.plots.trials import search_history
 from tests.conftest import random_images
 

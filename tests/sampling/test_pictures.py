@@ -1,26 +1,15 @@
+from itertools import pairwise
+
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
+from glow_pipeline.sampling import interpolate, vtemp
 from glow_pipeline.sampling.decoding import Decoded, Movement
-from glow_pipeline.sampling.pictures import forward_and_back, shown, steps_and_columns, warning
+from glow_pipeline.sampling.mode import SampleRequest
+from glow_pipeline.sampling.pictures import even_steps, shown, steps_and_columns, titled, warning
+from glow_pipeline.sampling.real_images import RealImages
+from glow_pipeline.sampling.vtemp import HIGHEST_TEMPERATURE
 from tests.conftest import jittered_glow
-
-
-@given(st.integers(2, 12))
-def test_forward_and_back_has_each_turning_point_once(n: int) -> None:
-    steps = [torch.tensor(i) for i in range(n)]
-    order = [int(step) for step in forward_and_back(steps)]
-    assert order == [*range(n), *range(n - 2, 0, -1)]
-    # Played in a loop, each picture is the neighbour of the next.
-    assert all(abs(a - b) == 1 for a, b in zip(order, [*order[1:], order[0]], strict=True))
-
-
-def test_forward_and_back_leaves_its_argument() -> None:
-    steps = [torch.tensor(i) for i in range(3)]
-    forward_and_back(steps)
-    assert len(steps) == 3
 
 
 def test_broken_images_are_crossed_out_and_counted(caplog: pytest.LogCaptureFixture) -> None:
@@ -37,15 +26,32 @@ def test_broken_images_are_crossed_out_and_counted(caplog: pytest.LogCaptureFixt
     assert warning(torch.tensor([False])) == ""
 
 
-def test_still_picture_has_evenly_spaced_steps() -> None:
-    lengths: list[int] = []
+@pytest.mark.parametrize("last", [1, 2])
+def test_steps_are_even_with_both_ends(last: float) -> None:
+    for n in range(2, 201):
+        steps = even_steps(last, n)
+        assert (len(steps), steps[0], steps[-1]) == (n, 0, last)
+        assert all(b - a == pytest.approx(last / (n - 1)) for a, b in pairwise(steps))
 
-    def moving(frames: int) -> Movement:
-        lengths.append(frames)
-        return Movement([0.0] * frames, [])
 
-    steps, columns = steps_and_columns(moving, 5, 9)
-    assert steps is columns
-    steps, columns = steps_and_columns(moving, 40, 9)
-    assert (len(steps.steps), len(columns.steps)) == (40, 9)
-    assert lengths == [5, 40, 9]
+@pytest.mark.parametrize(("last", "columns"), [(HIGHEST_TEMPERATURE, vtemp.COLUMNS), (1, interpolate.COLUMNS)])
+def test_columns_are_exact_at_two_decimals(last: float, columns: int) -> None:
+    steps = even_steps(last, columns)
+    assert [float(f"{step:.2f}") for step in steps] == pytest.approx(steps, abs=1e-12)
+    assert last / 2 in steps
+    assert len({f"{step:.2f}" for step in steps}) == columns
+
+
+def test_still_picture_has_steps_of_its_own() -> None:
+    for frames in range(2, 201):
+        steps, columns = steps_and_columns(lambda steps: Movement(steps, []), last=2, frames=frames, columns=9)
+        assert steps.steps == even_steps(2, frames)
+        assert columns.steps == [quarter / 4 for quarter in range(9)]
+
+
+def test_title_names_dataset_size_bits_and_temperature() -> None:
+    request = SampleRequest(
+        jittered_glow(), "digits", [], 4, 0.7, None, frames=40, seed=0, real=RealImages.none((1, 8, 8))
+    )
+    assert titled(request, "samples", 0.7) == "Glow on digits (1x8x8, 4 bits): samples, temperature 0.7"
+    assert titled(request, "real images") == "Glow on digits (1x8x8, 4 bits): real images"

@@ -59,7 +59,7 @@ def test_invalid_ranges_are_reported_in_one_line(ranges: dict[str, Any], error: 
     assert "\n" not in str(raised.value)
 
 
-def test_size_per_device_leaves_no_batch_size_to_search() -> None:
+def test_size_per_device_excludes_a_searched_batch_size() -> None:
     ranges = {"train.batch_size": {"choices": [8, 16]}}
     assert len(list(extremes(searching(ranges)))) == 2
     with pytest.raises(GlowPipelineError) as raised:

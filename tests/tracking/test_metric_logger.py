@@ -100,7 +100,7 @@ def test_close_gives_up_and_names_the_loss(
         stub.away = True
         for step in (10, 20, 30):
             logger.log_metrics({"loss": 0.0}, step)
-        logger.log_figure(Figure, "progress/epoch_0001.png")
+        logger.log_figure(Figure, "samples", 1)
         started = time.monotonic()
     assert 0.4 < time.monotonic() - started < 2
     last = caplog.messages[-1]
@@ -158,7 +158,7 @@ def test_failing_figures_do_not_delay_metrics(
 ) -> None:
     stub.artifacts.write_bytes(b"a file where the folder should be")
     with MetricLogger(run, patience=0.5) as logger:
-        logger.log_figure(Figure, "progress/epoch_0001.png")
+        logger.log_figure(Figure, "samples", 1)
         until(lambda: len(caplog.messages) == 1)
         logger.log_metrics({"loss": 0.0}, 10)
     assert stub.steps() == [10]
@@ -174,11 +174,13 @@ def test_figures_are_drawn_by_the_thread(stub: StubServer, run: RunAddress) -> N
         return Figure()
 
     with MetricLogger(run) as logger:
-        logger.log_figure(figure, "progress/epoch_0001.png")
-        logger.log_figure(figure, "last.png")
+        logger.log_figure(figure, "samples/by_epoch", 1)
+        logger.log_figure(figure, "last", 0)
     assert drawing == ["metric_logger"] * 2
-    assert (stub.artifacts / "progress" / "epoch_0001.png").read_bytes().startswith(b"\x89PNG")
-    assert (stub.artifacts / "last.png").is_file()
+    (png,) = images_of(stub, "samples~by_epoch+step+1")
+    assert png.read_bytes().startswith(b"\x89PNG")
+    assert len(images_of(stub, "last+step+0")) == 1
+    assert stub.tags == {"mlflow.loggedImages": "True"}
 
 
 def test_figure_that_waits_is_drawn_once(stub: StubServer, run: RunAddress) -> None:
@@ -191,12 +193,38 @@ def test_figure_that_waits_is_drawn_once(stub: StubServer, run: RunAddress) -> N
     away = stub.artifacts
     away.write_bytes(b"a file where the folder should be")
     with MetricLogger(run, longest_pause=0.05) as logger:
-        logger.log_figure(figure, "last.png")
+        logger.log_figure(figure, "last", 0)
         until(lambda: len(drawn) == 1)
         time.sleep(0.3)  # for some attempts
         away.unlink()
     assert drawn == ["last.png"]
-    assert (stub.artifacts / "last.png").is_file()
+    assert len(images_of(stub, "last+step+0")) == 1
+
+
+def test_image_whose_tag_failed_is_sent_once(stub: StubServer, run: RunAddress) -> None:
+    stub.refuses_tags = True
+    with MetricLogger(run, longest_pause=0.05) as logger:
+        logger.log_figure(Figure, "samples", 1)
+        until(lambda: stub.tag_calls > 2)
+        stub.refuses_tags = False
+    assert len(images_of(stub, "samples+step+1")) == 1
+    assert stub.tags == {"mlflow.loggedImages": "True"}
+
+
+def test_resumed_training_repeats_no_image(stub: StubServer, run: RunAddress) -> None:
+    with MetricLogger(run) as logger:
+        logger.log_figure(Figure, "samples", 1)
+        logger.log_figure(Figure, "samples", 2)
+    with MetricLogger(run) as logger:
+        logger.catch_up([])
+        for epoch in (2, 3, 12):
+            logger.log_figure(Figure, "samples", epoch)
+    assert [len(images_of(stub, f"samples+step+{epoch}")) for epoch in (1, 2, 3, 12)] == [1, 1, 1, 1]
+
+
+def images_of(stub: StubServer, start: str) -> list[Path]:
+    """The images in full size of this key and step."""
+    return sorted((stub.artifacts / "images").glob(f"{start}+*.png"))
 
 
 def no_figure() -> Figure:
@@ -205,15 +233,15 @@ def no_figure() -> Figure:
 
 def log_after_a_failed_figure(run: RunAddress, then: Callable[[MetricLogger], None]) -> None:
     with MetricLogger(run) as logger:
-        logger.log_figure(no_figure, "first.png")
-        logger.log_figure(Figure, "second.png")
+        logger.log_figure(no_figure, "first", 0)
+        logger.log_figure(Figure, "second", 0)
         logger.log_metrics({"loss": 1.0}, 10)
         then(logger)
 
 
 def test_failed_figure_is_raised_by_a_later_call(stub: StubServer, run: RunAddress) -> None:
     def log_more(logger: MetricLogger) -> None:
-        until(lambda: (stub.artifacts / "second.png").is_file())
+        until(lambda: bool(images_of(stub, "second+step+0")))
         logger.log_metrics({"loss": 2.0}, 20)
         raise AssertionError("the call did not raise")
 
@@ -226,7 +254,7 @@ def test_failed_figure_is_raised_at_the_end(stub: StubServer, run: RunAddress) -
     with pytest.raises(ValueError, match="no such font"):
         log_after_a_failed_figure(run, lambda _: None)
     assert stub.steps() == [10]
-    assert (stub.artifacts / "second.png").is_file()
+    assert images_of(stub, "second+step+0")
 
 
 def test_failed_figure_hides_no_other_error(run: RunAddress) -> None:
@@ -255,14 +283,12 @@ def test_all_rows_arrive_in_order_beside_figures(stub: StubServer, run: RunAddre
         for step in range(200):
             logger.log_metrics({"loss": 1 / (1 + step), "lr": 0.1}, step)
             if step % 20 == 0:
-                logger.log_figure(Figure, f"{step:03d}.png")
+                logger.log_figure(Figure, "samples", step)
             time.sleep(0.002)  # so that the thread works meanwhile
     assert [[(key, at) for key, _, _, at in batch] for batch in stub.batches] == [
         [("loss", step), ("lr", step)] for step in range(200)
     ]
-    assert sorted(path.name for path in stub.artifacts.glob("*.png")) == [
-        f"{step:03d}.png" for step in range(0, 200, 20)
-    ]
+    assert all(len(images_of(stub, f"samples+step+{step}")) == 1 for step in range(0, 200, 20))
 
 
 def test_catch_up_logs_only_missing_steps(stub: StubServer, run: RunAddress) -> None:
@@ -290,7 +316,7 @@ def test_without_a_run_nothing_is_sent() -> None:
     with MetricLogger(None) as logger:
         logger.catch_up([({"loss": 0.0}, 1)])
         logger.log_metrics({"loss": 0.0}, 2)
-        logger.log_figure(no_figure, "never_drawn.png")
+        logger.log_figure(no_figure, "never_drawn", 0)
 
 
 @pytest.mark.slow
@@ -303,16 +329,14 @@ def test_restarted_server_gets_everything_once(server: MlflowServer) -> None:
         server.kill()
         for step in (20, 30):
             logger.log_metrics({"loss": 3.0, "lr": 0.1}, step)
-            logger.log_figure(Figure, f"progress/{step}.png")
+            logger.log_figure(Figure, "samples", step)
         time.sleep(1)
         server.start()
         logger.log_metrics({"loss": 3.0, "lr": 0.1}, 40)
     assert server.points(run.run_id, "loss") == [(10, 3.0), (20, 3.0), (30, 3.0), (40, 3.0)]
     assert server.points(run.run_id, "lr") == [(10, None), (20, 0.1), (30, 0.1), (40, 0.1)]
-    assert [file.path for file in client.list_artifacts(run.run_id, "progress")] == [
-        "progress/20.png",
-        "progress/30.png",
-    ]
+    images = [file.path for file in client.list_artifacts(run.run_id, "images") if file.path.endswith(".png")]
+    assert sorted(path.split("+")[2] for path in images) == ["20", "30"]
 
     with MetricLogger(run) as resumed:  # from a checkpoint after step 20
         resumed.catch_up([({"loss": 3.0, "lr": 0.1}, step) for step in (10, 20)])

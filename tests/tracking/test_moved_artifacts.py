@@ -29,13 +29,8 @@ def test_artifacts_follow_their_project(tmp_path: Path, how: str) -> None:
     assert all(uri.startswith((place / "mlartifacts").as_uri()) for uri in artifact_uris(place))
     client = mlflow.MlflowClient(f"sqlite:///{place / 'mlflow.db'}")
     trained = min(client.search_runs(["1"]), key=lambda done: done.info.start_time)
-    assert [found.path for found in client.list_artifacts(trained.info.run_id)] == [
-        "detector",
-        "figures",
-        "metrics",
-        "model",
-        "progress",
-    ]
+    found = {file.path for file in client.list_artifacts(trained.info.run_id)}
+    assert found >= {"card", "detector", "images", "metrics", "model", "training_curves.png"}
     assert not (tmp_path / "first").exists() or how == "copied"
 
 

@@ -10,7 +10,8 @@ from mlflow.entities import Experiment, Run
 
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.tracking.destination import Destination, TrackingConfig, destination
-from glow_pipeline.tracking.runs import RunAddress, current_run
+from glow_pipeline.tracking.pages import Pages, server_of
+from glow_pipeline.tracking.runs import current_run
 from glow_pipeline.tracking.start import report_place, start_run
 from tests.project import new_mlflow_database
 
@@ -134,7 +135,7 @@ def test_unexpected_artifact_location_is_reported(
     project = Path("/project")
     place = destination(TrackingConfig.parse({**CONFIG, **given}), project, {})
     experiment = Experiment("1", "glow_pipeline", location, "active")
-    report_place(experiment, place, RunAddress(place.tracking_uri, "a" * 32))
+    report_place(experiment, place, "page")
     warned = [record.message for record in caplog.records if record.levelno == logging.WARNING]
     assert len(warned) == len(expected)
     assert all(part in message for part, message in zip(expected, warned, strict=True))
@@ -145,5 +146,7 @@ def test_server_address_is_shown_without_password(caplog: pytest.LogCaptureFixtu
     uri = "https://me:secret@server/mlflow/"
     place = Destination(uri, "glow_pipeline", None, True, "", Path("/project"))
     experiment = Experiment("1", "glow_pipeline", "mlflow-artifacts:/1", "active")
-    report_place(experiment, place, RunAddress(uri, "a" * 32))
-    assert caplog.messages == [f"MLflow: https://me:***@server/mlflow/#/experiments/1/runs/{'a' * 32}"]
+    report_place(experiment, place, Pages(server_of(uri), "1").run("abc"))
+    assert caplog.messages == [
+        "MLflow: https://me:***@server/mlflow/#/experiments/1/runs/abc?workflowType=machine_learning"
+    ]

@@ -1,7 +1,6 @@
 """Reporters of a training."""
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,17 +21,17 @@ class LoggedHere(MetricLogger):
     def __init__(self) -> None:
         super().__init__(None)
         self.rows: list[tuple[Mapping[str, float], int]] = []
-        self.makers: list[tuple[Callable[[], Figure], str]] = []
+        self.makers: list[tuple[Callable[[], Figure], str, int]] = []
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         self.rows.append((metrics, step))
 
-    def log_figure(self, figure: Callable[[], Figure], file: str) -> None:
-        self.makers.append((figure, file))
+    def log_figure(self, figure: Callable[[], Figure], key: str, step: int) -> None:
+        self.makers.append((figure, key, step))
 
     @property
-    def figures(self) -> list[tuple[Figure, str]]:
-        return [(make(), file) for make, file in self.makers]
+    def figures(self) -> list[tuple[Figure, str, int]]:
+        return [(make(), key, step) for make, key, step in self.makers]
 
     def catch_up(self, rows: Sequence[tuple[Mapping[str, float], int]]) -> None:
         self.rows.extend(rows)
@@ -46,9 +45,10 @@ def test_figures_given_the_class_are_logged_so() -> None:
     logged = LoggedHere()
     assert mlflow_reporter(logged, given_class=True).epoch({"epoch": 1, "val_bits_per_dim": 2.0}, 5) is False
     mlflow_reporter(logged).epoch({"epoch": 1, "val_bits_per_dim": 2.0}, 5)
+    assert next(iter(logged.rows[0][0])) == "val/bits_per_dim_given_class", "MLflow compares by the first metric"
     assert logged.rows == [
-        ({"epoch": 1, "val_bits_per_dim_given_class": 2.0}, 5),
-        ({"epoch": 1, "val_bits_per_dim": 2.0}, 5),
+        ({"train/epoch": 1, "val/bits_per_dim_given_class": 2.0}, 5),
+        ({"train/epoch": 1, "val/bits_per_dim": 2.0}, 5),
     ]
 
 
@@ -56,7 +56,10 @@ def test_resumed_training_logs_its_past_epochs() -> None:
     logged = LoggedHere()
     epochs: list[Metrics] = [{"epoch": 1, "lr": 0.1, "step": 5}, {"epoch": 2, "lr": 0.2, "step": 10}]
     mlflow_reporter(logged).catch_up(History(epochs))
-    assert logged.rows == [({"epoch": 1, "lr": 0.1}, 5), ({"epoch": 2, "lr": 0.2}, 10)]
+    assert logged.rows == [
+        ({"train/epoch": 1, "train/lr": 0.1}, 5),
+        ({"train/epoch": 2, "train/lr": 0.2}, 10),
+    ]
 
 
 @pytest.mark.parametrize("y_condition", [False, True])
@@ -65,8 +68,8 @@ def test_samples_are_a_grid_of_the_epoch(y_condition: bool) -> None:
     model.initialize(torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(0)) - 0.5)
     for _ in range(2):
         mlflow_reporter(logged, y_condition).samples(model, 7)
-    (figure, file), (again, _) = logged.figures
-    assert file == str(Path("progress") / "epoch_0007.png")
+    (figure, key, step), (again, *_) = logged.figures
+    assert (key, step) == ("samples/by_epoch", 7)
     drawn, drawn_again = (np.stack([shown(picture) for picture in pictures(each)]) for each in (figure, again))
     assert len(drawn) == SAMPLES
     assert np.array_equal(drawn, drawn_again), "the same latents each time"

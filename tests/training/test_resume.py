@@ -64,6 +64,8 @@ CHANGED: dict[str, object] = {
     "search.pruner": "none",
     "sample.mode": "vtemp",
     "sample.y": 1,
+    "sample.path": "sphere",
+    "sample.attribute": [1],
     "ood.out_classes": [1],
     "ood.out_path": "somewhere",
     "calibrate.path": "somewhere",

@@ -97,6 +97,20 @@ def test_file_is_explained_as_its_array(detector: ImageDetector, folder: Path, a
     assert (len(of_file.nearest), len(of_array.nearest)) == (3, 1)
 
 
+def test_pillows_images_are_judged_as_their_files(
+    detector: ImageDetector, folder: Path, array: np.ndarray, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen_through = Image.fromarray(array[0]).convert("LA")
+    seen_through.putpixel((0, 0), (7, 0))
+    with caplog.at_level(logging.INFO):
+        table = detector.score([seen_through, *map(Image.fromarray, array[1:])])
+    assert "1 image with transparent pixels, shown on white (ingest.background)" in caplog.messages
+    one, other = by_image(table, r"image (\d+)"), by_image(detector.score(folder), r"(\d+)\.png")
+    for name in (NLL, columns.P_VALUE, columns.REASON):
+        pd.testing.assert_series_equal(one[name][1:], other[name][1:], rtol=1e-6)
+    assert detector.explain(Image.fromarray(array[2])).reason == other[columns.REASON][2]
+
+
 def test_doubts_are_logged(
     detector: ImageDetector, tmp_path: Path, array: np.ndarray, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -114,7 +128,7 @@ def test_doubts_are_logged(
 def test_bad_arguments_are_refused_in_one_line(detector: ImageDetector, folder: Path, array: np.ndarray) -> None:
     for call, expected in (
         (lambda: detector.score([]), r"^images: an empty list; give"),
-        (lambda: detector.score([array[0]]), r"^images: a list with ndarray; give"),
+        (lambda: detector.score([3]), r"^images: a list with int; give"),  # type: ignore[list-item]
         (lambda: detector.score(None), r"^images: NoneType; give"),  # type: ignore[arg-type]
         (lambda: detector.score(np.array(0, dtype=np.uint8)), r"^images: an array of shape \(\) has no pixel"),
         (lambda: detector.explain(array[0], n_nearest=-1), r"^n_nearest=-1: give 0 or more"),
@@ -122,6 +136,7 @@ def test_bad_arguments_are_refused_in_one_line(detector: ImageDetector, folder: 
         (lambda: detector.score(array, false_alarm_rate=2), r"^false_alarm_rate=2: give a number between 0 and 1"),
         (lambda: detector.explain(folder / "none.png"), r"none\.png: not an image"),
         (lambda: detector.explain(folder / "absent.png"), r"absent\.png: No such file or directory; give an image"),
+        (lambda: detector.explain([array[0], array[1]]), r"^images: 2 images; give one"),  # type: ignore[arg-type]
     ):
         with pytest.raises(GlowPipelineError, match=expected):
             call()

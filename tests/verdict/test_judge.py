@@ -87,9 +87,7 @@ class UnderWay(HostCopy):
         self.under_way = True
 
 
-def test_verdicts_of_a_gpu_are_those_of_their_batches(
-    judge: Judge, images: Tensor, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_gpu_verdicts_are_those_of_their_batches(judge: Judge, images: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     empty = images[:0]
     batches = [empty, images[:5], empty, empty, images[5:9], images[9:12], empty]
     expected = list(judge.judged(batches))

@@ -78,6 +78,6 @@ def test_absent_model_is_refused_with_those_there_are(
 def test_package_is_imported_without_torch() -> None:
     code = "import sys, glow_pipeline; assert 'torch' not in sys.modules; print(glow_pipeline.__all__)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "['load_detector']"
+    assert done.stdout.strip() == "['load_detector', 'load_model']"
     with pytest.raises(AttributeError, match="has no attribute 'load_detectors'"):
         _ = glow_pipeline.load_detectors

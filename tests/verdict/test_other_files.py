@@ -32,6 +32,10 @@ def test_lossless_files_are_stored_like_arrays() -> None:
     assert warnings([PNG], [array]) == []
     (kind,) = warnings([PNG, JPEG], [array])
     assert kind.startswith("1 of 2 files is JPEG, the calibration images arrays without compression: compression")
+    assert warnings([array], [PNG]) == []
+    assert warnings([PNG, JPEG, array], [array, JPEG]) == []
+    (kind,) = warnings([array], [JPEG])
+    assert kind.startswith("1 of 1 files is arrays without compression, the calibration images JPEG: compression")
 
 
 def test_each_difference_gives_a_warning() -> None:

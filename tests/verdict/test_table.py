@@ -56,7 +56,7 @@ def test_most_suspicious_files_come_first(judge: Judge) -> None:
     assert table[columns.VERDICT].tolist() == ["outlier"] * 4 + ["normal"] * 2 + ["unreadable"]
 
 
-def test_score_that_is_no_number_counts_as_the_highest(judge: Judge) -> None:
+def test_score_not_a_number_counts_as_highest(judge: Judge) -> None:
     high = float(judge.calibration[-1]) + 1
     scores = file_scores(judge, [high, high + 5, high])
     scores.loc[2, NLL] = np.nan

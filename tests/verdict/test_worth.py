@@ -90,7 +90,7 @@ def test_worth_of_a_list_has_the_guarantees() -> None:
     }
 
 
-def test_expected_false_alarms_follow_the_steps_of_p_values() -> None:
+def test_expected_false_alarms_follow_steps_of_p_values() -> None:
     line = lines_of_worth(worth(EVEN, false_alarm_rate=0.099))[1]  # 19 of 200 possible p-values are at most .099
     assert "about 4.8 of the 50 would" in line
     assert "about 4 of the 50 would" in lines_of_worth(worth(EVEN, false_alarm_rate=0.0849))[1]

@@ -7,6 +7,7 @@ from glow_pipeline.datasets.glow_model import GlowModelDataset
 from glow_pipeline.datasets.html_page import HTMLPageDataset
 from glow_pipeline.datasets.image_table import ImageTableDataset
 from glow_pipeline.datasets.image_tables import ImageTablesDataset
+from glow_pipeline.datasets.model_card import ModelCardDataset
 from glow_pipeline.datasets.picture import PictureDataset
 from glow_pipeline.datasets.strict_json import StrictJSONDataset
 from glow_pipeline.datasets.whole_file import WholeFileDataset
@@ -20,6 +21,7 @@ __all__ = [
     "HTMLPageDataset",
     "ImageTableDataset",
     "ImageTablesDataset",
+    "ModelCardDataset",
     "PictureDataset",
     "StrictJSONDataset",
     "WholeFileDataset",

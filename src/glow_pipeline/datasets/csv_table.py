@@ -3,13 +3,12 @@
 from typing import Any
 
 from kedro.io import Version
-from kedro_datasets._typing import TablePreview
 
 from glow_pipeline.datasets.whole_file import WholeFileDataset
 
 
 class CSVTableDataset(WholeFileDataset):
-    """pandas.CSVDataset, whose file is complete or absent; kedro viz shows its first rows.
+    """pandas.CSVDataset, whose file is complete or absent.
 
     Args:
         filepath, version, credentials, fs_args, metadata: as of `StoredFileDataset`.
@@ -36,8 +35,3 @@ class CSVTableDataset(WholeFileDataset):
             fs_args=fs_args,
             metadata=metadata,
         )
-
-    def preview(self, nrows: int = 10) -> TablePreview:
-        """Return the first rows, for kedro viz."""
-        with self._reading(self._get_load_path()) as path:
-            return self._wrapped(path).preview(nrows)  # type: ignore[attr-defined]

@@ -1,11 +1,17 @@
 """Kedro dataset of a folder that a node reads and writes by itself."""
 
+from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn
 
+import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
+from kedro_datasets._typing import TablePreview
 
 from glow_pipeline.datasets.places import local_path
+from glow_pipeline.datasets.previews import NOT_MADE, table_preview
+
+LISTED = 100  # names
 
 
 class FolderDataset(AbstractDataset[NoReturn, Path]):
@@ -25,6 +31,15 @@ class FolderDataset(AbstractDataset[NoReturn, Path]):
 
     def save(self, data: NoReturn) -> None:  # noqa: ARG002
         raise DatasetError(f"{self._filepath}: load the path and write into that folder")
+
+    def preview(self) -> TablePreview:
+        """Return the names of what is in the folder, for kedro viz."""
+        if not self.exists():
+            return NOT_MADE
+        found = sorted(path for path in islice(self._filepath.iterdir(), LISTED) if not path.name.startswith("."))
+        return table_preview(
+            pd.DataFrame({"name": [f"{path.name}/" if path.is_dir() else path.name for path in found]})
+        )
 
     def _exists(self) -> bool:
         return self._filepath.is_dir()

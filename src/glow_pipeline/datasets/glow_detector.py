@@ -4,8 +4,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from kedro.io import Version
+from kedro_datasets._typing import JSONPreview
 
 from glow_pipeline.datasets.places import local_path
+from glow_pipeline.datasets.previews import NOT_MADE, json_preview
 from glow_pipeline.datasets.versioned import OwnVersionDataset
 from glow_pipeline.files import stored_versions
 from glow_pipeline.outliers.detector import Detector, DetectorRecord
@@ -61,6 +63,26 @@ class GlowDetectorDataset(OwnVersionDataset[Detector, Detector]):
     def save(self, data: Detector) -> None:
         write_detector(Path(self._get_save_path()), data)
         self._chosen = None
+
+    def preview(self) -> JSONPreview:
+        """Return what the detector is, for kedro viz."""
+        if not self.exists() or isinstance(self._chosen, Detector):
+            return NOT_MADE
+        record, scores = read_detector_record(self.load_path)
+        return json_preview(
+            {
+                "version": record.version,
+                "model": record.model_session,
+                "fitted on images": record.n_validation,
+                "calibrated with images": record.n_calibration,
+                "scores": scores,
+                "draws of the noise": record.draws,
+                "codecs": record.codecs,
+                "command": record.provenance.command,
+                "commit": record.provenance.git_commit,
+                "MLflow run": record.provenance.mlflow_run_id,
+            }
+        )
 
     def _exists(self) -> bool:
         return isinstance(self._chosen, Detector) or self.load_path.is_file()

@@ -4,8 +4,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from kedro.io import Version
+from kedro_datasets._typing import JSONPreview
 
 from glow_pipeline.datasets.places import local_path
+from glow_pipeline.datasets.previews import NOT_MADE, json_preview
 from glow_pipeline.datasets.versioned import OwnVersionDataset
 from glow_pipeline.training.model_file import TrainedGlow, read_model, read_record, write_model
 from glow_pipeline.training.records import ModelRecord
@@ -70,6 +72,31 @@ class GlowModelDataset(OwnVersionDataset[TrainedGlow, TrainedGlow]):
     def save(self, data: TrainedGlow) -> None:
         path = Path(self._get_save_path())
         write_model(path, data.record, data.flow.state_dict(), data.trained_on, data.calibration)
+
+    def preview(self) -> JSONPreview:
+        """Return what the model is, for kedro viz."""
+        if not self.exists():
+            return NOT_MADE
+        record = self.record()
+        table, made_in = record.train_table, record.provenance
+        return json_preview(
+            {
+                "dataset": record.dataset,
+                "images": record.image_format.size_and_bits,
+                "training images": table.count,
+                "classes": record.num_classes,
+                "bits/dim on validation images": record.val_bits_per_dim,
+                "epoch": f"{record.best_epoch} of {record.epochs}",
+                "steps": record.steps,
+                "device": record.device,
+                "precision": record.precision,
+                "flow": record.flow,
+                "version": made_in.kedro_session,
+                "command": made_in.command,
+                "commit": made_in.git_commit,
+                "MLflow run": made_in.mlflow_run_id,
+            }
+        )
 
     def _exists(self) -> bool:
         return self.load_path.is_file()

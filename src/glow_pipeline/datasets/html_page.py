@@ -2,6 +2,7 @@
 
 from kedro_datasets._typing import HTMLPreview
 
+from glow_pipeline.datasets.previews import NOT_MADE, html_preview
 from glow_pipeline.datasets.stored_file import StoredFileDataset
 
 
@@ -18,4 +19,4 @@ class HTMLPageDataset(StoredFileDataset[str, str]):
 
     def preview(self) -> HTMLPreview:
         """Return the page, for kedro viz, which shows what is in its body without its styles and scripts."""
-        return HTMLPreview(self.load())
+        return html_preview(self.load()) if self.exists() else NOT_MADE

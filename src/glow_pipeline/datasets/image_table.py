@@ -10,9 +10,12 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 from kedro.io import DatasetError, Version
+from kedro_datasets._typing import ImagePreview
 from pydantic import ValidationError
 
 from glow_pipeline.datasets.places import local_path
+from glow_pipeline.datasets.previews import NOT_MADE, figure_preview
+from glow_pipeline.datasets.table_figure import table_figure
 from glow_pipeline.datasets.versioned import OwnVersionDataset
 from glow_pipeline.files import written_whole
 from glow_pipeline.images.format import ImageFormat
@@ -101,6 +104,10 @@ class ImageTableDataset(OwnVersionDataset[TableWriter, ImageTable]):
             except (FileNotFoundError, ValidationError):  # edited, or of another record format
                 logger.info("%s: its record cannot be used; the table is passed over", version)
         return None
+
+    def preview(self) -> ImagePreview:
+        """Return some of the images, with the number of all, for kedro viz."""
+        return figure_preview(table_figure(self.load())) if self.exists() else NOT_MADE
 
     def _check_identified(self) -> None:
         if not self._identified:

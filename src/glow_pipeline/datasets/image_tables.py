@@ -1,15 +1,18 @@
 """Kedro dataset of several image tables."""
 
 from collections.abc import Mapping
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+import pandas as pd
 from kedro.io import DatasetError, Version
+from kedro_datasets._typing import TablePreview
 
 from glow_pipeline.datasets.image_table import ImageTableDataset
 from glow_pipeline.datasets.places import local_path
+from glow_pipeline.datasets.previews import NOT_MADE, table_preview
 from glow_pipeline.datasets.versioned import OwnVersionDataset
-from glow_pipeline.images.table import ImageTable
+from glow_pipeline.images.table import RECORD, ImageTable, TableRecord
 from glow_pipeline.images.table_writer import TableWriter
 
 
@@ -49,6 +52,16 @@ class ImageTablesDataset(OwnVersionDataset[Mapping[str, TableWriter], dict[str, 
         if self._saved is None:
             raise DatasetError(f"{self._filepath}: this run has saved no tables")
         return {name: dataset.load() for name, dataset in self._saved.items()}
+
+    def preview(self) -> TablePreview:
+        """Return which tables are stored, also those of other runs, for kedro viz."""
+        records = sorted(Path(self._filepath).glob(f"*/*/*/*/*/{RECORD}"))
+        newest = {path.parents[2]: TableRecord.model_validate_json(path.read_bytes()) for path in records}
+        rows = [
+            {"images": record.name, "split": record.split, "format": record.image_format.key, "count": record.count}
+            for record in newest.values()
+        ]
+        return table_preview(pd.DataFrame(rows)) if rows else NOT_MADE
 
     def _exists(self) -> bool:
         return self._saved is not None

@@ -57,7 +57,7 @@ class StoredFileDataset(OwnVersionDataset[_Saved, _Loaded]):
 
     @contextmanager
     def _writing(self, path: PurePosixPath) -> Iterator[Path]:
-        """Yield a local path; the file that the block writes there becomes `path`.
+        """Yield a local path; the file or folder that the block writes there becomes `path`.
 
         Raises:
             GlowPipelineError: there is no room, or the storage refuses the file.
@@ -70,13 +70,20 @@ class StoredFileDataset(OwnVersionDataset[_Saved, _Loaded]):
             temporary = Path(folder) / path.name
             yield temporary
             try:
-                self._fs.put_file(str(temporary), str(path))
+                self._upload(temporary, path)
             except storage_failures() as error:
                 line = first_line(error)
                 raise GlowPipelineError(
                     f"{self._protocol}://{path}: cannot be written ({line}); correct the address or the credentials, "
                     f"and type the same command again"
                 ) from error
+
+    def _upload(self, written: Path, path: PurePosixPath) -> None:
+        if written.is_file():
+            self._fs.put_file(str(written), str(path))
+            return
+        for file in sorted(each for each in written.rglob("*") if each.is_file()):
+            self._fs.put_file(str(file), str(path / file.relative_to(written)))
 
     @contextmanager
     def _reading(self, path: PurePosixPath) -> Iterator[Path]:

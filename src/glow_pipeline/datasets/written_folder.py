@@ -4,10 +4,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from kedro.io import Version
+from kedro_datasets._typing import ImagePreview
 
 from glow_pipeline.datasets.places import local_path
+from glow_pipeline.datasets.previews import NOT_MADE, stacked_preview
 from glow_pipeline.datasets.versioned import OwnVersionDataset
 from glow_pipeline.files import written_whole
+
+SHOWN = 4  # pictures
 
 
 class FolderWriter(Protocol):
@@ -38,6 +42,11 @@ class WrittenFolderDataset(OwnVersionDataset[FolderWriter, Path]):
 
     def load(self) -> Path:
         return Path(self._get_load_path())
+
+    def preview(self) -> ImagePreview:
+        """Return the first pictures in the folder below each other, for kedro viz."""
+        pictures = sorted(self.load().glob("*.png"))[:SHOWN] if self.exists() else []
+        return stacked_preview(pictures) if pictures else NOT_MADE
 
     def _exists(self) -> bool:
         return Path(self._get_load_path()).is_dir()

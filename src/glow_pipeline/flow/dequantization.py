@@ -48,7 +48,7 @@ class Dequantization:
         """
         x = (images + noise) / self.n_levels - 0.5
         dimensions = images[0].numel()
-        return x, noise.new_full((len(images),), -dimensions * math.log(self.n_levels))
+        return x, noise.new_full((images.shape[0],), -dimensions * math.log(self.n_levels))
 
     def dequantize(
         self, images: Tensor, generator: torch.Generator, batch_size: int | None = None, rows: slice = ALL

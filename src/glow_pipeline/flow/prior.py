@@ -71,7 +71,7 @@ class TopPrior(nn.Module):
         mean, log_sd = self._mean_and_log_sd(z, y)
         spatial = z.shape[2] * z.shape[3]
         logdet = -spatial * log_sd.flatten(1).sum(dim=1)
-        return (z - mean) * torch.exp(-log_sd), logdet.expand(len(z))
+        return (z - mean) * torch.exp(-log_sd), logdet.expand(z.shape[0])
 
     def inverse(self, eps: Tensor, y: Tensor | None = None) -> Tensor:
         mean, log_sd = self._mean_and_log_sd(eps, y)
@@ -82,14 +82,14 @@ class TopPrior(nn.Module):
         if self.num_classes is None or y is not None:
             eps, logdet = self(z, y)
             return standard_normal_log_prob(eps) + logdet
-        each = [self.log_prob(z, torch.full((len(z),), k, device=z.device)) for k in range(self.num_classes)]
+        each = [self.log_prob(z, torch.full((z.shape[0],), k, device=z.device)) for k in range(self.num_classes)]
         return torch.logsumexp(torch.stack(each), dim=0) - math.log(self.num_classes)
 
     def standardized(self, z: Tensor) -> Tensor:
         """Return eps (B, C, H, W) of z; of a conditioned prior under the class that makes z likeliest."""
         if self.num_classes is None:
             return self(z)[0]
-        each = [self.log_prob(z, torch.full((len(z),), k, device=z.device)) for k in range(self.num_classes)]
+        each = [self.log_prob(z, torch.full((z.shape[0],), k, device=z.device)) for k in range(self.num_classes)]
         return self(z, torch.stack(each).argmax(dim=0))[0]
 
     def class_logits(self, z: Tensor) -> Tensor:

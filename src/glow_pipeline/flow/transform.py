@@ -56,7 +56,7 @@ class Shift:
 
     def forward_(self, x2: Tensor, predicted: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         x2 += predicted
-        return x2.new_zeros(len(x2)), ()
+        return x2.new_zeros(x2.shape[0]), ()
 
     def inverse(self, y2: Tensor, predicted: Tensor) -> Tensor:
         return y2 - predicted

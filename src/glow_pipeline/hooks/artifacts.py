@@ -8,11 +8,12 @@ from typing import Any
 
 from kedro.io import AbstractVersionedDataset
 
-LOCAL = "file"
+from glow_pipeline.datasets.picture import frames_folder
+from glow_pipeline.datasets.places import LOCAL
 
 
 def artifact_places(dataset: AbstractVersionedDataset[Any, Any]) -> list[Path | str]:
-    """Return the files or the folder that loading the dataset would read now: local paths, or addresses."""
+    """Return the files and folders that belong to what the dataset would load now: local paths, or addresses."""
     local = is_local(dataset)
     return [Path(path) if local else f"{_protocol(dataset)}://{path}" for path in _paths(dataset)]
 
@@ -27,7 +28,11 @@ def artifact_files(dataset: AbstractVersionedDataset[Any, Any]) -> Iterator[list
     with tempfile.TemporaryDirectory() as folder:
         copies = [Path(folder) / PurePosixPath(path).name for path in paths]
         for path, copy in zip(paths, copies, strict=True):
-            dataset._fs.get_file(path, str(copy))  # type: ignore[attr-defined] # all with a protocol have it
+            # All with a protocol have a file system. A slash at the end: a folder's content goes into the copy.
+            if dataset._fs.isdir(path):  # type: ignore[attr-defined]
+                dataset._fs.get(f"{path}/", f"{copy}/", recursive=True)  # type: ignore[attr-defined]
+            else:
+                dataset._fs.get_file(path, str(copy))  # type: ignore[attr-defined]
         yield copies
 
 
@@ -43,10 +48,13 @@ def _protocol(dataset: AbstractVersionedDataset[Any, Any]) -> str:
 
 
 def _paths(dataset: AbstractVersionedDataset[Any, Any]) -> list[str]:
-    """Return the paths of the dataset's files; a picture may have its GIF beside it."""
+    """Return the paths of the dataset's files and folders; a picture may have an animation and frames beside it."""
     path = dataset._get_load_path()
     if not path.suffix:
         return [str(path)]
+    frames = str(frames_folder(path))
     if is_local(dataset):
-        return sorted(map(str, Path(path.parent).glob(f"{path.stem}.*")))
-    return sorted(dataset._glob_function(str(path.with_suffix(".*"))))
+        beside = [*Path(path.parent).glob(f"{path.stem}.*"), Path(frames)]
+        return sorted(str(each) for each in beside if each.exists())
+    files = list(dataset._glob_function(str(path.with_suffix(".*"))))
+    return sorted([*files, frames] if dataset._fs.isdir(frames) else files)  # type: ignore[attr-defined]

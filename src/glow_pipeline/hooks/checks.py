@@ -14,6 +14,7 @@ from kedro.pipeline import Pipeline
 from glow_pipeline.datasets.glow_model import GlowModelDataset
 from glow_pipeline.device import resolve_device
 from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.hooks.attribute_check import check_attribute_of_folder
 from glow_pipeline.hooks.available_images import check_available
 from glow_pipeline.hooks.benchmark_checks import check_benchmark
 from glow_pipeline.hooks.catalog_entries import check_entries
@@ -21,6 +22,7 @@ from glow_pipeline.hooks.command_line import check_inputs, check_load_versions
 from glow_pipeline.hooks.missing_outputs import report_skipped
 from glow_pipeline.hooks.other_models import check_models_of_scores
 from glow_pipeline.hooks.permissions import check_writable
+from glow_pipeline.hooks.run_values import run_value, working_folders
 from glow_pipeline.hooks.stored_model import check_class, check_stored_model
 from glow_pipeline.hooks.training_checks import check_folder_classes, check_training, num_classes_of
 from glow_pipeline.images.selection import ImageSelection
@@ -48,7 +50,7 @@ def check_run(parameters: Parameters, run_params: dict[str, Any], pipeline: Pipe
         GlowPipelineError: one line about the first thing that is wrong.
     """
     outputs, uses_model = pipeline.all_outputs(), "glow_model" in pipeline.inputs()
-    check_entries(catalog, {*pipeline.datasets(), "raw_folder", "checkpoints"}, outputs)
+    check_entries(catalog, {*pipeline.datasets(), *working_folders(pipeline), "raw_folder", "checkpoints"}, outputs)
     check_load_versions(run_params["load_versions"], pipeline)
     report_skipped(run_params, pipeline, catalog)
     check_inputs(pipeline, catalog, run_params["load_versions"])
@@ -98,7 +100,8 @@ def _check_images(
 ) -> None:
     """Check that the images are available, that test and training images differ, and that outliers are others."""
     raw = catalog.load("raw_folder")
-    selection, out = (cast(ImageSelection, catalog.load(name)) for name in ("image_selection", "out_image_selection"))
+    selection: ImageSelection = run_value(catalog, "image_selection")
+    out: ImageSelection = run_value(catalog, "out_image_selection")
     if splits := _splits(pipeline, parameters):
         check_available(selection, splits, raw, "ingest.path", "ingest.eval_path")
         if "train" in splits:
@@ -106,6 +109,8 @@ def _check_images(
             for training in trainings:
                 check_folder_classes(training)
         selection = with_class_names(selection, "ingest.classes")
+    if "real_images" in pipeline.all_outputs():
+        check_attribute_of_folder(parameters, selection)
     _check_calibrate_images(parameters, selection, pipeline, raw)
     _check_listed_images(parameters, pipeline)
     if "out_images" in pipeline.all_outputs():
@@ -148,9 +153,10 @@ def _check_listed_images(parameters: Parameters, pipeline: Pipeline) -> None:
 def _splits(pipeline: Pipeline, parameters: Parameters) -> list[Split]:
     """Return the splits of `dataset` whose images the run reads."""
     splits = [split for split in SPLITS if f"{split}_images" in pipeline.all_outputs()]
-    needs_endpoints = MODES[parameters.sample.mode].needs_endpoints
-    if "endpoints" in pipeline.all_outputs() and needs_endpoints and "test" not in splits:
-        splits.append("test")
+    if "real_images" in pipeline.all_outputs():
+        mode = MODES[parameters.sample.mode]
+        used: dict[Split, bool] = {"train": mode.uses_training_images, "test": mode.least_test_images > 0}
+        splits += [split for split in SPLITS if used.get(split) and split not in splits]
     return splits
 
 

@@ -14,6 +14,7 @@ from kedro.pipeline import Pipeline
 from glow_pipeline.datasets.glow_model import GlowModelDataset
 from glow_pipeline.datasets.image_table import ImageTableDataset
 from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.hooks.run_values import RunValue, run_value, set_run_value
 from glow_pipeline.images.format import GreyRange, ImageFormat
 from glow_pipeline.images.grey_range import decide_range
 from glow_pipeline.images.selection import ImageSelection
@@ -23,7 +24,7 @@ from glow_pipeline.training.model_file import read_record
 from glow_pipeline.training.records import ModelRecord
 
 TABLES = ("train_images", "test_images", "out_images", "calibrate_images")
-RANGES_FROM: tuple[tuple[str, str, Split], ...] = (
+RANGES_FROM: tuple[tuple[str, RunValue, Split], ...] = (
     ("train_images", "image_selection", "train"),
     ("test_images", "image_selection", "test"),
     ("out_images", "out_image_selection", "test"),
@@ -60,14 +61,14 @@ def complete_range(catalog: DataCatalog, parameters: Parameters, pipeline: Pipel
     Raises:
         GlowPipelineError: an image cannot be read.
     """
-    image_format: ImageFormat = catalog.load("image_format")
+    image_format: ImageFormat = run_value(catalog, "image_format")
     if image_format.range is not None:
         return
     found = parameters.image_format.range or _range_of_first_model(parameters, pipeline)
     for name, key, split in RANGES_FROM:
         if found is None and name in pipeline.all_outputs():
             ingest = parameters.ingest
-            found = decide_range(catalog.load(key), split, ingest.max_pixels, ingest.num_workers)
+            found = decide_range(run_value(catalog, key), split, ingest.max_pixels, ingest.num_workers)
     if found is not None:
         _set_image_format(catalog, image_format.model_copy(update={"range": found}))
 
@@ -83,15 +84,15 @@ def _range_of_first_model(parameters: Parameters, pipeline: Pipeline) -> GreyRan
 def _fill(catalog: DataCatalog, parameters: Parameters, stored: ModelRecord | None) -> None:
     image_format = parameters.image_format if stored is None else stored.image_format
     image_selection = parameters.image_selection if stored is None else _in_present_folders(stored, parameters)
-    catalog.save("image_selection", image_selection)
-    catalog.save("out_image_selection", _out_image_selection(parameters, image_selection))
+    set_run_value(catalog, "image_selection", image_selection)
+    set_run_value(catalog, "out_image_selection", _out_image_selection(parameters, image_selection))
     calibrate = image_selection if parameters.calibrate.path is None else parameters.calibrate_image_selection
-    catalog.save("calibrate_selection", calibrate)
+    set_run_value(catalog, "calibrate_selection", calibrate)
     _set_image_format(catalog, image_format)
 
 
 def _set_image_format(catalog: DataCatalog, image_format: ImageFormat) -> None:
-    catalog.save("image_format", image_format)
+    set_run_value(catalog, "image_format", image_format)
     for name in TABLES:
         cast(ImageTableDataset, catalog[name]).identify(image_format)
 

@@ -2,9 +2,7 @@
 
 import getpass
 import platform
-import shlex
 import subprocess
-import sys
 import tomllib
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -18,14 +16,14 @@ from glow_pipeline.provenance import Provenance
 PACKAGE = "glow_pipeline"
 
 
-def provenance_of(session: str, project: Path) -> Provenance:
-    """Return the provenance of a run in this Kedro session of the project in this folder."""
+def provenance_of(session: str, project: Path, command: str) -> Provenance:
+    """Return the provenance of a run by this command, in this Kedro session of the project in this folder."""
     commit = _git(project, "rev-parse", "HEAD")
     return Provenance(
         kedro_session=session,
         git_commit=commit,
         git_dirty=bool(_git(project, "status", "--porcelain")) if commit else None,
-        command=shlex.join(["kedro", *sys.argv[1:]]),
+        command=command,
         versions=versions(requirements(project)),
     )
 

@@ -20,8 +20,11 @@ from glow_pipeline.hooks.closing import ClosingReport
 from glow_pipeline.hooks.command_line import check_version_names
 from glow_pipeline.hooks.image_choice import TABLES, choose_images, choose_model, complete_range
 from glow_pipeline.hooks.missing_outputs import nodes_to_run
+from glow_pipeline.hooks.model_card import record_on_card
 from glow_pipeline.hooks.one_line import errors_in_one_line, line_of
 from glow_pipeline.hooks.provenance import provenance_of
+from glow_pipeline.hooks.repeating_command import command_line
+from glow_pipeline.hooks.run_values import reads_run_value, set_run_value, set_working_folders
 from glow_pipeline.hooks.stored_detector import choose_detector
 from glow_pipeline.hooks.tracking import Tracker, tracked
 from glow_pipeline.hooks.training_checks import with_batches_of_all
@@ -63,6 +66,7 @@ class RunHook:
             self._parameters = with_batches_of_all(self._parameters, pipeline)
             choose_images(catalog, self._parameters, pipeline)
             check_run(self._parameters, run_params, pipeline, catalog)
+            set_working_folders(catalog, pipeline)
             choose_detector(catalog, self._parameters, run_params, pipeline)
             complete_range(catalog, self._parameters, pipeline)
             training_run = self._claim_training(run_params, pipeline, catalog)
@@ -84,10 +88,14 @@ class RunHook:
             self._training.trained = True
         if self._tracker is not None:
             self._tracker.record_saved(dataset_name, data)
+        card = record_on_card(dataset_name, data, self._catalog, self._parameters, self._provenance)
+        if card is not None and self._tracker is not None:
+            self._tracker.record_card(card)
 
     def after_pipeline_run(self, catalog: DataCatalog) -> None:
+        pages = None if self._tracker is None else self._tracker.pages
         self._end(None)
-        self._closing.after_pipeline_run(catalog)
+        self._closing.after_pipeline_run(catalog, pages)
 
     def on_pipeline_error(self, error: Exception) -> None:
         """End a run that an error has ended.
@@ -121,37 +129,37 @@ class RunHook:
 
     def _claim_training(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> str | None:
         """Claim the training of the run, if it has one, and return the MLflow run in which that started."""
-        if "training" not in nodes_to_run(run_params, pipeline, catalog).inputs():
+        if not reads_run_value(nodes_to_run(run_params, pipeline, catalog), "training"):
             return None
         checkpoints = cast(Path, catalog.load("checkpoints"))
         claim = TrainingClaim.claim(self._parameters, checkpoints, run_params["run_id"])
         self._training = self._undo.enter_context(claim)
-        catalog.save("training", claim.training)
+        set_run_value(catalog, "training", claim.training)
         return claim.training.mlflow_run_id
 
     def _open_study(self, pipeline: Pipeline, catalog: DataCatalog) -> str | None:
         """Open the study of a search, if the run has one, and return the MLflow run of its first command."""
-        if "search_study" not in pipeline.inputs():
+        if not reads_run_value(pipeline, "search_study"):
             return None
         from glow_pipeline.search.study import mlflow_run_of, open_study  # here, because it takes a third of a second
 
         study = open_study(self._parameters, self._project)
-        catalog.save("search_study", study)
+        set_run_value(catalog, "search_study", study)
         return mlflow_run_of(study) if "search_results" in pipeline.all_outputs() else None
 
     def _start_tracking(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog, resumed_run_id: str | None
     ) -> None:
         """Start or resume the MLflow run, and save the run's provenance."""
-        provenance = provenance_of(run_params["run_id"], self._project)
+        provenance = provenance_of(run_params["run_id"], self._project, command_line(run_params))
         only_helps = self._training is not None and self._training.only_helps
         if self._mlflow.enabled and not only_helps:
             place = destination(self._mlflow, self._project, os.environ)
-            names = run_params["pipeline_names"] or []
-            run = tracked(place, names, self._parameters, pipeline, catalog, provenance, resumed_run_id)
+            run = tracked(place, run_params, self._parameters, pipeline, catalog, provenance, resumed_run_id)
             self._tracker = self._undo.enter_context(run)
             provenance = provenance.model_copy(update={"mlflow_run_id": self._tracker.run.address.run_id})
-        catalog.save("provenance", provenance)
+        self._provenance, self._catalog = provenance, catalog
+        set_run_value(catalog, "provenance", provenance)
 
 
 def _takes_checked(node: Node) -> bool:

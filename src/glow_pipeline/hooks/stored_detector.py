@@ -9,7 +9,8 @@ from kedro.pipeline import Pipeline
 from glow_pipeline.datasets.glow_detector import GlowDetectorDataset
 from glow_pipeline.datasets.glow_model import GlowModelDataset
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.hooks.stored_model import images_as_typed, version_of
+from glow_pipeline.hooks.stored_model import version_of
+from glow_pipeline.images.as_typed import images_as_typed
 from glow_pipeline.outliers.detector import Detector, DetectorRecord, needs_fit
 from glow_pipeline.outliers.detector_file import read_detector_record
 from glow_pipeline.outliers.scores import SCORES

@@ -6,6 +6,7 @@ from typing import Any
 
 from glow_pipeline.datasets.glow_model import GlowModelDataset
 from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.images.as_typed import images_as_typed
 from glow_pipeline.images.classes import position
 from glow_pipeline.images.format import ImageFormat
 from glow_pipeline.images.selection import ImageSelection
@@ -95,17 +96,6 @@ def describe_model(dataset: GlowModelDataset) -> str:
 def version_of(dataset: GlowModelDataset) -> str:
     """Return the version that the model was saved as, wherever its file is now."""
     return dataset.record().provenance.kedro_session or dataset.load_path.parent.name
-
-
-def images_as_typed(image_selection: ImageSelection) -> str:
-    """Return the `--params` that name these images."""
-    typed = f"dataset={image_selection.source}"
-    if image_selection.is_folder:
-        path = "" if image_selection.path is None else f",ingest.path={image_selection.path}"
-        typed += path if image_selection.name is None else f",ingest.name={image_selection.name}{path}"
-    if image_selection.classes is not None:
-        typed += f",ingest.classes={'+'.join(map(str, image_selection.classes))}"
-    return typed
 
 
 def train_command(image_selection: ImageSelection, env: str | None) -> str:

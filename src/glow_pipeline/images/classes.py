@@ -75,6 +75,21 @@ def position(number: int, class_names: Sequence[str]) -> int:
     return choose((number,), class_names)[0] if any(class_names) else number
 
 
+def positions(choice: Iterable[int | str], class_names: Sequence[str]) -> tuple[int, ...]:
+    """Return the positions of the chosen classes: those of `choose`; the numbers themselves where none has a name.
+
+    Raises:
+        GlowPipelineError: a part is not a class.
+    """
+    chosen = tuple(choice)
+    if any(class_names):
+        return tuple(choose(chosen, class_names))
+    found = numbers(chosen)
+    if found is None:
+        raise GlowPipelineError(f"no class is called {'+'.join(map(str, chosen))}; these have numbers only")
+    return found
+
+
 def chosen_rows(labels: NDArray[np.int64], choice: Choice | None, class_names: Sequence[str]) -> NDArray[np.int64]:
     """Return the rows of the chosen classes (n,), in order.
 

@@ -15,10 +15,10 @@ from PIL import Image, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 from torch import Tensor
 
-from glow_pipeline.images.file_formats import FileFormat
+from glow_pipeline.images.file_formats import ARRAY, FileFormat
 from glow_pipeline.images.findings import Findings
-from glow_pipeline.images.format import Background, GreyRange
-from glow_pipeline.images.pixels import Pixels, UnreadableImageError, read_pixels
+from glow_pipeline.images.format import Background, GreyRange, ImageFormat
+from glow_pipeline.images.pixels import Pixels, UnreadableImageError, pixels_in_memory, read_pixels
 from glow_pipeline.images.rendering import render
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "UnreadableImageError",
     "decode",
     "decode_file",
+    "decode_picture",
     "decode_pixels",
     "opened",
 ]
@@ -120,6 +121,34 @@ def decode_file(
         findings.paged += 1
         findings.further_pages += further_pages
     height, width, channels = pixels.values.shape
+    file_format = FileFormat(kind, width, height, "grey" if channels == 1 else "colour")
+    return DecodedFile(torch.from_numpy(rendered).permute(2, 0, 1), file_format)
+
+
+def decode_picture(picture: Image.Image, image_format: ImageFormat, findings: Findings | None = None) -> DecodedFile:
+    """Return Pillow's image as `decode_file` returns that of a file; the image stays as it is.
+
+    Args:
+        picture: in memory, or opened and not yet read.
+        image_format: has the range of grey values and the background.
+        findings: counts to which this image is added.
+
+    Raises:
+        UnreadableImageError: damaged, empty, or deeper than 8 bits while there is no range.
+    """
+    try:
+        pixels = pixels_in_memory(picture)
+    except DAMAGED as problem:
+        raise UnreadableImageError(f"damaged ({' '.join(str(problem).split())[:100]})") from None
+    if not pixels.values.size:
+        raise UnreadableImageError("no pixels")
+    if pixels.deep and image_format.range is None:
+        raise UnreadableImageError(
+            f"more than 8 bits (mode {picture.mode}), and the model was trained on none; convert it to 8 bits"
+        )
+    rendered = render(pixels, image_format.range, image_format.background, Findings() if findings is None else findings)
+    height, width, channels = pixels.values.shape
+    kind = "JPEG" if picture.format == "MPO" else picture.format or ARRAY
     file_format = FileFormat(kind, width, height, "grey" if channels == 1 else "colour")
     return DecodedFile(torch.from_numpy(rendered).permute(2, 0, 1), file_format)
 

@@ -53,6 +53,8 @@ class FileFormats(BaseModel):
 
     def has_kind(self, file: FileFormat) -> bool:
         """Return whether a file is stored in the same way as one of these."""
+        if file.kind == ARRAY and not self.kinds.keys().isdisjoint(LOSSLESS):
+            return True
         return file.kind in self.kinds or (ARRAY in self.kinds and file.kind in LOSSLESS)
 
     def has_size(self, file: FileFormat) -> bool:

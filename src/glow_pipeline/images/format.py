@@ -35,11 +35,29 @@ class ImageFormat(BaseModel):
         return self.channels, self.height, self.width
 
     @property
+    def size_and_bits(self) -> str:
+        """The format in the title of a figure: `1x32x32, 8 bits`."""
+        return size_and_bits(self.shape, self.n_bits)
+
+    @property
     def key(self) -> str:
         """Folder name that no other format has: `1x32x32_8bit_resize`, `1x32x32_8bit_resize_range0-4095`."""
         deep = "" if self.range is None else f"_range{format_range(self.range)}"
         background = "" if self.background == "white" else f"_on_{self.background}"
         return f"{self.channels}x{self.height}x{self.width}_{self.n_bits}bit_{self.fit}{deep}{background}"
+
+
+def size_and_bits(shape: tuple[int, int, int], n_bits: int) -> str:
+    """Return the shape (C, H, W) and grey levels of images for a title: `1x32x32, 8 bits`."""
+    channels, height, width = shape
+    return f"{channels}x{height}x{width}, {n_bits} {'bit' if n_bits == 1 else 'bits'}"
+
+
+def size_and_bits_of(key: str) -> str:
+    """Return the same of an `ImageFormat.key`, which metrics hold: `1x32x32_8bit_resize` -> `1x32x32, 8 bits`."""
+    shape, bits, *_ = key.split("_")
+    channels, height, width = map(int, shape.split("x"))
+    return size_and_bits((channels, height, width), int(bits.removesuffix("bit")))
 
 
 def format_range(grey_range: GreyRange) -> str:

@@ -42,8 +42,8 @@ class Pixels(NamedTuple):
         return self.values.dtype != np.uint8
 
 
-def is_deep(image: ImageFile) -> bool:
-    """Return whether an opened image has more than 8 bits a channel, without reading its pixels."""
+def is_deep(image: Image.Image) -> bool:
+    """Return whether an image has more than 8 bits a channel, without reading its pixels."""
     rawmode = _rawmode(image)
     return image.mode == "F" or image.mode.startswith("I") or rawmode.startswith((*DEEP_COLOURS, DEEP_GREY_AND_ALPHA))
 
@@ -58,7 +58,7 @@ def read_pixels(image: ImageFile, again: Callable[[], ImageFile]) -> Pixels:
     Raises:
         UnreadableImageError: it cannot be read with all its bits, or has values that are not numbers.
     """
-    rawmode, transparent = _rawmode(image), image.info.get("transparency")
+    rawmode = _rawmode(image)
     if isinstance(image, TiffImageFile) and image.tag_v2.get(PLANAR_CONFIGURATION) == 2 and _bits(image) > 8:
         raise UnreadableImageError("16-bit colours in a plane each, which Pillow does not read")
     if image.format == "PPM" and image.mode == "RGB" and _highest(image) > 255:
@@ -71,6 +71,12 @@ def read_pixels(image: ImageFile, again: Callable[[], ImageFile]) -> Pixels:
         return _deep_colours(image, again, rawmode)
     if is_deep(image):
         return _deep_grey(image)
+    return _shallow(image, rawmode)
+
+
+def _shallow(image: Image.Image, rawmode: str) -> Pixels:
+    """Read the pixels of an image of 8 bits or fewer; the raw mode is that of its file."""
+    transparent = image.info.get("transparency")
     upright = _upright(image)
     if not upright.has_transparency_data:
         return Pixels(_array(upright, "L" if upright.mode in GREY_MODES else "RGB"))
@@ -82,9 +88,23 @@ def read_pixels(image: ImageFile, again: Callable[[], ImageFile]) -> Pixels:
     return Pixels(colours, None if image.format in UNUSED_ALPHA and not alpha.any() else _unless_opaque(alpha))
 
 
-def _rawmode(image: ImageFile) -> str:
-    """Return Pillow's raw mode of the stored pixels."""
-    arguments = image.tile[0].args if image.tile else ""
+def pixels_in_memory(image: Image.Image) -> Pixels:
+    """Read the pixels of Pillow's image as `read_pixels` does, and leave the image as it is.
+
+    Raises:
+        UnreadableImageError: Pillow reads 8 of its bits alone, or it has values that are not numbers.
+    """
+    if isinstance(image, ImageFile) and _rawmode(image).startswith((*DEEP_COLOURS, DEEP_GREY_AND_ALPHA)):
+        raise UnreadableImageError("colours of 16 bits, of which Pillow keeps 8 in memory; give the file's path")
+    rawmode, kind, copy = _rawmode(image), image.format, image.copy()
+    copy.format = kind  # which decides whether an alpha channel may be unused
+    return _deep_grey(copy) if is_deep(copy) else _shallow(copy, rawmode)
+
+
+def _rawmode(image: Image.Image) -> str:
+    """Return Pillow's raw mode of the stored pixels; empty once they are in memory."""
+    tile = image.tile if isinstance(image, ImageFile) else []
+    arguments = tile[0].args if tile else ""
     return str(arguments[0] if isinstance(arguments, tuple) and arguments else arguments)
 
 
@@ -92,15 +112,16 @@ def _bits(image: TiffImageFile) -> int:
     return max(image.tag_v2.get(BITSPERSAMPLE, (1,)))
 
 
-def _highest(image: ImageFile) -> int:
+def _highest(image: Image.Image) -> int:
     """Return the highest value that a PPM or PGM states, from which Pillow rescales; 0 for other kinds."""
-    arguments = image.tile[0].args if image.tile and image.tile[0].codec_name.startswith("ppm") else ()
+    tile = image.tile if isinstance(image, ImageFile) else []
+    arguments = tile[0].args if tile and tile[0].codec_name.startswith("ppm") else ()
     return int(arguments[1]) if isinstance(arguments, tuple) and len(arguments) == 2 else 0
 
 
-def _upright(image: ImageFile, rawmode: str | None = None) -> Image.Image:
+def _upright(image: Image.Image, rawmode: str | None = None) -> Image.Image:
     """Read the image, in the raw mode if one is given instead of its own, and turn it by its EXIF."""
-    if rawmode is not None:
+    if rawmode is not None and isinstance(image, ImageFile):
         image.tile = [
             tile._replace(args=(rawmode, *tile.args[1:]) if isinstance(tile.args, tuple) else rawmode)
             for tile in image.tile
@@ -137,7 +158,7 @@ def _deep_colours(image: ImageFile, again: Callable[[], ImageFile], rawmode: str
     return Pixels(colours, _unless_opaque(alpha))
 
 
-def _deep_grey(image: ImageFile) -> Pixels:
+def _deep_grey(image: Image.Image) -> Pixels:
     unsigned, tags, stated = _rawmode(image) == "I;32N", getattr(image, "tag_v2", {}), _highest(image)
     transparent = image.info.get("transparency")
     values = np.asarray(_upright(image))[:, :, None]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from glow_pipeline.outliers.metrics import places
@@ -13,6 +14,20 @@ def ranks(score: NDArray[np.floating]) -> NDArray[np.int64]:
     place = places(score)
     higher = np.concatenate([[0], np.bincount(place).cumsum()])  # images in the places before
     return higher[place] + 1
+
+
+def most_outlying(scored: pd.DataFrame, column: str, n: int) -> pd.DataFrame:
+    """Return the rows of the most outlying images of each set, with their ranks among all in a first column.
+
+    Args:
+        scored: scores of both sets, which `is_out` tells apart.
+        column: the score that ranks them.
+        n: rows of each set at most.
+    """
+    ranked = scored.copy()
+    ranked.insert(0, "rank", ranks(scored[column].to_numpy()))
+    ordered = ranked.sort_values("rank", kind="stable")
+    return ordered.groupby("is_out", sort=False).head(n).reset_index(drop=True)
 
 
 def images_to_show(

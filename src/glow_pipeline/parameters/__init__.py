@@ -6,7 +6,7 @@ Values come from conf/ and `--params`. An invalid value ends the command before 
 from glow_pipeline.parameters.batch_size import with_complete_batches
 from glow_pipeline.parameters.benchmark import BenchmarkParameters
 from glow_pipeline.parameters.calibrate import CalibrateParameters
-from glow_pipeline.parameters.cross_checks import check_num_classes
+from glow_pipeline.parameters.cross_checks import check_attribute_among, check_num_classes
 from glow_pipeline.parameters.ingest import IngestParameters
 from glow_pipeline.parameters.model import ModelParameters
 from glow_pipeline.parameters.names import as_typed, changeable_on_resume, flattened, known_names, nearest
@@ -32,6 +32,7 @@ __all__ = [
     "TrainParameters",
     "as_typed",
     "changeable_on_resume",
+    "check_attribute_among",
     "check_num_classes",
     "flattened",
     "known_names",

@@ -1,10 +1,13 @@
 """Checks across parameters: combinations that are invalid although each value is valid."""
 
+from collections.abc import Collection, Sequence
+
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.flow.coupling import COUPLINGS, is_foldable
-from glow_pipeline.images.classes import numbers
+from glow_pipeline.images.classes import numbers, positions
 from glow_pipeline.images.sources.registry import FOLDER, SOURCES
 from glow_pipeline.parameters.root import Parameters
+from glow_pipeline.sampling import MODES, check_attribute
 
 
 def check_combinations(parameters: Parameters) -> None:
@@ -16,6 +19,7 @@ def check_combinations(parameters: Parameters) -> None:
     check_folders_are_given(parameters)
     check_folder_is_used(parameters)
     check_classes(parameters)
+    check_sampled_attribute(parameters)
     check_parts(parameters)
     check_models(parameters)
     check_flip(parameters)
@@ -70,6 +74,41 @@ def check_classes(parameters: Parameters) -> None:
             raise GlowPipelineError(
                 f"{key}={typed}: {name} has the classes 0 to {known - 1}; give one, a range, or several: 3, 0-4, 0-4+7"
             )
+
+
+def check_sampled_attribute(parameters: Parameters) -> None:
+    """Check that `sample.attribute` is used, and tells some images of a published dataset from others."""
+    sample = parameters.sample
+    if not MODES[sample.mode].uses_attribute:
+        if sample.attribute is not None:
+            typed = "+".join(map(str, sample.attribute))
+            raise GlowPipelineError(
+                f"sample.attribute={typed}: counts only with sample.mode=attribute; set that too, or "
+                f"sample.attribute=null"
+            )
+    elif parameters.dataset != FOLDER.name:
+        chosen = parameters.ingest.classes
+        everything = range(SOURCES[parameters.dataset].num_classes)
+        check_attribute_among(parameters, everything if chosen is None else positions(chosen, ()))
+
+
+def check_attribute_among(parameters: Parameters, occurring: Collection[int], class_names: Sequence[str] = ()) -> None:
+    """Check that `sample.attribute` tells some images from others.
+
+    Args:
+        parameters: all parameters of the command.
+        occurring: numbers of the classes of the images; those of a folder are known once it is listed.
+        class_names: names of the classes by number; empty where they have numbers only.
+
+    Raises:
+        GlowPipelineError: no image has the attribute, or every image.
+    """
+    attribute = parameters.sample.attribute
+    try:
+        chosen = None if attribute is None else positions(attribute, class_names)
+    except GlowPipelineError as error:
+        raise GlowPipelineError(f"sample.attribute={'+'.join(map(str, attribute or ()))}: {error}") from None
+    check_attribute(chosen, occurring, parameters.image_selection.key, class_names)
 
 
 def check_parts(parameters: Parameters) -> None:

@@ -4,6 +4,7 @@
 the comments in conf/base/parameters*.yml.
 """
 
+import json
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -45,7 +46,8 @@ def table() -> str:
     for name, field in all_fields().items():
         resume = "may change" if name in changeable else ""
         values = ", ".join(allowed_values(field))
-        rows.append(f"| `{name}` | `{as_typed(field.default)}` | {values} | {resume} | {field.description} |")
+        default = json.dumps(field.default) if isinstance(field.default, dict) else as_typed(field.default)
+        rows.append(f"| `{name}` | `{default}` | {values} | {resume} | {field.description} |")
     return "\n".join(rows) + "\n"
 
 

@@ -59,8 +59,8 @@ def nearest(name: object, known: list[str]) -> str:
 
 
 def as_typed(value: object) -> str:
-    """Return a value as it is typed on the command line: text as it is, others as in JSON (`null`, `true`)."""
-    return value if isinstance(value, str) else json.dumps(value)
+    """Return a value as it is typed on the command line: text as it is, others as in JSON (`null`, `[0,1]`)."""
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
 def flattened(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

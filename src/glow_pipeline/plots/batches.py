@@ -11,12 +11,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from glow_pipeline.plots.axes import LEGEND, set_title
+from glow_pipeline.plots.style import BLUE, GREY, ORANGE, RED, new_figure, style
 
 WIDTH, HEIGHT = 7.0, 6.0  # inches
 MOST_LABELS = 6  # batches with their number and date below the axis
 FEW = 25  # batches up to which each is a marker
 ROOM = 1.7  # height of the upper axes, relative to the highest point: for the legend
-PASTEL, ALARM = "0.85", "tab:red"
+PASTEL = "0.85"
 
 
 class BatchPoint(NamedTuple):
@@ -48,8 +49,9 @@ def batches_figure(points: Sequence[BatchPoint], drift_rate: float, title: str) 
         points: one a batch, in their order; at least one.
         drift_rate: the alarm is at 1 / drift_rate.
     """
-    figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
+    figure = new_figure(WIDTH, HEIGHT)
     upper, lower = figure.subplots(2, 1, sharex=True)
+    style(upper, lower)
     _draw_shares(upper, points)
     _draw_martingale(lower, points, drift_rate)
     set_title(upper, title)
@@ -63,9 +65,16 @@ def _draw_shares(axes: Axes, points: Sequence[BatchPoint]) -> None:
     edges = np.append(x - 0.5, x[-1] + 0.5)
     expected = [np.array([getattr(point, f"expected_{side}") for point in points]) for side in ("low", "high")]
     axes.stairs(expected[1], edges, baseline=expected[0], fill=True, color=PASTEL, label="expected without a change")
-    axes.stairs([point.rate for point in points], edges, baseline=None, color="grey", label="false-alarm rate")
+    axes.stairs([point.rate for point in points], edges, baseline=None, color=GREY, label="false-alarm rate")
     axes.errorbar(
-        x, share, [share - low, high - share], fmt="o", markersize=4, capsize=2, label="flagged, with 95% interval"
+        x,
+        share,
+        [share - low, high - share],
+        fmt="o",
+        color=BLUE,
+        markersize=4,
+        capsize=2,
+        label="flagged, with 95% interval",
     )
     axes.set_ylim(0, min(ROOM * float(np.nanmax([0.01, *high, *expected[1], points[-1].rate])), 1.05))
     axes.yaxis.set_major_formatter(PercentFormatter(1))
@@ -77,18 +86,25 @@ def _draw_martingale(axes: Axes, points: Sequence[BatchPoint], drift_rate: float
     x = [points[0].number - 0.5, *(point.number for point in points)]
     alarm = -math.log10(drift_rate)
     marker = "o" if len(points) <= FEW else ""
-    axes.plot(x, [0.0, *(point.log10_martingale for point in points)], marker=marker, markersize=4, label="martingale")
+    axes.plot(
+        x,
+        [0.0, *(point.log10_martingale for point in points)],
+        marker=marker,
+        markersize=4,
+        color=ORANGE,
+        label="martingale",
+    )
     axes.plot(
         x,
         [0.0, *(point.log10_highest for point in points)],
         linestyle=":",
-        color="grey",
+        color=GREY,
         label="highest so far",
     )
-    axes.axhline(alarm, color=ALARM, linestyle="--", label=f"alarm at {1 / drift_rate:g}")
+    axes.axhline(alarm, color=RED, linestyle="--", label=f"alarm at {1 / drift_rate:g}")
     since = next((point.number for point in points if point.log10_highest >= alarm), None)
     if since is not None:
-        axes.axvline(since, color=ALARM, linestyle=":", label=f"drift since batch {since}")
+        axes.axvline(since, color=RED, linestyle=":", label=f"drift since batch {since}")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda power, _: f"$10^{{{power:.0f}}}$"))
     axes.set_ylabel("martingale")

@@ -6,10 +6,11 @@ from numpy.typing import NDArray
 
 from glow_pipeline.plots.axes import LEGEND, single_axes
 from glow_pipeline.plots.histograms import BINS, label_x, limits
+from glow_pipeline.plots.style import BLUE, RED
 
 Scores = NDArray[np.floating]
 
-GREY, BLUE, RED = "0.72", "#0b5cad", "#b3261e"  # which also differ in lightness
+PALE = "0.72"
 FEW = 100  # so many files are drawn one by one
 LIFT, STEP = 1.06, 0.05  # of the highest bar: where their marks are, and the distance of the two rows
 
@@ -35,7 +36,7 @@ def calibrated_scores(calibration: Scores, outliers: Scores, others: Scores, thr
         return np.clip(np.where(np.isnan(values), np.inf, values), low, high)
 
     name = f"calibration images ({len(calibration):,})"
-    heights, _, _ = axes.hist(within(calibration), bins=bins, density=True, color=GREY, label=name)
+    heights, _, _ = axes.hist(within(calibration), bins=bins, density=True, color=PALE, label=name)
     top = float(np.max(heights))
     for row, (values, colour, kind) in enumerate(((outliers, RED, "outliers"), (others, BLUE, "other files"))):
         name = f"{kind} ({len(values):,})"
@@ -51,8 +52,5 @@ def calibrated_scores(calibration: Scores, outliers: Scores, others: Scores, thr
         axes.axvline(threshold, color="black", linestyle="--", linewidth=1.2, label="threshold of the verdict")
     label_x(axes, label, scores, 6.0, LEGEND)
     axes.set_ylabel("density", fontsize=LEGEND)
-    axes.tick_params(labelsize=LEGEND)
     axes.legend(fontsize=LEGEND)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
     return figure

@@ -1,39 +1,16 @@
-"""Curves of a training, and of a detector."""
+"""ROC curves."""
 
-import math
-from collections.abc import Mapping, Sequence
-from itertools import cycle
+from collections.abc import Mapping
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from glow_pipeline.plots.axes import LEGEND, set_title, single_axes
+from glow_pipeline.plots.style import GREY, colours_and_lines, legible
 
-
-def training_curves(epochs: Sequence[dict[str, float]], title: str, *, given_class: bool = False) -> Figure:
-    """Draw bits per dimension on training and validation images after each epoch.
-
-    Args:
-        epochs: rows with epoch, train_bits_per_dim and val_bits_per_dim.
-        given_class: whether these are of images given their class.
-    """
-    figure, axes = single_axes(6, 4)
-    epoch = [row["epoch"] for row in epochs]
-    for split in ("train", "val"):
-        values = [row[f"{split}_bits_per_dim"] for row in epochs]
-        gaps = len(values) - sum(map(math.isfinite, values))
-        label = f"{split} ({gaps} epochs not finite)" if gaps else split
-        axes.plot(epoch, values, label=label, marker="." if len(epoch) < 20 else "")
-    finite = [row for row in epochs if math.isfinite(row["val_bits_per_dim"])]
-    if finite:
-        best = min(finite, key=lambda row: row["val_bits_per_dim"])
-        axes.axvline(best["epoch"], color="grey", linestyle=":", label=f"best: epoch {best['epoch']:.0f}")
-    axes.set(xlabel="epoch", ylabel=f"bits per dimension{' given the class' * given_class}")
-    set_title(axes, title)
-    axes.legend()
-    return figure
+SEVERAL, ONE, HEIGHT = 8.0, 4.5, 4.5  # inches: width with a legend beside the axes and without, height
+LEGEND_LINE = 0.2  # inches
 
 
 def roc_figure(curves: Mapping[str, tuple[ArrayLike, ArrayLike]], title: str) -> Figure:
@@ -45,15 +22,16 @@ def roc_figure(curves: Mapping[str, tuple[ArrayLike, ArrayLike]], title: str) ->
         title: names the two sets.
     """
     several = len(curves) > 1
-    figure, axes = single_axes(8.0 if several else 4.5, 4.5)
-    colours = colormaps["tab20" if len(curves) > 10 else "tab10"].colors  # type: ignore[attr-defined]
-    for (label, (fpr, tpr)), (i, colour) in zip(curves.items(), enumerate(cycle(colours)), strict=False):
-        axes.plot(np.asarray(fpr), np.asarray(tpr), label=label, color=colour, linestyle="--" if i >= 20 else "-")
-    axes.plot([0, 1], [0, 1], color="grey", linestyle=":", label="chance")
+    width = SEVERAL if several else ONE
+    figure, axes = single_axes(width, max(HEIGHT, LEGEND_LINE * (len(curves) + 1) + 0.6))
+    for (label, (fpr, tpr)), (colour, line) in zip(curves.items(), colours_and_lines(), strict=False):
+        axes.plot(np.asarray(fpr), np.asarray(tpr), label=label, color=colour, linestyle=line)
+    axes.plot([0, 1], [0, 1], color=GREY, linestyle="-.", linewidth=1, label="chance")
     axes.set(xlabel="false positive rate", ylabel="true positive rate")
     set_title(axes, title)
+    size = legible(width, LEGEND)
     if several:
-        figure.legend(loc="outside right center", fontsize=LEGEND)
+        figure.legend(loc="outside right center", fontsize=size)
     else:
-        axes.legend(loc="lower right")
+        axes.legend(loc="lower right", fontsize=size)
     return figure

@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from glow_pipeline.plots.axes import LEGEND, MARGIN, TITLE, name_of, set_title
+from glow_pipeline.plots.axes import LEGEND, name_of, set_figure_title, set_title, single_axes
+from glow_pipeline.plots.style import legible, new_figure, style
 from glow_pipeline.plots.text import wrap
 
 Scores = Mapping[str, NDArray[np.floating]]  # name of a set -> scores (n,)
@@ -17,8 +18,8 @@ Scores = Mapping[str, NDArray[np.floating]]  # name of a set -> scores (n,)
 BINS = 60
 NEAR = 0.25  # an axis extends this many ranges of all values beyond their quantiles
 FAR = 5.0  # an axis extends this many ranges of the first set to both sides of it
-PANEL = 3.4  # inches
-SMALL = 7  # points: text of a panel among several
+WIDTH, PANEL_HEIGHT = 7.0, 2.5  # inches: of a figure of several panels
+FEW = 4  # so many panels are in two columns, more in three
 DOTS = 3000  # of a set in a scatter plot: more would cover each other
 
 
@@ -49,29 +50,28 @@ def score_histograms(panels: Mapping[str, Scores], title: str, joint: Joint | No
     n_panels = len(panels) + (joint is not None)
     if n_panels == 1:
         return _single(*next(iter(panels.items())), title)
-    n_columns = 2 if n_panels <= 4 else math.ceil(math.sqrt(n_panels))
+    n_columns = 2 if n_panels <= FEW else 3
     n_rows = math.ceil(n_panels / n_columns)
-    figure = Figure(figsize=(PANEL * n_columns, 0.8 * PANEL * n_rows + 0.6), layout="constrained")
+    figure = new_figure(WIDTH, PANEL_HEIGHT * n_rows + 0.8)
     axes = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
     for panel in axes[n_panels:]:
         panel.remove()
+    style(*axes[:n_panels])
+    size, inches = legible(WIDTH), WIDTH / n_columns - 0.5
     for panel, (label, scores) in zip(axes, panels.items(), strict=False):
         _draw(panel, scores)
-        label_x(panel, label, scores, 3.0, SMALL)
+        label_x(panel, label, scores, inches, size)
     if joint is not None:
-        _scatter(axes[n_panels - 1], joint)
-    for panel in axes[:n_panels]:
-        panel.tick_params(labelsize=SMALL)
-    figure.suptitle(wrap(title, PANEL * n_columns - MARGIN, TITLE), fontsize=TITLE, parse_math=False)
+        _scatter(axes[n_panels - 1], joint, inches, size)
+    set_figure_title(figure, title)
     handles, _ = axes[0].get_legend_handles_labels()
     names = [name_of(axes[0], name, str(len(values))) for name, values in next(iter(panels.values())).items()]
-    figure.legend(handles, names, loc="outside lower center", ncols=len(names), fontsize=LEGEND)
+    figure.legend(handles, names, loc="outside lower center", ncols=len(names), fontsize=legible(WIDTH, LEGEND))
     return figure
 
 
 def _single(label: str, scores: Scores, title: str) -> Figure:
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = single_axes(6, 4)
     _draw(axes, scores)
     label_x(axes, label, scores, 5.0, 10)
     axes.set_ylabel("density")
@@ -94,7 +94,7 @@ def _draw(axes: Axes, scores: Scores) -> None:
         )
 
 
-def _scatter(axes: Axes, joint: Joint) -> None:
+def _scatter(axes: Axes, joint: Joint, inches: float, size: float) -> None:
     """Draw two scores against each other; values beyond the axes are drawn on their edge."""
     x_limits, y_limits = limits(joint.x), limits(joint.y)
     for name in joint.x:
@@ -104,8 +104,8 @@ def _scatter(axes: Axes, joint: Joint) -> None:
             for values, ends in ((joint.x[name], x_limits), (joint.y[name], y_limits))
         )
         axes.scatter(x, y, s=3, alpha=0.4, linewidths=0, rasterized=True)
-    label_x(axes, joint.x_label, joint.x, 3.0, SMALL)
-    axes.set_ylabel(wrap(joint.y_label, 2.0, SMALL), fontsize=SMALL, parse_math=False)
+    label_x(axes, joint.x_label, joint.x, inches, size)
+    axes.set_ylabel(wrap(joint.y_label, PANEL_HEIGHT - 0.5, size), fontsize=size, parse_math=False)
 
 
 def label_x(axes: Axes, label: str, scores: Scores, inches: float, size: float) -> None:
@@ -115,7 +115,7 @@ def label_x(axes: Axes, label: str, scores: Scores, inches: float, size: float) 
     lines = [wrap(label, inches, size)]
     if any(beyond.values()):
         numbers = " + ".join(map(str, beyond.values()))
-        lines.append(wrap(f"({numbers} beyond, at the ends)", inches, size))
+        lines.append(wrap(f"({numbers} beyond the ends)", inches, size))
     axes.set_xlabel("\n".join(lines), fontsize=size, parse_math=False)
 
 

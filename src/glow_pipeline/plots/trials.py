@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from glow_pipeline.plots.axes import set_title, single_axes
+from glow_pipeline.plots.axes import LEGEND, set_title, single_axes
+from glow_pipeline.plots.style import GREY
 
 
 def search_history(states: Sequence[str], values: Sequence[float], title: str) -> Figure:
@@ -30,9 +31,9 @@ def search_history(states: Sequence[str], values: Sequence[float], title: str) -
             steps.append((number, steps[-1][1]))
         elif state == "complete":
             steps.append((number, min([value, *(best for _, best in steps)])))
-    axes.step([n for n, _ in steps], [v for _, v in steps], where="post", color="grey", label="best so far")
+    axes.step([n for n, _ in steps], [v for _, v in steps], where="post", color=GREY, label="best so far")
     axes.set(xlabel="trial", ylabel="validation bits per dimension")
     set_title(axes, title)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend()
+    axes.legend(fontsize=LEGEND)
     return figure

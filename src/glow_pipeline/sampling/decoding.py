@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -23,6 +23,11 @@ class Decoded(NamedTuple):
 
     images: Tensor
     broken: Tensor
+
+    @classmethod
+    def real(cls, images: Tensor) -> Self:
+        """Return real images beside decoded ones; none of them is broken."""
+        return cls(images, torch.zeros(len(images), dtype=torch.bool))
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,11 @@ class Movement:
 @torch.no_grad()
 def decode(model: Glow, eps: list[Tensor], temperature: float = 1.0, y: Tensor | None = None) -> Decoded:
     """Decode latents times temperature, as `Glow.decode`, and mark the images that could not be computed."""
-    x = model.inverse([temperature * e for e in eps], y)
+    return rounded(model, model.inverse([temperature * e for e in eps], y))
+
+
+def rounded(model: Glow, x: Tensor) -> Decoded:
+    """Round the flow's output x (n, C, H, W) to images, and mark those that could not be computed."""
     return Decoded(model.dequantization.inverse(x), ~x.isfinite().flatten(1).all(dim=1))
 
 

@@ -3,34 +3,16 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, Self
+from typing import ClassVar
 
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from glow_pipeline.flow import Glow
+from glow_pipeline.images.titles import class_title
 from glow_pipeline.plots.movie import Movie
-
-
-class Endpoints(NamedTuple):
-    """Real images at both ends of paths, and their labels."""
-
-    start: Tensor  # uint8 (n, C, H, W) below 2**n_bits
-    end: Tensor
-    y_start: Tensor  # int64 (n,)
-    y_end: Tensor
-
-    @classmethod
-    def pairs(cls, images: Tensor, labels: Tensor) -> Self:
-        """Return the first half of the images as starts and the second half as ends; an odd last one is left out."""
-        n = len(images) // 2
-        return cls(images[:n], images[n : 2 * n], labels[:n], labels[n : 2 * n])
-
-    @classmethod
-    def none(cls, shape: tuple[int, int, int]) -> Self:
-        """Return no pairs of images of this shape."""
-        return cls.pairs(torch.empty(0, *shape, dtype=torch.uint8), torch.empty(0, dtype=torch.int64))
+from glow_pipeline.sampling.latent_path import LatentPath
+from glow_pipeline.sampling.real_images import RealImages
 
 
 @dataclass(frozen=True)
@@ -46,7 +28,9 @@ class SampleRequest:
         y: number of the class to draw; None: each, or the flow has no classes.
         frames: steps from one end of a movement to the other.
         seed: seed of every random draw.
-        endpoints: test images that the model was not trained on; none for a mode that does not need them.
+        real: the real images that the mode asks for.
+        path: form of a path between two latents.
+        attribute: numbers of the classes of the images with the attribute; None: each class is one.
     """
 
     flow: Glow
@@ -57,7 +41,13 @@ class SampleRequest:
     y: int | None
     frames: int
     seed: int
-    endpoints: Endpoints
+    real: RealImages
+    path: LatentPath = "linear"
+    attribute: tuple[int, ...] | None = None
+
+    def class_label(self, k: int) -> str:
+        """Return what a class is called in a picture: `class 3`, `cats`; empty for -1, no known class."""
+        return class_title(k, self.class_names) if k >= 0 else ""
 
     @property
     def device(self) -> torch.device:
@@ -71,16 +61,24 @@ class SamplingMode(ABC):
     Attributes:
         name: as it is typed (`sample.mode=normal`) and as its files are called (`samples_normal.png`).
         summary: the picture in a few words.
-        needs_endpoints: whether it starts from test images, which then are read.
+        least_test_images: how many test images it needs at least; 0: it uses none, and none is read.
+        uses_training_images: whether it reads the images that the model was trained on.
+        uses_attribute: whether it tells images apart by their classes, `sample.attribute`.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
-    needs_endpoints: ClassVar[bool] = False
+    least_test_images: ClassVar[int] = 0
+    uses_training_images: ClassVar[bool] = False
+    uses_attribute: ClassVar[bool] = False
 
     @abstractmethod
     def draw(self, request: SampleRequest) -> Figure | Movie:
         """Draw the images and return their picture: a grid, rows, or a movie with a still picture."""
+
+    def n_test_images(self, n: int) -> int:
+        """Return how many test images it starts from where there are so many; n is `sample.n`."""
+        return max(n, self.least_test_images) if self.least_test_images else 0
 
     def pictures(self, request: SampleRequest) -> int:
         """Return about how many times `n` images are drawn, by which the time is estimated."""

@@ -1,22 +1,35 @@
-"""Parts of the pictures of several modes: 8-bit images, crosses over broken ones, and the frames of a movement."""
+"""Parts of the pictures of several modes: titles, images in 8 bits, crosses over broken ones, frames of a movement."""
 
 import logging
 from collections.abc import Callable
-from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from glow_pipeline.flow import Glow
+from glow_pipeline.images.titles import model_title
 from glow_pipeline.plots.grids import cross_out, frame, labelled_grid
 from glow_pipeline.plots.movie import Movie
 from glow_pipeline.sampling.decoding import Decoded, Movement
+from glow_pipeline.sampling.mode import SampleRequest
 
-STILL_ROWS, STILL_COLUMNS = 6, 9
-
-T = TypeVar("T")
+STILL_ROWS = 6
 
 logger = logging.getLogger(__name__)
+
+
+def titled(request: SampleRequest, subject: str, temperature: float | None = None) -> str:
+    """Return the title of a mode's picture: model, size and bits, subject and temperature.
+
+    For example `Glow on digits (1x8x8, 4 bits): samples, temperature 0.7`.
+
+    Args:
+        request: the model and its dataset.
+        subject: the picture in a few words.
+        temperature: factor on the latents of all images, where they have one.
+    """
+    flow = request.flow
+    return model_title(request.dataset, flow.image_shape, flow.dequantization.n_bits, subject, temperature)
 
 
 def shown(flow: Glow, decoded: Decoded) -> Tensor:
@@ -43,20 +56,30 @@ def broken_at_any_step(*movements: Movement) -> Tensor:
     return torch.stack([step for movement in movements for step in movement.broken]).any(dim=0)
 
 
-def steps_and_columns(moving: Callable[[int], Movement], frames: int, columns: int) -> tuple[Movement, Movement]:
-    """Return the steps of a movie and those of its still picture: fewer, and computed separately to be evenly spaced.
+def steps_and_columns(
+    moving: Callable[[list[float]], Movement], last: float, frames: int, columns: int
+) -> tuple[Movement, Movement]:
+    """Return the steps of a movie and those of its still picture, each evenly spaced from 0 to `last`.
+
+    The columns do not depend on the number of frames: columns chosen among the frames would be unevenly spaced, or
+    leave out the middle.
 
     Args:
-        moving: computes a movement of so many steps.
-        frames: steps of the movie.
-        columns: most steps of the still picture.
+        moving: computes the images at given coordinates.
+        last: the coordinate of the last step.
+        frames: steps of the movie, both ends counted.
+        columns: steps of the still picture, both ends counted.
     """
-    steps = moving(frames)
-    return steps, steps if frames <= columns else moving(columns)
+    return moving(even_steps(last, frames)), moving(even_steps(last, columns))
+
+
+def even_steps(last: float, n: int) -> list[float]:
+    """Return n >= 2 evenly spaced coordinates from 0 to `last`, both included."""
+    return [last * (i / (n - 1)) for i in range(n)]
 
 
 def movie(flow: Glow, steps: Movement, columns: list[Decoded], column_labels: list[str], title: str) -> Movie:
-    """Return a movie that plays forwards and backwards, and its still picture with one row an image.
+    """Return a movie, and its still picture with one row for each of the first images.
 
     Args:
         flow: the model.
@@ -68,9 +91,4 @@ def movie(flow: Glow, steps: Movement, columns: list[Decoded], column_labels: li
     images = [shown(flow, column) for column in columns]
     rows = [torch.stack([column[row] for column in images]) for row in range(min(STILL_ROWS, len(images[0])))]
     still = labelled_grid(rows, column_labels=column_labels, title=title)
-    return Movie(still, [frame(shown(flow, step)) for step in forward_and_back(steps.decoded)])
-
-
-def forward_and_back(images: list[T]) -> list[T]:
-    """Return a sequence that ends where it began, each turning point once."""
-    return images + images[-2:0:-1]
+    return Movie(still, [frame(shown(flow, step)) for step in steps.decoded])

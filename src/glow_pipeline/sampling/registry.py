@@ -5,9 +5,13 @@ A mode of the package has a line here. A user's own file adds one by `MODES.regi
 """
 
 from glow_pipeline.registry import Registry
+from glow_pipeline.sampling.attribute import Attribute
 from glow_pipeline.sampling.interpolate import Interpolate
+from glow_pipeline.sampling.levels import Levels
 from glow_pipeline.sampling.mode import SamplingMode
+from glow_pipeline.sampling.nearest import Nearest
 from glow_pipeline.sampling.normal import Normal
+from glow_pipeline.sampling.reconstruct import Reconstruct
 from glow_pipeline.sampling.vtemp import VaryTemperature
 
 MODES: Registry[SamplingMode] = Registry(
@@ -16,5 +20,9 @@ MODES: Registry[SamplingMode] = Registry(
         Normal(),
         VaryTemperature(),
         Interpolate(),
+        Reconstruct(),
+        Levels(),
+        Attribute(),
+        Nearest(),
     ],
 )

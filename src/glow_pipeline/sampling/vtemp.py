@@ -3,7 +3,6 @@
 from functools import partial
 from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,9 +11,10 @@ from glow_pipeline.plots.movie import Movie
 from glow_pipeline.randomness import generator
 from glow_pipeline.sampling.decoding import Movement, decode, steps_with_progress
 from glow_pipeline.sampling.mode import SampleRequest, SamplingMode
-from glow_pipeline.sampling.pictures import STILL_COLUMNS, broken_at_any_step, movie, steps_and_columns, warning
+from glow_pipeline.sampling.pictures import broken_at_any_step, movie, steps_and_columns, titled, warning
 
 HIGHEST_TEMPERATURE = 2.0
+COLUMNS = 9  # of the still picture: 0.25 apart, so that labels of two decimals are exact and 1 is among them
 
 
 class VaryTemperature(SamplingMode):
@@ -23,11 +23,15 @@ class VaryTemperature(SamplingMode):
     name: ClassVar[str] = "vtemp"
     summary: ClassVar[str] = "the same latents at temperatures 0 to 2"
 
+    def pictures(self, request: SampleRequest) -> int:
+        return request.frames + COLUMNS
+
     def draw(self, request: SampleRequest) -> Movie:
-        steps, columns = steps_and_columns(partial(_move, request), request.frames, STILL_COLUMNS)
+        moving = partial(_move, request)
+        steps, columns = steps_and_columns(moving, last=HIGHEST_TEMPERATURE, frames=request.frames, columns=COLUMNS)
         broken = [t for each in (steps, columns) for t in each.steps_with_broken_images()]
         where = f", the first from T {min(broken):.2f} on" if broken else ""
-        title = f"Glow on {request.dataset}: the same latents at rising temperature"
+        title = titled(request, "the same latents at rising temperature T")
         return movie(
             request.flow,
             steps,
@@ -37,16 +41,17 @@ class VaryTemperature(SamplingMode):
         )
 
 
-def vary_temperature(model: Glow, n: int, frames: int, generator: torch.Generator, y: Tensor | None = None) -> Movement:
-    """Draw n latents and decode them at `frames` temperatures from 0 to 2; y are their classes (n,), if any."""
+def vary_temperature(
+    model: Glow, n: int, temperatures: list[float], generator: torch.Generator, y: Tensor | None = None
+) -> Movement:
+    """Draw n latents and decode them at each temperature; y are their classes (n,), if any."""
     eps = model.draw_latents(n, generator)
-    temperatures = np.linspace(0, HIGHEST_TEMPERATURE, frames).tolist()
     return Movement(temperatures, [decode(model, eps, t, y) for t in steps_with_progress(model, temperatures)])
 
 
-def _move(request: SampleRequest, frames: int) -> Movement:
+def _move(request: SampleRequest, temperatures: list[float]) -> Movement:
     random = generator(request.seed, "sample", 0, request.device)
-    return vary_temperature(request.flow, request.n, frames, random, _classes(request))
+    return vary_temperature(request.flow, request.n, temperatures, random, _classes(request))
 
 
 def _classes(request: SampleRequest) -> Tensor | None:

@@ -112,9 +112,9 @@ class ServedDetector(PythonModel):
     def _rate(self, rate: float | None) -> float:
         n = len(self.judge.calibration)
         if rate is None or not smallest_p(n) <= rate < 1:
-            asked = "null" if rate is None else f"{rate:g}"
+            typed = "null" if rate is None else f"{rate:g}"
             raise RefusedRequestError(
-                f"params: {RATE}={asked}: expected {smallest_p(n):.3g} (1 / {n + 1:,}, as there are {n:,} calibration "
+                f"params: {RATE}={typed}: expected {smallest_p(n):.3g} (1 / {n + 1:,}, as there are {n:,} calibration "
                 f"images) or more, and less than 1"
             )
         return rate

@@ -1,30 +1,11 @@
 """MLflow's scoring server on this machine, with a registered model."""
 
 import os
-import socket
 import sys
 from pathlib import Path
 from typing import NoReturn
 
-from glow_pipeline.errors import GlowPipelineError
-
-HOST = "127.0.0.1"
-
-
-def check_port(port: int) -> None:
-    """Check that no other program uses the port.
-
-    Raises:
-        GlowPipelineError: one does.
-    """
-    with socket.socket() as tried:
-        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a server that has just ended leaves it usable
-        try:
-            tried.bind((HOST, port))
-        except OSError as error:
-            raise GlowPipelineError(
-                f"--port {port}: {error.strerror}; choose another one: make serve PORT={port + 1}"
-            ) from None
+from glow_pipeline.local_server import HOST
 
 
 def serve_model(uri: str, tracking_uri: str, port: int, workers: int) -> NoReturn:

@@ -3,16 +3,37 @@
 import atexit
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from glow_pipeline.errors import TrainingStopped
+from glow_pipeline.tracking.description import LONGEST, describe_run
+from glow_pipeline.tracking.experiment import NOTE
 from glow_pipeline.tracking.failures import mlflow_may_fail
+from glow_pipeline.tracking.images import log_chart_image
+from glow_pipeline.tracking.pages import Pages
+from glow_pipeline.tracking.run_pages import RunPages, prepare_pages
 from glow_pipeline.tracking.runs import TAG_LENGTH, RunAddress, client_of, leave_run, metric_value, mlflow_at
 
 METRICS_AT_ONCE = 1000  # that MLflow takes
+
+
+@dataclass(frozen=True)
+class ModelOfRun:
+    """The model that a run has made or uses, as MLflow knows it.
+
+    Attributes:
+        name: its name.
+        model_id: its id; None: MLflow does not know it, as one whose training was recorded elsewhere.
+        source_run_id: the run that trained it.
+    """
+
+    name: str
+    model_id: str | None = None
+    source_run_id: str | None = None
 
 
 class CommandRun:
@@ -23,13 +44,14 @@ class CommandRun:
 
     Args:
         address: address of a run that `start.start_run` has started.
-        experiment_id: its experiment.
+        pages: of its experiment.
+        times_resumed: how often the run was resumed.
     """
 
-    def __init__(self, address: RunAddress, experiment_id: str) -> None:
-        self.address = address
-        self._experiment = experiment_id
-        self._model_id: str | None = None  # of the model that the figures are about
+    def __init__(self, address: RunAddress, pages: Pages, times_resumed: int = 0) -> None:
+        self.address, self.pages = address, pages
+        self.model: ModelOfRun | None = None  # the figures are about it
+        self._experiment, self._times_resumed = pages.experiment_id, times_resumed
         self._client = client_of(address)
 
     def __enter__(self) -> Self:
@@ -71,17 +93,35 @@ class CommandRun:
         read = DatasetInput(data._to_mlflow_entity(), [InputTag(MLFLOW_DATASET_CONTEXT, role)])
         self._client.log_inputs(self.address.run_id, [read])
 
-    def log_file(self, file: Path, folder: str) -> None:
-        """Store a file in this folder of the run's artifacts."""
+    def log_file(self, file: Path, folder: str | None) -> None:
+        """Store a file in this folder of the run's artifacts; None: beside the folders."""
         self._client.log_artifact(self.address.run_id, str(file), folder)
+
+    def log_picture(self, file: Path, key: str) -> None:
+        """Store a picture for a person who compares runs.
+
+        MLflow compares artifacts that are in no folder, and charts show images that have a key. Runs that repeat the
+        picture, as commands of one search do, add a step.
+        """
+        self.log_file(file, None)
+        log_chart_image(self._client, self.address.run_id, file, key, self._times_resumed)
+
+    def prepare_pages(self, pipeline: str, dataset: str) -> RunPages:
+        """Return the pages to look at after the run, with a view of the runs of this pipeline on this dataset."""
+        return prepare_pages(self._client, self.pages, self.address.run_id, pipeline, dataset)
+
+    def describe(self, text: str) -> None:
+        """Write the run's description, in Markdown, unless a person has changed it."""
+        describe_run(self._client, self.address.run_id, text)
 
     def log_figures(self, figures: Mapping[str, float], step: int) -> None:
         """Record final figures at this step, each once: an earlier try of this run may have recorded some."""
         from mlflow.entities import Metric
 
         run_id, now = self.address.run_id, int(1000 * time.time())
+        model_id = None if self.model is None else self.model.model_id
         missing = [
-            Metric(key, metric_value(value), now, step, model_id=self._model_id, run_id=run_id)
+            Metric(key, metric_value(value), now, step, model_id=model_id, run_id=run_id)
             for key, value in figures.items()
             if all(past.step != step for past in self._client.get_metric_history(run_id, key))
         ]
@@ -115,15 +155,21 @@ class CommandRun:
                 tags={key: str(value) for key, value in tags.items()},
                 experiment_id=self._experiment,
             )
-        self._model_id = registered.model_id
+        self.model = ModelOfRun(name, registered.model_id, self.address.run_id)
         self._client.log_text(self.address.run_id, record, "model/record.json")
 
     def use_model(self, name: str) -> None:
         """Record that the run uses the model of this name; later figures count for it if MLflow knows it."""
+        self.model = ModelOfRun(name)
         self._client.set_tag(self.address.run_id, "model", name)
         found = self._client.search_logged_models([self._experiment], filter_string=f"name='{name}'", max_results=1)
         if found:
-            self._model_id = found[0].model_id
+            self.model = ModelOfRun(name, found[0].model_id, found[0].source_run_id)
+
+    def describe_model(self, card: str) -> None:
+        """Show the card, in Markdown, on the model's page; a card that is too long ends with a line that says so."""
+        if self.model is not None and self.model.model_id is not None:
+            self._client.set_logged_model_tags(self.model.model_id, {NOTE: _shortened(card)})
 
     def tag_detector(self, tags: Mapping[str, object], record: str | None = None) -> None:
         """Record the detector that the run makes or uses.
@@ -136,6 +182,13 @@ class CommandRun:
             self._client.set_tag(self.address.run_id, key, str(value))
         if record is not None:
             self._client.log_text(self.address.run_id, record, "detector/record.json")
+
+
+def _shortened(card: str) -> str:
+    if len(card) <= LONGEST:
+        return card
+    end = "\n\n(The rest is in the file of the card, among the artifacts of the model's run.)"
+    return card[: card.rfind("\n", 0, LONGEST - len(end))] + end
 
 
 def status_of(error: BaseException | None) -> str:

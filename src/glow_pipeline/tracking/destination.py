@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.remote_storage import has_scheme
 from glow_pipeline.tracking.failures import without_password
+from glow_pipeline.tracking.pages import DEFAULT_PORT, port_of_ui
 
 logger = logging.getLogger(__name__)
 DEFAULT_URI, DEFAULT_EXPERIMENT, DEFAULT_ARTIFACTS = "sqlite:///mlflow.db", "glow_pipeline", "mlartifacts"
@@ -60,6 +61,7 @@ class Destination:
         artifacts_by_default: nobody has chosen that address.
         shown: what named the tracking URI, and how, for messages.
         project: the folder of the project.
+        ui_port: where `make ui` serves a database.
     """
 
     tracking_uri: str
@@ -68,6 +70,7 @@ class Destination:
     artifacts_by_default: bool
     shown: str
     project: Path
+    ui_port: int = DEFAULT_PORT
 
     @property
     def database(self) -> Path | None:
@@ -91,7 +94,7 @@ def destination(config: TrackingConfig, project: Path, environment: Mapping[str,
         artifacts = DEFAULT_ARTIFACTS
     if artifacts is not None and not has_scheme(artifacts):
         artifacts = (project / Path(artifacts).expanduser()).as_uri()
-    return Destination(uri, experiment, artifacts, config.artifacts is None, shown, project)
+    return Destination(uri, experiment, artifacts, config.artifacts is None, shown, project, port_of_ui(environment))
 
 
 def _chosen(

@@ -3,13 +3,18 @@
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from glow_pipeline.errors import first_line
 from glow_pipeline.remote_storage import storage_failures
 
 logger = logging.getLogger(__name__)
+PATIENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "6",
+}  # attempts after the first, seconds
+HURRIED = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "2"}
 
 
 def restrain_mlflow() -> None:
@@ -22,8 +27,8 @@ def restrain_mlflow() -> None:
     # MLflow would print the address at the end, with its password.
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "6")
+    for name, value in PATIENT.items():
+        os.environ.setdefault(name, value)
     import mlflow  # noqa: F401  # sets levels itself when it is imported
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)
@@ -41,11 +46,30 @@ def mlflow_failures() -> tuple[type[Exception], ...]:
 
 @contextmanager
 def mlflow_may_fail(what: str) -> Iterator[None]:
-    """Warn that `what` is not recorded, and continue, if MLflow fails inside this block."""
+    """Warn that `what` is not recorded, and continue, if MLflow fails inside this block.
+
+    A command records dozens of things: after a failure each next one waits shorter, until one succeeds.
+    """
     try:
         yield
     except mlflow_failures() as error:
+        if not is_refusal(error):
+            _change_patience(PATIENT, HURRIED)
         logger.warning("MLflow does not record %s (%s)", what, failure_line(error))
+    else:
+        be_patient()
+
+
+def be_patient() -> None:
+    """Wait as long again as before a failure."""
+    _change_patience(HURRIED, PATIENT)
+
+
+def _change_patience(before: Mapping[str, str], after: Mapping[str, str]) -> None:
+    """Change MLflow's patience; what a user has set in the environment stays."""
+    for name, value in before.items():
+        if os.environ.get(name) == value:
+            os.environ[name] = after[name]
 
 
 def is_refusal(error: Exception) -> bool:

@@ -11,17 +11,16 @@ first lets the training give it some.
 
 import io
 import logging
-import tempfile
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from glow_pipeline.tracking.failures import failure_line, is_refusal, mlflow_failures, restrain_mlflow
+from glow_pipeline.tracking.images import has_image, mark_images
 from glow_pipeline.tracking.runs import RunAddress, client_of, metric_value
 
 if TYPE_CHECKING:
@@ -46,8 +45,11 @@ class _Row:
 @dataclass
 class _Picture:
     figure: "Callable[[], Figure] | None"  # None when it is drawn
-    file: PurePosixPath
+    key: str
+    step: int
+    milliseconds: int
     png: bytes = b""
+    attempted: bool = False  # so that the run may have it, or part of it
 
     def draw(self) -> None:
         if self.figure is not None:
@@ -98,22 +100,24 @@ class MetricLogger:
         """
         self._add(self._rows, _Row(dict(metrics), step, _now()))
 
-    def log_figure(self, figure: "Callable[[], Figure]", file: str) -> None:
-        """Log a figure as a PNG of this path within the run. Returns at once.
+    def log_figure(self, figure: "Callable[[], Figure]", key: str, step: int) -> None:
+        """Log a figure as the image of this key at this step, once. Returns at once.
 
         Args:
             figure: makes the figure, in the thread that sends it; must not use what changes meanwhile.
-            file: path of the PNG.
+            key: name of the images that MLflow shows as one, with a slider over the steps.
+            step: place of this one among them.
 
         Raises:
             Exception: an earlier figure could not be drawn.
         """
-        self._add(self._pictures, _Picture(figure, PurePosixPath(file)))
+        self._add(self._pictures, _Picture(figure, key, step, _now()))
 
     def catch_up(self, rows: Sequence[tuple[Mapping[str, float], int]]) -> None:
         """Log the past metrics and steps of a resumed training that its run does not have yet.
 
-        From now on `log_metrics` too leaves out what the run has: a step that is computed again gives the same.
+        From now on `log_metrics` and `log_figure` too leave out what the run has: a step that is computed again gives
+        the same.
         """
         self._resumes = True
         for metrics, step in rows:
@@ -225,12 +229,18 @@ class MetricLogger:
         except Exception as failure:  # the training's thread raises it
             self._failures.append(failure)
             return
+        from PIL import Image
+
         client, run_id = self._open
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / picture.file
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(picture.png)
-            client.log_artifacts(run_id, folder)
+        known = (self._resumes or picture.attempted) and has_image(client, run_id, picture.key, picture.step)
+        if known:
+            mark_images(client, run_id)
+        else:
+            picture.attempted = True
+            with Image.open(io.BytesIO(picture.png)) as image:
+                client.log_image(
+                    run_id, image, key=picture.key, step=picture.step, timestamp=picture.milliseconds, synchronous=True
+                )
 
     @cached_property
     def _open(self) -> "tuple[MlflowClient, str]":

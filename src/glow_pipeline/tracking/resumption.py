@@ -30,12 +30,17 @@ def describe_again(
         if key not in COMMAND_TAGS and (not _same(started_with.get(key, value), value) or f"resumed.{key}" in recorded)
     }
     latest = {key: requested[key] for key in COMMAND_TAGS if key in requested}
-    times = int(recorded.get("resumed", 0)) + 1
+    times = times_resumed(run) + 1
     new_tags = {**changed, **latest, "resumed": str(times)}
     client.log_batch(run.info.run_id, tags=[RunTag(key, value) for key, value in new_tags.items()])
     if "error" in recorded:  # what ended the run then is not how it ends now
         client.delete_tag(run.info.run_id, "error")
     return {key: value for key, value in params.items() if key not in run.data.params}
+
+
+def times_resumed(run: "Run") -> int:
+    """Return how often the run was resumed before."""
+    return int(run.data.tags.get("resumed", 0))
 
 
 def _same(recorded: str, value: str) -> bool:

@@ -10,16 +10,18 @@ from glow_pipeline.remote_storage import has_scheme
 from glow_pipeline.startup import without_gc
 from glow_pipeline.tracking.command_run import CommandRun
 from glow_pipeline.tracking.destination import DEFAULT_ARTIFACTS, Destination
+from glow_pipeline.tracking.experiment import describe_experiment
 from glow_pipeline.tracking.failures import (
+    be_patient,
     failure_line,
     mlflow_failures,
     mlflow_may_fail,
     restrain_mlflow,
-    without_password,
 )
 from glow_pipeline.tracking.moved_artifacts import follow_artifacts
 from glow_pipeline.tracking.new_database import make_database
-from glow_pipeline.tracking.resumption import describe_again
+from glow_pipeline.tracking.pages import Pages, is_server, server_of
+from glow_pipeline.tracking.resumption import describe_again, times_resumed
 from glow_pipeline.tracking.runs import RunAddress, end_run, enter_run, find_run, log_params
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ def start_run(
         GlowPipelineError: MLflow or the storage of its artifacts does not answer; the line names the address.
     """
     restrain_mlflow()
+    be_patient()  # an earlier run of this process may have failed
     import mlflow
 
     address = None
@@ -56,7 +59,7 @@ def start_run(
             make_database(place.database)
         client = mlflow.MlflowClient(place.tracking_uri)
         experiment = make_experiment(client, place.experiment, place.artifacts)
-        if (moved := _moved_artifacts(experiment, place)) is not None:
+        if (moved := places_of_moved_artifacts(experiment, place)) is not None:
             follow_artifacts(*moved)
             experiment = client.get_experiment(experiment.experiment_id)
         resumed = None if resumed_run_id is None else _resumed_run(client, resumed_run_id, experiment.experiment_id)
@@ -71,10 +74,13 @@ def start_run(
             f"{place.shown}: no run could be started there "
             f"({failure_line(error)}); correct the address, or set enabled: false"
         ) from None
-    report_place(experiment, place, address)
+    server = server_of(place.tracking_uri, place.ui_port)
+    pages = Pages(server, experiment.experiment_id, needs_ui=not is_server(place.tracking_uri))
+    report_place(experiment, place, pages.run(address.run_id))
+    describe_experiment(client, experiment)
     with mlflow_may_fail("the run's parameters"):
         log_params(address, params if resumed is None else describe_again(client, resumed, params, tags))
-    return CommandRun(address, experiment.experiment_id)
+    return CommandRun(address, pages, 0 if resumed is None else times_resumed(resumed) + 1)
 
 
 def make_experiment(client: "MlflowClient", name: str, artifacts: str | None) -> "Experiment":
@@ -111,11 +117,10 @@ def check_artifacts(client: "MlflowClient", run: "Run") -> None:
         raise MlflowException(f"artifacts at {run.info.artifact_uri}: {failure_line(error)}") from error
 
 
-def report_place(experiment: "Experiment", place: Destination, run: RunAddress) -> None:
+def report_place(experiment: "Experiment", place: Destination, page: str) -> None:
     """Log the run's page on a server, and the place of its artifacts if that is not the chosen or expected one."""
-    if place.tracking_uri.startswith("http"):
-        server = without_password(place.tracking_uri).rstrip("/")
-        logger.info("MLflow: %s/#/experiments/%s/runs/%s", server, experiment.experiment_id, run.run_id)
+    if is_server(place.tracking_uri):
+        logger.info("MLflow: %s", page)
     if place.artifacts == experiment.artifact_location:
         return
     if place.artifacts is None:
@@ -146,7 +151,7 @@ def _resumed_run(client: "MlflowClient", run_id: str, experiment_id: str) -> "Ru
     return found
 
 
-def _moved_artifacts(experiment: "Experiment", place: Destination) -> tuple[Path, str, str] | None:
+def places_of_moved_artifacts(experiment: "Experiment", place: Destination) -> tuple[Path, str, str] | None:
     """Return the database, and the old and new place of artifacts that were moved or copied with the project."""
     now, before, database = place.artifacts, experiment.artifact_location, place.database
     if database is None or now is None or now == before or not place.artifacts_by_default:

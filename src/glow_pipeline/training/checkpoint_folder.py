@@ -125,12 +125,18 @@ class CheckpointSchedule:
         every: interval from one checkpoint to the next.
         keep: how many checkpoints remain at most.
         clock: returns seconds.
+        before: writes what a training that resumes from the checkpoint will need beside it.
     """
 
     def __init__(
-        self, folder: TrainingFolder, every: Interval, keep: int, clock: Callable[[], float] = time.monotonic
+        self,
+        folder: TrainingFolder,
+        every: Interval,
+        keep: int,
+        clock: Callable[[], float] = time.monotonic,
+        before: Callable[[], None] | None = None,
     ) -> None:
-        self.folder, self._every, self._keep, self._clock = folder, every, keep, clock
+        self.folder, self._every, self._keep, self._clock, self._before = folder, every, keep, clock, before
         self._last_time, self._last_step = clock(), 0
 
     def due(self, step: int) -> bool:
@@ -149,6 +155,8 @@ class CheckpointSchedule:
             GlowPipelineError: it cannot be written; earlier ones are unchanged.
         """
         try:
+            if self._before is not None:
+                self._before()
             self.folder.write(checkpoint, self._keep)
         except (OSError, SafetensorError, GlowPipelineError) as error:
             cause = error.__cause__ or error

@@ -12,6 +12,7 @@ from glow_pipeline.plots.grids import cross_out, square_grid
 from glow_pipeline.randomness import generator
 from glow_pipeline.sampling import draw
 from glow_pipeline.tracking.metric_logger import MetricLogger
+from glow_pipeline.tracking.metric_names import SAMPLES_BY_EPOCH, TRAINING, VALIDATION_BITS, in_group
 from glow_pipeline.training.history import History, Metrics, reported
 
 SAMPLES = 16
@@ -58,10 +59,10 @@ class MlflowReporter:
     def catch_up(self, history: History) -> None:
         """Log the epochs of a resumed training that its run lacks."""
         rows = [({key: row[key] for key in row if key != "step"}, int(row["step"])) for row in history.epochs]
-        self._metric_logger.catch_up([(reported(metrics, self._given_class), step) for metrics, step in rows])
+        self._metric_logger.catch_up([(self._named(metrics), step) for metrics, step in rows])
 
     def epoch(self, metrics: Metrics, step: int) -> bool:
-        self._metric_logger.log_metrics(reported(metrics, self._given_class), step)
+        self._metric_logger.log_metrics(self._named(metrics), step)
         return False
 
     def samples(self, flow: Glow, epoch: int) -> None:
@@ -73,7 +74,12 @@ class MlflowReporter:
         def grid() -> Figure:
             return square_grid(cross_out(*copies.get()), f"epoch {epoch}")
 
-        self._metric_logger.log_figure(grid, f"progress/epoch_{epoch:04d}.png")
+        self._metric_logger.log_figure(grid, SAMPLES_BY_EPOCH, epoch)
+
+    def _named(self, metrics: Metrics) -> Metrics:
+        """Return the metrics under MLflow's names, those of validation first: MLflow compares by the first metric."""
+        named = in_group(TRAINING, reported(metrics, self._given_class))
+        return dict(sorted(named.items(), key=lambda item: not item[0].startswith(VALIDATION_BITS)))
 
 
 class TrialReporter:

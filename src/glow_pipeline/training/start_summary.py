@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from glow_pipeline.counting import counted
 from glow_pipeline.device import resolve_precision
 from glow_pipeline.flow import Glow
 from glow_pipeline.flow.fast.execution import Precision
@@ -51,9 +52,9 @@ def start_summary(
     steps = counts["training"] // batch_size
     found = ", ".join(f"{count:,} for {part}" for part, count in counts.items())
     lines = [
-        f"Images: {record.name}: {found}; {_counted(record.num_classes, 'class', 'classes')}; {_prepared(record)}.",
+        f"Images: {record.name}: {found}; {counted(record.num_classes, 'class', 'classes')}; {_prepared(record)}.",
         f"Model:  K={model.K}, L={model.L}, hidden_channels={model.hidden_channels}: {n_weights:,} parameters.",
-        f"Steps:  {_counted(train.n_epochs, 'epoch', 'epochs')} of {_counted(steps, 'step', 'steps')} of "
+        f"Steps:  {counted(train.n_epochs, 'epoch')} of {counted(steps, 'step')} of "
         f"{batch_size:,} images{_shared(train, batch_size)}: {train.n_epochs * steps:,}"
         + (f", of which {steps_done:,} are done" if steps_done else "")
         + f"; on {device} in {precision}; about {in_words(memory)} of memory"
@@ -125,11 +126,7 @@ def _shared(train: TrainParameters, batch_size: int) -> str:
     per_device = train.batch_size_per_device
     if per_device is None or batch_size < train.batch_size:
         return ""
-    return f" ({per_device:,} in each of {_counted(batch_size // per_device, 'process', 'processes')})"
-
-
-def _counted(count: int, one: str, many: str) -> str:
-    return f"{count:,} {one if count == 1 else many}"
+    return f" ({per_device:,} in each of {counted(batch_size // per_device, 'process', 'processes')})"
 
 
 def _prepared(record: TableRecord) -> str:

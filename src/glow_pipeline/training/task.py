@@ -37,6 +37,7 @@ class TrainingTask:
         test_images: images held out for testing, for the records.
         seen_before: content hashes of the training images of the model of `train.checkpoint`; None: unknown.
         prints_summary: whether a summary is printed before it starts.
+        keeps_samples: whether samples are kept beside its checkpoints.
     """
 
     fit_images: ImageTable
@@ -50,6 +51,7 @@ class TrainingTask:
     test_images: ImageTable | None = None
     seen_before: NDArray[np.int64] | None = field(default_factory=no_hashes)
     prints_summary: bool = True
+    keeps_samples: bool = True
 
     def claimed(self, training: ClaimedTraining) -> Self:
         """Return the task of starting or resuming a claimed training.

@@ -24,6 +24,7 @@ from glow_pipeline.training.distributed.machines import machine_rank, n_processe
 from glow_pipeline.training.distributed.process_group import DistributedGroup, ProcessGroup, SingleProcess
 from glow_pipeline.training.distributed.remote_reporter import RemoteReporter, reports_taken
 from glow_pipeline.training.history import History
+from glow_pipeline.training.kept_samples import KeptSamples
 from glow_pipeline.training.model_file import TrainedGlow
 from glow_pipeline.training.new_flow import untrained_flow
 from glow_pipeline.training.new_records import initial_record, model_record, warn_of_changes
@@ -149,6 +150,8 @@ def train_in_this_process(
         )
         if start is not None:
             mlflow.catch_up(start.record.history)
+        kept = _kept_samples(task) if group.leads else None
+        reporters = [each for each in (mlflow, kept, reporter) if each is not None]
         trainer = Trainer(
             flow,
             _training_batches(task, flow, device, group),
@@ -164,9 +167,9 @@ def train_in_this_process(
             y_weight=task.parameters.model.y_weight,
             group=group,
             start=start,
-            checkpoints=_checkpoints(task) if group.leads else None,
+            checkpoints=_checkpoints(task, kept) if group.leads else None,
             threads=threads,
-            reporter=mlflow if reporter is None else SeveralReporters([mlflow, reporter]),
+            reporter=SeveralReporters(reporters),
         )
         history = trainer.fit()
     return _trained(task, flow, trainer.record, history)
@@ -220,12 +223,21 @@ def _threads(
     )
 
 
-def _checkpoints(task: TrainingTask) -> CheckpointSchedule | None:
+def _kept_samples(task: TrainingTask) -> KeptSamples | None:
+    if task.folder is None or not task.keeps_samples:
+        return None
+    return KeptSamples(task.folder, seed=task.parameters.seed, temperature=task.parameters.sample.temperature)
+
+
+def _checkpoints(task: TrainingTask, kept: KeptSamples | None) -> CheckpointSchedule | None:
     if task.folder is None:
         return None
     parameters = task.parameters.train
     return CheckpointSchedule(
-        TrainingFolder(task.folder), Interval.parse(parameters.checkpoint_every), parameters.keep_checkpoints
+        TrainingFolder(task.folder),
+        Interval.parse(parameters.checkpoint_every),
+        parameters.keep_checkpoints,
+        before=None if kept is None else kept.write,
     )
 
 

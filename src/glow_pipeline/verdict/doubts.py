@@ -4,12 +4,13 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from glow_pipeline.counting import plural
 from glow_pipeline.images.file_formats import FileFormats
 from glow_pipeline.outliers.conformal.benjamini_hochberg import fewest_rejections
 from glow_pipeline.outliers.conformal.guarantee import flagged_interval, flagged_ranks
 from glow_pipeline.verdict.columns import BH, CALIBRATION, COPY_OF, P_VALUE, TRAINING
 from glow_pipeline.verdict.other_files import other_files
-from glow_pipeline.verdict.sentences import files_are, percent, plural
+from glow_pipeline.verdict.sentences import files_are, percent
 
 END = 0.1  # share of the p-values at either end that is compared with what is expected there
 UNLIKE = 0.01  # p-value of a list as a whole at and below which it is warned of

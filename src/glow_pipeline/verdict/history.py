@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from glow_pipeline.counting import plural
 from glow_pipeline.images.content import mix
 from glow_pipeline.outliers.conformal.guarantee import flagged_interval
 from glow_pipeline.outliers.conformal.martingale import log10_martingale
@@ -19,7 +20,6 @@ from glow_pipeline.outliers.scores.score import Numbers
 from glow_pipeline.plots.batches import BatchPoint
 from glow_pipeline.randomness import key
 from glow_pipeline.verdict.batch import ScoredBatch
-from glow_pipeline.verdict.sentences import plural
 
 COVERAGE = 0.95  # of the intervals
 MOST_DIGITS = 6  # a martingale with more is printed as a power of ten

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from glow_pipeline.density import modelled_batches
+from glow_pipeline.density import modelled_batches, pass_threads
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.images.batches import Batch
 from glow_pipeline.images.content import content_hash
@@ -24,7 +24,6 @@ from glow_pipeline.outliers.scores.registry import RECOMMENDED
 from glow_pipeline.outliers.scores.score import Numbers, Score
 from glow_pipeline.outliers.scoring import Describer, described_batches, scores_of
 from glow_pipeline.outliers.statistics.codecs import codec_versions
-from glow_pipeline.threads import chosen_threads
 from glow_pipeline.training.model_digest import weights_sha256
 from glow_pipeline.training.model_file import TrainedGlow
 
@@ -115,18 +114,7 @@ class Judge:
             total: number of images.
             fixed: the number, if it is not to be chosen.
         """
-        image_format = self.image_format
-
-        @torch.no_grad()
-        def work(n: int) -> None:
-            random = torch.Generator().manual_seed(0)
-            shape = (n, *image_format.shape)
-            images = torch.randint(0, 2**image_format.n_bits, shape, generator=random).to(torch.uint8)
-            self.model.flow.log_prob(images, torch.rand(shape, generator=random))
-
-        pixels = image_format.height * image_format.width
-        batch = min(batch_size, total)
-        return chosen_threads(self.device, work, pixels=pixels, batch=batch, total=total, fixed=fixed)
+        return pass_threads(self.model.flow, batch_size, total, fixed)
 
     def judged(self, images: Iterable[Tensor]) -> Iterator[Judged]:
         """Judge batches of prepared images, uint8 (B, C, H, W) below 2**n_bits on any device, one after the other.

@@ -42,21 +42,29 @@ def load_detector(
         raise GlowPipelineError(f"scores={scores!r}: give a list of names, such as ['{RECOMMENDED}']")
     path = find_model(model)
     read_record(path)  # names what is wrong with the file before its weights are read for the digest
-    if detector is None:
-        found = newest_detector(path, stored_weights_sha256(path))
-        if found is None:
-            raise GlowPipelineError(
-                f"{path}: this model has no detector; make one: kedro run --pipelines calibrate --params "
-                f"dataset=<the model's>,stored_model={path}"
-            )
-        detector = found.path
+    detector = find_detector(path) if detector is None else detector
     trained, resolved = read_model(path), use_device(device)
     trained.flow.to(resolved)
     return ImageDetector(Judge(trained, read_detector(Path(detector)), resolved, tuple(scores)))
 
 
+def find_detector(model: Path) -> Path:
+    """Return the file of a model's newest detector.
+
+    Raises:
+        GlowPipelineError: it has none.
+    """
+    found = newest_detector(model, stored_weights_sha256(model))
+    if found is None:
+        raise GlowPipelineError(
+            f"{model}: this model has no detector; make one: kedro run --pipelines calibrate --params "
+            f"dataset=<the model's>,stored_model={model}"
+        )
+    return found.path
+
+
 def find_model(model: str | Path) -> Path:
-    """Return the file of the model that `load_detector` is given.
+    """Return the file of the model that `load_model` and `load_detector` are given.
 
     Raises:
         GlowPipelineError: there is none; the line names the datasets that have one.

@@ -142,7 +142,7 @@ class _Batches:
 
     def __iter__(self) -> Iterator[Tensor]:
         scorer = self._scorer
-        reader = _ByPosition(scorer.listed.reader, scorer.max_pixels)
+        reader = ByPosition(scorer.listed.reader, scorer.max_pixels)
         images: list[Tensor] = []
         rows: list[int] = []
         formats: list[FileFormat] = []
@@ -165,7 +165,7 @@ class _Batches:
             yield torch.stack(images)
 
 
-class _ByPosition:
+class ByPosition:
     """A reader whose names are positions: printable names of different files may be equal.
 
     Of a large file that is no image, such as a film beside the images, it reads the first bytes alone.

@@ -3,15 +3,12 @@
 from collections.abc import Iterable
 from itertools import islice
 
+from glow_pipeline.counting import plural
+
 
 def files_are(count: int, of: int) -> str:
     """Return subject and verb of a sentence: `3 of 312 files are`."""
     return f"{count:,} of {of:,} files {plural(count, 'is', 'are')}"
-
-
-def plural(count: int, one: str, many: str) -> str:
-    """Return the word for one or for many."""
-    return one if count == 1 else many
 
 
 def listed(names: Iterable[str], at_most: int = 5) -> str:

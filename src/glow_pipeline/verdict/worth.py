@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
+from glow_pipeline.counting import plural
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.outliers.conformal.benjamini_hochberg import fewest_rejections
 from glow_pipeline.outliers.conformal.closed_testing import at_least_outliers
@@ -14,7 +15,7 @@ from glow_pipeline.outliers.detector import Detector
 from glow_pipeline.parameters.score import ScoreParameters
 from glow_pipeline.verdict.columns import BH, COPY_OF, OUTLIER, P_VALUE, VERDICT
 from glow_pipeline.verdict.doubts import UNLIKE, doubts
-from glow_pipeline.verdict.sentences import percent, plural
+from glow_pipeline.verdict.sentences import percent
 
 
 class Worth(BaseModel):

@@ -93,5 +93,5 @@ def test_unmeasured_calibration_is_no_finding() -> None:
     found = summary_of(("mnist", "far", {"dose": 0.9, "nll": 0.5}))
     assert found["calibration_covers_half"] is None
     assert found["complexity_as_good"] == []
-    assert lines_of_benchmark(found) == ["0.9000              mean AUROC of dose over the far pairs"]
+    assert lines_of_benchmark(found) == ["0.9000               mean AUROC of dose over the far pairs"]
     assert lines_of_benchmark({"auroc": 0.5}) == []

@@ -55,6 +55,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 90) -> bool:
 
 
 @proc.on_linux
+@pytest.mark.slow
 def test_dead_process_is_restarted_as_often_as_allowed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -40,7 +40,7 @@ def run(level: Prepared, x: Tensor, execution: Execution) -> tuple[Tensor, Tenso
         flat = [tensor for step in level.steps for tensor in step]
         y, logdet = _Steps.apply(x, execution, level.transform, *flat)
     else:
-        y, logdet = x, x.new_zeros(len(x))
+        y, logdet = x, x.new_zeros(x.shape[0])
         for step in level.steps:
             y, step_logdet = step_forward(y, step, level.transform)[:2]  # frees the hidden layers at once
             logdet += step_logdet
@@ -53,8 +53,8 @@ def run_traced(level: Prepared, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     Returns:
         y (B, C, H, W), logdet (B,), and the couplings' log-scales summed over steps and channels, (B, H, W).
     """
-    y, logdet = x, x.new_zeros(len(x))
-    log_scale = x.new_zeros(len(x), *x.shape[2:])
+    y, logdet = x, x.new_zeros(x.shape[0])
+    log_scale = x.new_zeros(x.shape[0], *x.shape[2:])
     for step in level.steps:
         y, step_logdet, hidden = step_forward(y, step, level.transform)
         logdet += step_logdet

@@ -164,6 +164,15 @@ def n_classes(image_selection: ImageSelection) -> int:
     return max(1, len(_class_names(image_selection, "train")))
 
 
+def training_class_names(image_selection: ImageSelection) -> list[str]:
+    """Return the names of the classes in the folder of training images, by number; [""] if it is flat.
+
+    Raises:
+        GlowPipelineError: there is no such folder, or it cannot be listed.
+    """
+    return [printable(name) for name in _class_names(image_selection, "train")]
+
+
 def _folder_of(image_selection: ImageSelection, split: Split) -> Path:
     path = image_selection.path if split == "train" or image_selection.eval_path is None else image_selection.eval_path
     if path is None:

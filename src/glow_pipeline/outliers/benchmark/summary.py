@@ -52,7 +52,7 @@ def lines_of_benchmark(metrics: Mapping[str, Any]) -> list[str]:
         return []
     main = metrics["benchmark_score"]
     found = [
-        f"{metrics[f'{kind}{MEAN}']:<19.4f} mean AUROC of {main} over the {kind} pairs"
+        f"{metrics[f'{kind}{MEAN}']:<20.4f} mean AUROC of {main} over the {kind} pairs"
         for kind in ("near", "far")
         if f"{kind}{MEAN}" in metrics
     ]

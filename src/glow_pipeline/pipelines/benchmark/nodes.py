@@ -28,6 +28,7 @@ from glow_pipeline.parameters import Parameters
 from glow_pipeline.pipelines.benchmark.set_scorer import SetScorer, without_other_models
 from glow_pipeline.plots.heat_map import heat_map
 from glow_pipeline.tracking.metric_logger import MetricLogger
+from glow_pipeline.tracking.metric_names import DETECTION, in_group
 from glow_pipeline.tracking.runs import RunAddress, current_run, end_run, start_child_run
 from glow_pipeline.training.model_file import MODEL_FILE, TrainedGlow, read_record
 from glow_pipeline.training.models_with_detectors import (
@@ -171,15 +172,13 @@ def _record_pair(name: str, rows: pd.DataFrame, main: str) -> None:
     params = {name: first[name].iloc[0] for name in ("in_dataset", "out_dataset", "kind", "n_in", "n_out", "n_seeds")}
     with _child_run(name, params) as run, MetricLogger(run) as logger:
         logged = [name for name in (*METRICS, "auroc_low", "auroc_high", "auroc_mean", "auroc_sd") if name in first]
-        logger.log_metrics(
-            {
-                metric if row["score"] == main else f"{metric}.{row['score']}": float(row[metric])
-                for row in first.to_dict("records")
-                for metric in logged
-                if pd.notna(row[metric])
-            },
-            step=0,
-        )
+        metrics = {
+            metric if row["score"] == main else f"{metric}.{row['score']}": float(row[metric])
+            for row in first.to_dict("records")
+            for metric in logged
+            if pd.notna(row[metric])
+        }
+        logger.log_metrics(in_group(DETECTION, metrics), step=0)
 
 
 @contextmanager

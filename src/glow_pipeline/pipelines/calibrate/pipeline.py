@@ -9,7 +9,7 @@ from glow_pipeline.pipelines.calibrate.nodes import (
     select_parts,
 )
 
-FITTED_WITH = ["glow_model", "val_images", "parameters", "provenance"]
+FITTED_WITH = ["glow_model", "val_images", "parameters", "params:run.provenance"]
 
 
 def create_pipeline() -> Pipeline:
@@ -17,7 +17,13 @@ def create_pipeline() -> Pipeline:
     selection = [
         Node(
             ingest_calibrate_images,
-            ["calibrate_selection", "image_format", "raw_folder", "params:ingest", "params:calibrate"],
+            [
+                "params:run.calibrate_selection",
+                "params:run.image_format",
+                "raw_folder",
+                "params:ingest",
+                "params:calibrate",
+            ],
             "calibrate_images",
             name="ingest_calibrate_images",
             tags="ingest",

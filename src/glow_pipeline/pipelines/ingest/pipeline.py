@@ -4,23 +4,27 @@ from kedro.pipeline import Node, Pipeline
 
 from glow_pipeline.pipelines.ingest.nodes import ingest_test, ingest_train
 
-SETTINGS = ["image_format", "raw_folder", "params:ingest"]
+SETTINGS = ["params:run.image_format", "raw_folder", "params:ingest"]
 
 
 def create_pipeline() -> Pipeline:
     """Ingest the training and test images of `dataset`."""
-    train = Node(ingest_train, ["image_selection", *SETTINGS], "train_images", name="ingest_train_images")
+    train = Node(ingest_train, ["params:run.image_selection", *SETTINGS], "train_images", name="ingest_train_images")
     return _boxed([train]) + create_test_pipeline()
 
 
 def create_test_pipeline() -> Pipeline:
     """Ingest the test images of `dataset`."""
-    return _boxed([Node(ingest_test, ["image_selection", *SETTINGS], "test_images", name="ingest_test_images")])
+    return _boxed(
+        [Node(ingest_test, ["params:run.image_selection", *SETTINGS], "test_images", name="ingest_test_images")]
+    )
 
 
 def create_out_pipeline() -> Pipeline:
     """Ingest the test images of `out_dataset`."""
-    return _boxed([Node(ingest_test, ["out_image_selection", *SETTINGS], "out_images", name="ingest_out_images")])
+    return _boxed(
+        [Node(ingest_test, ["params:run.out_image_selection", *SETTINGS], "out_images", name="ingest_out_images")]
+    )
 
 
 def _boxed(nodes: list[Node]) -> Pipeline:

@@ -2,13 +2,12 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from glow_pipeline.pipelines.ood.figures import list_most_outlying, plot_detection, plot_ranked_images
 from glow_pipeline.pipelines.ood.nodes import (
     gather_scores,
     judge_groups,
     load_other_models,
     measure_detection,
-    plot_detection,
-    plot_ranked_images,
     score_images,
     select_in_images,
     select_out_images,
@@ -36,7 +35,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 load_other_models,
-                ["glow_model", "model_folder", "params:ood"],
+                ["glow_model", "params:run.model_folder", "params:ood"],
                 "other_models",
                 name="load_other_models",
             ),
@@ -64,6 +63,13 @@ def create_pipeline() -> Pipeline:
                 ["ood_scores", "in_facts", "out_facts", "params:ood", "params:seed", "params:device", "group_metrics"],
                 "ood_metrics",
                 name="measure_detection",
+            ),
+            Node(
+                list_most_outlying,
+                ["ood_scores", "params:ood"],
+                "most_outlying",
+                name="list_most_outlying",
+                tags="report",
             ),
             Node(
                 plot_detection,

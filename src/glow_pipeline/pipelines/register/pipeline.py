@@ -9,7 +9,7 @@ def create_pipeline() -> Pipeline:
     """Register a stored model with its detector, as `mlflow models serve` takes it; needs no images."""
     registering = Node(
         register_detector,
-        ["glow_model", "glow_detector", "parameters", "provenance"],
+        ["glow_model", "glow_detector", "parameters", "params:run.provenance"],
         "registered_detector",
         name="register_detector",
     )

@@ -1,61 +1,109 @@
 """From a trained model to pictures."""
 
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import torch
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from glow_pipeline.device import use_device
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.images.classes import position
+from glow_pipeline.images.classes import position, positions
+from glow_pipeline.images.content import content_hash
 from glow_pipeline.images.examples import draw_examples
 from glow_pipeline.images.format import ImageFormat
 from glow_pipeline.images.selection import ImageSelection
-from glow_pipeline.images.table_writer import plan_table
+from glow_pipeline.images.sources.source import Split
+from glow_pipeline.images.split_images import SplitImages
+from glow_pipeline.images.table_writer import TableWriter, plan_table
 from glow_pipeline.memory import memory_in_one_line
 from glow_pipeline.parameters import Parameters, SampleParameters, TrainParameters
 from glow_pipeline.plots.movie import Movie
 from glow_pipeline.randomness import generator
-from glow_pipeline.sampling import MODES, Endpoints, SampleRequest, sampling_threads
+from glow_pipeline.sampling import MODES, LabelledImages, RealImages, SampleRequest, TrainingImages, sampling_threads
 from glow_pipeline.training.model_file import TrainedGlow
 from glow_pipeline.training.unseen import check_known, check_same_images
 
+logger = logging.getLogger(__name__)
 
-def draw_endpoints(
+
+def read_real_images(
     glow_model: TrainedGlow,
     image_selection: ImageSelection,
     image_format: ImageFormat,
     raw_folder: Path,
     parameters: Parameters,
-) -> Endpoints:
-    """Draw the test images that some modes start from; other modes need none, and none is read."""
-    sample, ingest, seed = parameters.sample, parameters.ingest, parameters.seed
-    if not MODES[sample.mode].needs_endpoints:
-        return Endpoints.none(image_format.shape)
-    plan = plan_table(
-        image_selection, "test", image_format, raw_folder, ingest.on_unreadable, ingest.num_workers, ingest.max_pixels
-    )
+) -> RealImages:
+    """Draw the test images that `sample.mode` starts from, and open the training images if it uses them."""
+    mode, ingest = MODES[parameters.sample.mode], parameters.ingest
+
+    def plan(split: Split) -> TableWriter:
+        return plan_table(
+            image_selection,
+            split,
+            image_format,
+            raw_folder,
+            ingest.on_unreadable,
+            ingest.num_workers,
+            ingest.max_pixels,
+        )
+
+    real = RealImages.none(image_format.shape)
+    if mode.least_test_images:
+        real = replace(real, test=_test_images(glow_model, plan("test"), parameters))
+    if mode.uses_training_images:
+        real = replace(real, training=_training_images(glow_model, plan("train").images()))
+    return real
+
+
+def _test_images(glow_model: TrainedGlow, plan: TableWriter, parameters: Parameters) -> LabelledImages:
+    """Draw the test images of a mode.
+
+    Raises:
+        GlowPipelineError: there are too few that the model was not trained on.
+    """
+    sample, mode = parameters.sample, MODES[parameters.sample.mode]
     check_same_images(glow_model.record, plan.origin, chosen=parameters.stored_model is not None)
     check_known(plan.origin, glow_model.trained_on)
     num_classes = glow_model.flow.num_classes if glow_model.flow.y_condition else None
     images, labels = draw_examples(
         plan.images(),
-        max(2, sample.n // 2 * 2),
-        generator(seed, "pairs"),
+        mode.n_test_images(sample.n),
+        generator(parameters.seed, "pairs"),
         seen=glow_model.trained_on,
         num_classes=num_classes,
     )
-    if len(images) < 2:
+    if len(images) < mode.least_test_images:
         of_classes = "" if num_classes is None else f" of the model's classes 0 to {num_classes - 1}"
         raise GlowPipelineError(
-            f"sample.mode={sample.mode}: {image_selection.key} has {len(images)} test images{of_classes} that the "
-            f"model was not trained on, and a path needs two; give more images, or choose another mode"
+            f"sample.mode={sample.mode}: {plan.origin.image_selection.key} has {len(images)} test images{of_classes} "
+            f"that the model was not trained on, and {mode.least_test_images} are needed; give more images, or choose "
+            f"another mode"
         )
-    return Endpoints.pairs(images, labels)
+    return LabelledImages(images, labels)
+
+
+def _training_images(glow_model: TrainedGlow, images: SplitImages) -> TrainingImages:
+    """Return the images of the split that the model was trained on; all of them where that was not recorded."""
+    trained_on = glow_model.trained_on
+
+    def read(places: NDArray[np.int64]) -> Iterator[LabelledImages]:
+        for chunk in images.prepared(images.rows[places]):
+            seen = np.full(len(chunk.rows), True)
+            if trained_on is not None:
+                seen = np.isin(content_hash(chunk.images).numpy(), trained_on)
+            yield LabelledImages(chunk.images[seen], torch.from_numpy(images.labels[chunk.rows[seen]]))
+
+    return TrainingImages(images.labels[images.rows], read)
 
 
 def sample_images(
     glow_model: TrainedGlow,
-    endpoints: Endpoints,
+    real_images: RealImages,
     sample: SampleParameters,
     train: TrainParameters,
     seed: int,
@@ -73,11 +121,18 @@ def sample_images(
         y=None if sample.y is None else position(sample.y, class_names),
         frames=sample.frames,
         seed=seed,
-        endpoints=endpoints,
+        real=real_images,
+        path=sample.path,
+        attribute=None if sample.attribute is None else positions(sample.attribute, class_names),
     )
     mode = MODES[sample.mode]
     with (
         memory_in_one_line(f"sample.n={sample.n}", f"lower it, or sample.frames={sample.frames}"),
         sampling_threads(flow, sample.n, mode.pictures(request), train.threads),
     ):
-        return mode.draw(request)
+        picture = mode.draw(request)
+    if isinstance(picture, Movie):
+        return replace(picture, keep_frames=sample.keep_frames)
+    if sample.keep_frames:
+        logger.info("sample.keep_frames=true: sample.mode=%s has no animation, so there are no frames.", sample.mode)
+    return picture

@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from glow_pipeline.pipelines.sample.nodes import draw_endpoints, sample_images
+from glow_pipeline.pipelines.sample.nodes import read_real_images, sample_images
 
 
 def create_pipeline() -> Pipeline:
@@ -10,14 +10,14 @@ def create_pipeline() -> Pipeline:
     return Pipeline(
         [
             Node(
-                draw_endpoints,
-                ["glow_model", "image_selection", "image_format", "raw_folder", "parameters"],
-                "endpoints",
-                name="draw_endpoints",
+                read_real_images,
+                ["glow_model", "params:run.image_selection", "params:run.image_format", "raw_folder", "parameters"],
+                "real_images",
+                name="read_real_images",
             ),
             Node(
                 sample_images,
-                ["glow_model", "endpoints", "params:sample", "params:train", "params:seed", "params:device"],
+                ["glow_model", "real_images", "params:sample", "params:train", "params:seed", "params:device"],
                 "samples",
                 name="sample_images",
             ),

@@ -21,7 +21,7 @@ def create_pipeline() -> Pipeline:
             Node(list_images, "params:score", "listed_files", name="list_images"),
             Node(
                 score_files,
-                [*FITTED, "listed_files", "image_format", "score_progress", "parameters"],
+                [*FITTED, "listed_files", "params:run.image_format", "params:run.score_progress", "parameters"],
                 ["file_scores", "score_facts"],
                 name="score_files",
             ),
@@ -33,7 +33,14 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 add_to_history,
-                [*FITTED, "file_scores", "score_worth", "score_batches", "provenance", "parameters"],
+                [
+                    *FITTED,
+                    "file_scores",
+                    "score_worth",
+                    "params:run.score_batches",
+                    "params:run.provenance",
+                    "parameters",
+                ],
                 ["score_history", "score_history_plot"],
                 name="add_to_history",
             ),
@@ -45,7 +52,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 write_report,
-                [*FITTED, "scored_files", "score_worth", "shown_images", "parameters", "provenance"],
+                [*FITTED, "scored_files", "score_worth", "shown_images", "parameters", "params:run.provenance"],
                 ["score_report", "score_contact_sheet"],
                 name="write_report",
             ),

@@ -21,6 +21,7 @@ from glow_pipeline.plots.trials import search_history
 from glow_pipeline.provenance import Provenance
 from glow_pipeline.search.space import raise_not_allowed
 from glow_pipeline.tracking.metric_logger import MetricLogger
+from glow_pipeline.tracking.metric_names import SEARCH, TRAINING, in_group
 from glow_pipeline.tracking.runs import RunAddress, current_run, end_run, sibling, start_child_run
 from glow_pipeline.training.checks import check_training
 from glow_pipeline.training.history import reported
@@ -47,8 +48,8 @@ def run_search(
     parameters: Parameters,
     provenance: Provenance,
     checkpoints: Path,
-) -> pd.DataFrame:
-    """Run trials until enough have finished; return all trials of the study, a row each."""
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Run trials until enough have finished; return all trials of the study, a row each, twice: for two files."""
     from glow_pipeline.search.results import trials_table  # here, because Optuna takes a third of a second
     from glow_pipeline.search.study import DIVERGED, ERROR, check_images, first_try
     from glow_pipeline.search.trial_runs import run_trials
@@ -66,7 +67,13 @@ def run_search(
                 return stop
 
             task = TrainingTask(
-                fit_images, val_images, proposed, provenance, mlflow_run=trial_run.address, prints_summary=False
+                fit_images,
+                val_images,
+                proposed,
+                provenance,
+                mlflow_run=trial_run.address,
+                prints_summary=False,
+                keeps_samples=False,
             )
             folder = checkpoints / "trials" / first_try(search_study, trial)
             try:
@@ -79,7 +86,8 @@ def run_search(
             trial_run.tags.setdefault("state", "complete" if math.isfinite(best) else DIVERGED)
             if math.isfinite(best):
                 with MetricLogger(trial_run.address) as metrics:
-                    metrics.log_metrics(reported({"best_val_bits_per_dim": best}, parameters.model.y_condition), 0)
+                    row = reported({"best_val_bits_per_dim": best}, parameters.model.y_condition)
+                    metrics.log_metrics(in_group(TRAINING, row), 0)
             return best
 
     def on_not_allowed(trial: "Trial", reason: str) -> None:
@@ -89,7 +97,7 @@ def run_search(
     run_trials(search_study, parameters, objective, on_not_allowed)
     table = trials_table(search_study)
     _report_best(table, parameters, parent)
-    return table
+    return table, table
 
 
 def _report_best(table: pd.DataFrame, parameters: Parameters, parent: RunAddress | None) -> None:
@@ -104,7 +112,7 @@ def _report_best(table: pd.DataFrame, parameters: Parameters, parent: RunAddress
     logger.info("best: trial %d, %.4f bits/dim on validation images; %s", winner["number"], best, values)
     with MetricLogger(parent) as metrics:
         row = reported({"best_val_bits_per_dim": best}, parameters.model.y_condition)
-        metrics.catch_up([(row, len(table))])  # once, by the first command
+        metrics.catch_up([(in_group(SEARCH, row), len(table))])  # once, by the first command
 
 
 def train_trial(task: TrainingTask, folder: Path, session: str, on_epoch: OnEpoch) -> float:

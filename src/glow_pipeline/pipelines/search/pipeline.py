@@ -12,20 +12,27 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 run_search,
-                ["search_study", "fit_images", "val_images", "parameters", "provenance", "checkpoints"],
-                "search_results",
+                [
+                    "params:run.search_study",
+                    "fit_images",
+                    "val_images",
+                    "parameters",
+                    "params:run.provenance",
+                    "params:run.checkpoints",
+                ],
+                ["search_results", "search_results_csv"],
                 name="run_search",
             ),
             Node(
                 plot_search,
-                ["search_results", "image_selection"],
+                ["search_results", "params:run.image_selection"],
                 "search_history",
                 name="plot_search",
                 tags="report",
             ),
             Node(
                 write_best,
-                ["search_study", "search_results", "parameters"],
+                ["params:run.search_study", "search_results", "parameters"],
                 "best_parameters",
                 name="write_best_parameters",
                 tags="report",

@@ -6,27 +6,22 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
-import torch
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from torch import Tensor
 
 from glow_pipeline.density import scoring_batch, scoring_threads
 from glow_pipeline.device import use_device
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.flow import Dequantization, Glow
+from glow_pipeline.flow import Glow
 from glow_pipeline.images.batches import Batches
-from glow_pipeline.images.examples import first_of_each_class
 from glow_pipeline.images.parts import CalibrationImages, count_copies, split_parts
-from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.images.table import ImageTable
-from glow_pipeline.parameters import IngestParameters, ModelParameters, Parameters, TrainParameters
-from glow_pipeline.plots.curves import training_curves
-from glow_pipeline.plots.grids import labelled_grid
+from glow_pipeline.parameters import IngestParameters, Parameters, TrainParameters
 from glow_pipeline.provenance import Provenance
-from glow_pipeline.randomness import generator
 from glow_pipeline.tracking.runs import current_run
-from glow_pipeline.training.evaluation import mean_bits_per_dim
 from glow_pipeline.training.history import History, reported
+from glow_pipeline.training.kept_samples import read_kept_samples
+from glow_pipeline.training.measurement import Measurement, measure_images
 from glow_pipeline.training.model_file import TrainedGlow, read_trained_on
 from glow_pipeline.training.new_flow import untrained_flow
 from glow_pipeline.training.resume import ClaimedTraining
@@ -34,7 +29,6 @@ from glow_pipeline.training.task import TrainingTask, no_hashes
 from glow_pipeline.training.train import train
 from glow_pipeline.training.unseen import unseen_images
 
-PREVIEWED = 8
 _LESS_STEEP = "lower train.lr or set train.max_grad_norm"
 
 logger = logging.getLogger(__name__)
@@ -64,22 +58,6 @@ def split_images(
     return parts.fit, parts.validation, parts.calibration, tested, copies.model_dump()
 
 
-def plot_dequantization(train_images: ImageTable) -> Figure:
-    """Show what dequantization does to some images of each class."""
-    dequantization = Dequantization(train_images.record.image_format.n_bits)
-    rows = first_of_each_class(train_images.labels.numpy(), PREVIEWED)
-    images, labels = train_images[rows]
-    names = train_images.record.class_names or range(train_images.record.num_classes)
-    x, _ = dequantization.dequantize(images, generator(0, "preview"))
-    noisy = ((x + 0.5) * 255).to(torch.uint8)
-    return labelled_grid(
-        [dequantization.expand(images), noisy],
-        row_labels=[f"{dequantization.n_bits} bits", "+ noise"],
-        column_labels=[f"class {names[k]}" for k in labels.tolist()] if len(names) > 1 else None,
-        title=f"{train_images.record.name}, dequantized",
-    )
-
-
 def build_glow(train_images: ImageTable, parameters: Parameters) -> Glow:
     """Return a Glow with fresh weights, or with those of `train.checkpoint`."""
     record = train_images.record
@@ -95,8 +73,8 @@ def train_glow(
     parameters: Parameters,
     training: ClaimedTraining,
     provenance: Provenance,
-) -> tuple[TrainedGlow, History]:
-    """Fit the flow and return the model of the best epoch.
+) -> tuple[TrainedGlow, History, dict[int, Tensor]]:
+    """Fit the flow; return the model of the best epoch, the history, and samples by epoch.
 
     Takes all parameters, the calibration and the test images because the model's record says what they were.
 
@@ -120,7 +98,13 @@ def train_glow(
     trained, history = train(task.claimed(training), untrained_glow)
     if history.best_epoch == 0:
         raise GlowPipelineError(f"{_why_it_failed(history, parameters.train)}; no model is stored; {_LESS_STEEP}")
-    return trained, history
+    return trained, history, _samples_by_epoch(training, history, parameters)
+
+
+def _samples_by_epoch(training: ClaimedTraining, history: History, parameters: Parameters) -> dict[int, Tensor]:
+    if training.folder is None:
+        return {}
+    return read_kept_samples(training.folder.path, len(history.epochs), parameters.sample.temperature)
 
 
 def _warn_of_seen_calibration(images: CalibrationImages, seen_before: NDArray[np.int64] | None) -> None:
@@ -151,8 +135,8 @@ def evaluate_glow(
     train: TrainParameters,
     seed: int,
     device: str,
-) -> dict[str, object]:
-    """Compute the bits per dimension of the test images under the stored model.
+) -> tuple[dict[str, object], Measurement]:
+    """Measure the stored model on the test images; return its metrics, and what figures show of the same pass.
 
     Raises:
         GlowPipelineError: training ended because it diverged; the last good model has been saved by then.
@@ -170,10 +154,9 @@ def evaluate_glow(
     own_folder = test_images.record.image_selection.is_folder
     batches = Batches(test_images, scoring_batch(flow), resolved)
     with scoring_threads(flow, batches, train.threads):
-        bits_per_dim = mean_bits_per_dim(flow, batches, seed)
-        given_class = mean_bits_per_dim(flow, batches, seed, labelled=True) if flow.y_condition else None
+        measurement = measure_images(flow, batches, seed)
     metrics: dict[str, object] = {
-        "test_bits_per_dim": bits_per_dim,
+        "test_bits_per_dim": measurement.bits_per_dim,
         **reported({"best_val_bits_per_dim": record.val_bits_per_dim}, flow.y_condition),
         "best_epoch": record.best_epoch,
         "epochs": record.epochs,
@@ -186,10 +169,10 @@ def evaluate_glow(
         "device": record.device,
         "precision": record.precision,
     }
-    if given_class is not None:
-        metrics["test_bits_per_dim_given_class"] = given_class
+    if measurement.bits_per_dim_given_class is not None:
+        metrics["test_bits_per_dim_given_class"] = measurement.bits_per_dim_given_class
     _warn_of_test_images(test_images, flow, metrics)
-    return metrics
+    return metrics, measurement
 
 
 def _warn_of_test_images(test_images: ImageTable, flow: Glow, metrics: dict[str, object]) -> None:
@@ -205,8 +188,3 @@ def _warn_of_test_images(test_images: ImageTable, flow: Glow, metrics: dict[str,
             "The bits/dim of the test images are not finite (null in train_metrics): the flow overflows on at least "
             "one of them."
         )
-
-
-def plot_training(train_history: History, image_selection: ImageSelection, model: ModelParameters) -> Figure:
-    """Plot training and validation bits per dimension over the epochs."""
-    return training_curves(train_history.epochs, f"Glow on {image_selection.key}", given_class=model.y_condition)

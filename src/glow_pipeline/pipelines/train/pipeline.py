@@ -2,14 +2,16 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from glow_pipeline.pipelines.train.nodes import (
-    build_glow,
-    evaluate_glow,
+from glow_pipeline.pipelines.train.figures import (
+    plot_bits_by_level,
     plot_dequantization,
+    plot_latents,
+    plot_likelihood_extremes,
+    plot_samples_by_epoch,
     plot_training,
-    split_images,
-    train_glow,
 )
+from glow_pipeline.pipelines.train.model_card import write_model_card
+from glow_pipeline.pipelines.train.nodes import build_glow, evaluate_glow, split_images, train_glow
 
 
 def create_pipeline() -> Pipeline:
@@ -33,10 +35,10 @@ def create_pipeline() -> Pipeline:
                     "calibration_images",
                     "unseen_test_images",
                     "parameters",
-                    "training",
-                    "provenance",
+                    "params:run.training",
+                    "params:run.provenance",
                 ],
-                ["glow_model", "train_history"],
+                ["glow_model", "train_history", "epoch_samples"],
                 name="train_glow",
             ),
             Node(
@@ -50,15 +52,49 @@ def create_pipeline() -> Pipeline:
                     "params:seed",
                     "params:device",
                 ],
-                "train_metrics",
+                ["train_metrics", "measured_images"],
                 name="evaluate_glow",
             ),
             Node(
                 plot_training,
-                ["train_history", "image_selection", "params:model"],
+                ["train_history", "train_images", "params:model"],
                 "training_curves",
                 name="plot_training",
                 tags="report",
+            ),
+            Node(
+                plot_samples_by_epoch,
+                ["epoch_samples", "train_history", "train_images", "params:sample"],
+                "samples_by_epoch",
+                name="plot_samples_by_epoch",
+                tags="report",
+            ),
+            Node(
+                plot_bits_by_level,
+                ["measured_images", "unseen_test_images"],
+                "bits_by_level",
+                name="plot_bits_by_level",
+                tags="report",
+            ),
+            Node(
+                plot_likelihood_extremes,
+                ["measured_images", "unseen_test_images"],
+                "likelihood_extremes",
+                name="plot_likelihood_extremes",
+                tags="report",
+            ),
+            Node(
+                plot_latents,
+                ["measured_images", "unseen_test_images"],
+                "latent_histograms",
+                name="plot_latents",
+                tags="report",
+            ),
+            Node(
+                write_model_card,
+                ["glow_model", "train_metrics", "params:sample", "params:train", "params:seed", "params:device"],
+                "model_card",
+                name="write_model_card",
             ),
         ],
         namespace="train",

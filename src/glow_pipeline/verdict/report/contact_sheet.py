@@ -5,15 +5,16 @@ from collections.abc import Sequence
 import torch
 from matplotlib.figure import Figure
 
-from glow_pipeline.plots.axes import TITLE, single_axes
+from glow_pipeline.plots.axes import single_axes
 from glow_pipeline.plots.ranked_images import SMALL, RankedRow, ranked_images
+from glow_pipeline.plots.style import TITLE
 from glow_pipeline.plots.text import wrap
 from glow_pipeline.verdict.report.pictures import beside_its_heat_map
 from glow_pipeline.verdict.report.rows import Row
 from glow_pipeline.verdict.shown import ShownImage
 
-PAIRS, SINGLE = 4, 8  # images in a row, with and without their heat maps
-CELLS = {PAIRS: 2.2, SINGLE: 1.05}  # inches
+PAIRS, SINGLE = 2, 4  # images in a row, with and without their heat maps
+CELLS = {PAIRS: 2.2, SINGLE: 1.1}  # inches
 
 
 def contact_sheet(shown: Sequence[ShownImage], rows: Sequence[Row], n_bits: int, title: str) -> Figure:
@@ -28,7 +29,8 @@ def contact_sheet(shown: Sequence[ShownImage], rows: Sequence[Row], n_bits: int,
     if not shown:
         figure, axes = single_axes(6.0, 1.0)
         axes.axis("off")
-        axes.text(0, 0.5, f"{title}: no image", fontsize=TITLE, parse_math=False)
+        text = wrap(f"{title}: no image", 5.8, TITLE)
+        axes.text(0, 0.5, text, fontsize=TITLE, va="center", in_layout=False, parse_math=False)
         return figure
     a_row = SINGLE if shown[0].explanation is None else PAIRS
     pictures = [torch.from_numpy(beside_its_heat_map(image, n_bits)) for image in shown]

@@ -4,14 +4,13 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import NamedTuple
 
+from glow_pipeline.files import VERSION_TIME
 from glow_pipeline.outliers.detector import DetectorRecord, UsedImages
 from glow_pipeline.outliers.scores.score import Score
 from glow_pipeline.provenance import Provenance
 from glow_pipeline.training.records import ModelRecord
 from glow_pipeline.verdict.sentences import percent
 from glow_pipeline.verdict.worth import Worth
-
-VERSION_LABEL = "%Y-%m-%dT%H.%M.%S.%fZ"
 
 
 class Fact(NamedTuple):
@@ -160,7 +159,7 @@ def _run_facts(term: str, made_in: Provenance) -> Iterator[Fact]:
 def date_of(version: str) -> str:
     """Return the date and time of a version's label in words; the label where it is not one of this project's."""
     try:
-        made = datetime.strptime(version, VERSION_LABEL)
+        made = datetime.strptime(version, VERSION_TIME)
     except ValueError:
         return version
     return f"{made.day} {made:%B %Y, %H:%M} UTC"

@@ -62,6 +62,7 @@ SIDES = st.sampled_from([4, 8, 12, 20, 32])
     coupling=st.sampled_from([("affine", 0.0), ("affine", 0.3), ("additive", 0.0)]),
     batch=st.integers(1, 5),
 )
+@pytest.mark.slow
 def test_all_sizes_match_the_plain_layers(
     shape: tuple[int, int, int], K: int, hidden: int, coupling: tuple[str, float], batch: int
 ) -> None:
@@ -120,6 +121,7 @@ def fused_form(model: Glow) -> Any:
 
 
 @without_gpu
+@pytest.mark.slow
 def test_programs_loop_over_many_images(monkeypatch: pytest.MonkeyPatch) -> None:
     from glow_pipeline.flow.fast.kernels import forward, inverse
 

@@ -37,6 +37,7 @@ assert torch.equal(inverses[2], wrong[2])
 """
 
 
+@pytest.mark.slow
 def test_kernel_inverts_and_finds_the_determinant() -> None:
     """In a process of its own, because Triton reads the variable when it is imported."""
     pytest.importorskip("triton")

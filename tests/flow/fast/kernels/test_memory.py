@@ -54,6 +54,7 @@ def test_kernels_access_memory_of_their_own(
     assert not problems(channels, size, hidden, batch, K, coupling, floor)
 
 
+@pytest.mark.slow
 def test_loops_over_tiles_access_their_own_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (forward, inverse):
         monkeypatch.setattr(module, "MOST_PROGRAMS", 2)

@@ -1,12 +1,7 @@
-"""`kedro run` of this project, Kedro's command that refuses in one line what it would misread, and `kedro serve`.
-
-Kedro takes `cli` for the commands of the project, and `run` for `python -m glow_pipeline`.
-"""
+"""`kedro run`, which refuses in one line what Kedro would misread."""
 
 import copy
-import os
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +9,8 @@ import click
 from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.cli.utils import split_string
 
-from glow_pipeline.errors import GlowPipelineError, first_line
-from glow_pipeline.startup import without_gc
+from glow_pipeline.cli.options import PARAMS_HELP, OneLine, read_params
+from glow_pipeline.errors import first_line
 
 
 class _Typed(click.Option):
@@ -23,12 +18,6 @@ class _Typed(click.Option):
 
     def type_cast_value(self, _: click.Context, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
-
-
-class OneLine(click.ClickException):
-    """A usage error without click's three lines about the usage."""
-
-    exit_code = 2
 
 
 class Interrupted(click.ClickException):
@@ -76,17 +65,6 @@ class RunCommand(click.Command):
             raise Interrupted("interrupted") from None
 
 
-def _read_params(_: click.Context, __: click.Parameter, value: Sequence[str] | dict[str, Any]) -> dict[str, Any]:
-    if isinstance(value, dict):
-        return value
-    with without_gc():  # torch comes with it
-        from glow_pipeline.parameters.command_line import parse_typed
-    try:
-        return parse_typed(value)
-    except GlowPipelineError as error:
-        raise click.ClickException(str(error)) from None
-
-
 def _read_load_versions(ctx: click.Context, param: click.Parameter, value: str) -> dict[str, str]:
     versions: dict[str, str] = {}
     for item in split_string(ctx, param, value):
@@ -131,8 +109,11 @@ def _read_config(ctx: click.Context, _: click.Parameter, value: str | None) -> s
     return value
 
 
+RUN_HELP = """Run pipelines.
+
+Without --pipelines these are ingest, train, sample and ood."""
 HELP = {
-    "params": "Parameters as name=value, with a comma between several: seed=1,model.K=4. docs/parameters.md has all.",
+    "params": PARAMS_HELP,
     "tags": "Run only nodes with one of these tags, with a comma between them.",
 }
 READERS = {"load_versions": _read_load_versions, "config": _read_config}
@@ -144,7 +125,7 @@ def _options() -> list[click.Parameter]:
     for kedros in kedro_run.params:
         option = copy.copy(kedros)
         if isinstance(kedros, click.Option) and kedros.name == "params":
-            option = _Typed(kedros.opts, type=click.UNPROCESSED, multiple=True, callback=_read_params)
+            option = _Typed(kedros.opts, type=click.UNPROCESSED, multiple=True, callback=read_params)
         if isinstance(option, click.Option):
             option.help = HELP.get(str(option.name), option.help)
         option.callback = READERS.get(str(option.name), option.callback)
@@ -152,38 +133,4 @@ def _options() -> list[click.Parameter]:
     return options
 
 
-run = RunCommand("run", callback=kedro_run.callback, params=_options(), help=kedro_run.help)
-
-
-@click.command()
-@click.option("--params", type=click.UNPROCESSED, multiple=True, callback=_read_params, help=HELP["params"])
-@click.option("--env", help="Configuration below conf/ that comes before conf/base.")
-@click.option("--port", type=click.IntRange(1, 65535), default=5001, show_default=True, help="On 127.0.0.1.")
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes, each with the model.")
-def serve(params: dict[str, Any], env: str | None, port: int, workers: int) -> None:
-    """Answer requests over HTTP with verdicts of a stored model.
-
-    The model is registered with MLflow first, unless it is registered already.
-    """
-    from kedro.framework.project import settings
-
-    from glow_pipeline.hooks.one_line import errors_in_one_line
-    from glow_pipeline.serving.server import check_port, serve_model
-    from glow_pipeline.tracking.destination import TrackingConfig, destination
-
-    with errors_in_one_line():
-        check_port(port)
-        with settings.SESSION_CLASS.create(env=env, runtime_params=params) as session:
-            registered = session.run(pipeline_names=["register"])["registered_detector"].load()
-            context = session.load_context()
-        config = TrackingConfig.parse(context.config_loader["mlflow"])
-        place = destination(config, context.project_path, os.environ)
-    click.echo(
-        f"{registered['uri']} answers at http://127.0.0.1:{port}/invocations once it has started; Ctrl-C ends it."
-    )
-    serve_model(registered["uri"], place.tracking_uri, port, workers)
-
-
-@click.group(name="glow_pipeline", commands=[run, serve])
-def cli() -> None:
-    """Commands of this project."""
+run = RunCommand("run", callback=kedro_run.callback, params=_options(), help=RUN_HELP)

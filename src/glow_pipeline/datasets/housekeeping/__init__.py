@@ -1,0 +1,1 @@
+"""What is stored below data/: its versions, which of them others need, and their removal."""

@@ -1,0 +1,61 @@
+"""Kedro dataset of a model card."""
+
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from kedro.io import Version
+from kedro_datasets._typing import HTMLPreview
+
+from glow_pipeline.datasets.places import local_path
+from glow_pipeline.datasets.previews import NOT_MADE, markdown_preview
+from glow_pipeline.datasets.versioned import OwnVersionDataset
+from glow_pipeline.training.model_card.card import CARD_FILE, ModelCard
+from glow_pipeline.training.model_card.folder import read_card, write_card
+
+
+class ModelCardDataset(OwnVersionDataset[ModelCard, ModelCard]):
+    """The card of a stored model: README.md in the folder of the model's version, with the picture of its samples.
+
+    A card belongs to a model and not to the command that writes it, so it is saved as the version of its model.
+
+    Args:
+        filepath: as of the model: the path of the .safetensors file.
+        version: set by `versioned: true`.
+        metadata: data for plugins.
+    """
+
+    def __init__(
+        self, *, filepath: str, version: Version | None = None, metadata: dict[str, Any] | None = None
+    ) -> None:
+        self.metadata = metadata
+        self._model_version: str | None = None
+        super().__init__(PurePosixPath(local_path(filepath)), version)
+
+    def _get_versioned_path(self, version: str) -> PurePosixPath:
+        return super()._get_versioned_path(version).with_name(CARD_FILE)
+
+    def _get_load_path(self) -> PurePosixPath:
+        """Return the path of the card that was saved, whose version is its model's; else that of Kedro's version."""
+        if self._model_version is None:
+            return super()._get_load_path()
+        return self._get_versioned_path(self._model_version)
+
+    def save(self, data: ModelCard) -> None:
+        # Kedro warns where the version that it would load is not that of the command.
+        self._saved_version, self._model_version = self.resolve_save_version(), data.version
+        write_card(Path(self._get_versioned_path(data.version)).parent, data)
+
+    def load(self) -> ModelCard:
+        return read_card(Path(self._get_load_path()).parent)
+
+    def preview(self) -> HTMLPreview:
+        """Return the text of the card, for kedro viz."""
+        if not self.exists():
+            return NOT_MADE
+        return markdown_preview(Path(self._get_load_path()).read_text(encoding="utf-8"))
+
+    def _exists(self) -> bool:
+        return Path(self._get_load_path()).is_file()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": self._filepath, "version": self._version}

@@ -1,0 +1,1 @@
+"""Kedro-Viz: the pipelines as a picture, with the newest results in it."""
