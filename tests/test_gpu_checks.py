@@ -45,6 +45,7 @@ def results(printed: str) -> list[dict[str, Any]]:
     return rows
 
 
+@pytest.mark.slow
 def test_all_measurements_run_in_one_process(tmp_path: Path) -> None:
     rows = results(run(tmp_path, sys.executable, "-c", ALL_PARTS))
     assert any("peer" in row for row in rows)

@@ -56,6 +56,7 @@ def test_score_table_has_a_row_per_test_image(finished_digits: Path) -> None:
     assert metrics["in_bits_per_dim.nll"] == pytest.approx(scores.loc[~scores["is_out"], "nll_bits_per_dim"].mean())
 
 
+@pytest.mark.slow
 def test_older_model_scores_by_load_versions(digits_project: Path) -> None:
     (model,) = versions(digits_project, MODELS)
     older = model.parent.name
@@ -70,6 +71,7 @@ def test_older_model_scores_by_load_versions(digits_project: Path) -> None:
     assert again["auroc"] == by_older["auroc.nll"] != by_newest["auroc"]
 
 
+@pytest.mark.slow
 def test_calibrate_makes_the_detector_that_ood_reads(digits_project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     detectors = digits_project / "data" / "06_models" / "digits" / "glow_detector.safetensors"
     (by_training,) = detectors.iterdir()

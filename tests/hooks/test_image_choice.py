@@ -46,6 +46,7 @@ def test_tables_of_two_sizes_share_no_version(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_every_kind_of_flow_trains_scores_samples(tmp_path: Path) -> None:
     project = copy_project(tmp_path)
     run(

@@ -40,6 +40,7 @@ def refused(project: Path, pipeline: str, **parameters: Any) -> str:
     return raised.value.message
 
 
+@pytest.mark.slow
 def test_classes_of_one_set_are_outliers_of_others(tmp_path: Path) -> None:
     project = copy_project(tmp_path)
     inside: dict[str, Any] = {"dataset": "digits", "ingest": {"classes": "0-4"}}

@@ -28,6 +28,7 @@ def kedro(project: Path, pipeline: str, params: str) -> None:
     kedro_run(project, "--env", "digits", "--pipelines", pipeline, "--params", params)
 
 
+@pytest.mark.slow
 def test_background_is_trained_and_compared_with(digits_project: Path) -> None:
     project, first = digits_project, models(digits_project)
     before = files_below(project / "data")

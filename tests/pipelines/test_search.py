@@ -83,6 +83,7 @@ def test_trials_are_runs_below_the_searchs_run(searched: Path, table: pd.DataFra
     assert len(in_mlflow) == EPOCHS
 
 
+@pytest.mark.slow
 def test_training_with_best_parameters_repeats_the_trial(searched: Path, table: pd.DataFrame) -> None:
     preset = searched / "conf" / "best"
     preset.mkdir()
@@ -206,6 +207,7 @@ def test_searching_and_training_in_one_command_split_once() -> None:
     assert len([node for node in both.nodes if "fit_images" in node.outputs]) == 1
 
 
+@pytest.mark.slow
 def test_too_large_or_diverging_trials_continue_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train_trial, calls = nodes.train_trial, []
 

@@ -55,6 +55,7 @@ def test_training_command_may_draw_a_folder_class(tmp_path: Path, images: Path) 
     assert versions(project, "07_model_output/*/samples_normal.png/*/*.png")
 
 
+@pytest.mark.slow
 def test_class_of_test_images_alone_is_accepted(tmp_path: Path, images: Path, caplog: pytest.LogCaptureFixture) -> None:
     project = copy_project(tmp_path)
     given = folder(images / "train", eval_path=str(images / "test"))

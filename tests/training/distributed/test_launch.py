@@ -101,6 +101,7 @@ def test_exhausted_memory_is_raised_without_a_restart(tmp_path: Path) -> None:
     assert [len(each) for each in starts(tmp_path)] == [1, 1]
 
 
+@pytest.mark.slow
 def test_stop_leaves_the_processes_their_time(tmp_path: Path) -> None:
     def stop() -> None:
         wait_for(lambda: all((tmp_path / f"starts_{rank}").exists() for rank in range(2)))
