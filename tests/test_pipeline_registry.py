@@ -17,6 +17,7 @@ PIPELINES = register_pipelines()
 NODES: dict[str, Node] = {node.name: node for pipeline in PIPELINES.values() for node in pipeline.nodes}
 TAGS = {"ingest", "training", "sampling", "scoring", "calibration", "search", "serving", "report"}
 CATALOG = yaml.safe_load((ROOT / "conf" / "base" / "catalog.yml").read_text())
+IN_ORDER = ["raw", "primary", "model_input", "models", "detectors", "chosen_images", "model_output", "reporting"]
 LAYERS = {
     name: entry["metadata"]["kedro-viz"]["layer"]
     for name, entry in CATALOG.items()
@@ -78,16 +79,7 @@ def test_all_data_has_a_layer() -> None:
 
 
 def test_layers_stand_in_the_order_of_the_data() -> None:
-    assert layers(PIPELINES["__default__"]) == [
-        "raw",
-        "primary",
-        "model_input",
-        "models",
-        "detectors",
-        "chosen_images",
-        "model_output",
-        "reporting",
-    ]
+    assert layers(PIPELINES["__default__"]) == IN_ORDER
 
 
 @pytest.mark.parametrize("name", PIPELINES)

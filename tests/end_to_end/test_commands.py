@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.project import TINY_COMMAND, copy_project, files_below, kedro, kedro_run, versions
+from tests.test_pipeline_registry import IN_ORDER
 
 SCORES = "07_model_output/digits/vs_textures/ood_scores.parquet/*/*"
 METRICS = "08_reporting/digits/vs_textures/ood_metrics.json/*/*"
@@ -132,16 +133,7 @@ def test_kedro_viz_exports_pipelines_with_pictures(digits_project: Path) -> None
         "register",
         "search",
     }
-    assert main["layers"] == [
-        "raw",
-        "primary",
-        "model_input",
-        "models",
-        "detectors",
-        "chosen_images",
-        "model_output",
-        "reporting",
-    ]
+    assert main["layers"] == IN_ORDER
     nodes = {node["name"]: node["id"] for node in main["nodes"]}
     for picture in ("samples", "training_curves", "ood_histogram", "ood_roc", "ood_images"):
         assert json.loads((api / "nodes" / nodes[picture]).read_text())["preview_type"] == "ImagePreview"

@@ -45,4 +45,6 @@ def test_every_level_has_a_panel(n: int) -> None:
 
 
 def test_level_without_a_finite_element_is_drawn() -> None:
-    latent_histograms([panel([0, 0, 0, 0], not_finite=9)], "").draw_without_rendering()
+    figure = latent_histograms([panel([0, 0, 0, 0], not_finite=9)], "")
+    figure.draw_without_rendering()
+    assert figure.axes[0].get_title().endswith("9 not finite")

@@ -37,3 +37,4 @@ def test_only_sums_of_many_levels_have_numbers() -> None:
 def test_model_without_a_finite_image_is_drawn() -> None:
     figure = bits_by_level(8.0, [LevelPart((2, 4, 4), np.nan, np.nan)], np.nan, "")
     figure.draw_without_rendering()
+    assert {text.get_text() for text in figure.axes[0].texts} == {"8.00", ""}

@@ -144,6 +144,7 @@ def test_first_pages_are_of_the_newest_run(place: Destination) -> None:
 def test_training_begun_under_old_names_has_all_epochs(place: Destination, client: MlflowClient) -> None:
     """A run of a version without prefixes, whose training is resumed: its past is logged under the new names too."""
     from glow_pipeline.tracking.metric_logger import MetricLogger
+    from glow_pipeline.training.epoch_samples import EpochSamples
     from glow_pipeline.training.history import History
     from glow_pipeline.training.reporter import MlflowReporter
 
@@ -151,7 +152,7 @@ def test_training_begun_under_old_names_has_all_epochs(place: Destination, clien
         client.log_metric(run.address.run_id, "val_bits_per_dim", 3.0, step=10)
     epochs: list[dict[str, int | float]] = [{"epoch": 1, "val_bits_per_dim": 3.0, "step": 10}]
     with started(place, resumed=run.address.run_id), MetricLogger(run.address) as logger:
-        reporter = MlflowReporter(logger, given_class=False, seed=0, temperature=1.0)
+        reporter = MlflowReporter(logger, EpochSamples(0, 1.0), given_class=False)
         reporter.catch_up(History(epochs))
         reporter.epoch({"epoch": 2, "val_bits_per_dim": 2.0}, 20)
     points = client.get_metric_history(run.address.run_id, "val/bits_per_dim")

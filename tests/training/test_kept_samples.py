@@ -12,6 +12,7 @@ from glow_pipeline.images.table import ImageTable
 from glow_pipeline.parameters.interval import Interval
 from glow_pipeline.plots.filmstrip import ROWS
 from glow_pipeline.training.checkpoint_folder import CheckpointSchedule, TrainingFolder
+from glow_pipeline.training.epoch_samples import EpochSamples
 from glow_pipeline.training.kept_samples import FOLDER, KEPT, MOST_WAITING, KeptSamples, read_kept_samples
 from tests.conftest import MakeTable, jittered_glow, random_images
 from tests.training.helpers import N_FIT, N_VAL, STEPS, checkpoint, new_glow, new_trainer
@@ -23,7 +24,7 @@ def tables(make_table: MakeTable) -> tuple[ImageTable, ImageTable]:
 
 
 def keeper(folder: Path, temperature: float = 0.7) -> KeptSamples:
-    return KeptSamples(folder, seed=0, temperature=temperature)
+    return KeptSamples(folder, EpochSamples(0, temperature))
 
 
 def files(folder: Path) -> list[str]:

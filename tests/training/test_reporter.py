@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 
 from glow_pipeline.flow import Glow
 from glow_pipeline.tracking.metric_logger import MetricLogger
+from glow_pipeline.training.epoch_samples import SAMPLES, EpochSamples
 from glow_pipeline.training.history import History, Metrics
-from glow_pipeline.training.reporter import SAMPLES, MlflowReporter, SeveralReporters, TrialReporter
+from glow_pipeline.training.reporter import MlflowReporter, SeveralReporters, TrialReporter
 from tests.plots.test_grids import pictures, shown
 from tests.training.helpers import new_glow
 
@@ -38,7 +39,7 @@ class LoggedHere(MetricLogger):
 
 
 def mlflow_reporter(logged: MetricLogger, given_class: bool = False) -> MlflowReporter:
-    return MlflowReporter(logged, given_class=given_class, seed=0, temperature=0.7)
+    return MlflowReporter(logged, EpochSamples(0, 0.7), given_class=given_class)
 
 
 def test_figures_given_the_class_are_logged_so() -> None:
@@ -121,3 +122,10 @@ def test_trial_reports_epoch_and_validation_bits() -> None:
     reporter = TrialReporter(prune)
     assert [reporter.epoch({"epoch": k, "val_bits_per_dim": k / 2, "lr": 0.1}, 5 * k) for k in (1, 2)] == [False, True]
     assert taken == [(1, 0.5), (2, 1.0)]
+
+
+def test_samples_of_an_epoch_are_drawn_once() -> None:
+    drawn, model = EpochSamples(0, 0.7), new_glow()
+    first = drawn.of(model, 1)
+    assert drawn.of(model, 1) is first
+    assert drawn.of(model, 2) is not first

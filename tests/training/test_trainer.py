@@ -22,6 +22,7 @@ from glow_pipeline.tracking.runs import RunAddress
 from glow_pipeline.training import state as state_module
 from glow_pipeline.training import step as step_module
 from glow_pipeline.training.checkpoint_folder import CheckpointSchedule, TrainingFolder
+from glow_pipeline.training.epoch_samples import EpochSamples
 from glow_pipeline.training.evaluation import mean_bits_per_dim
 from glow_pipeline.training.history import Metrics
 from glow_pipeline.training.reporter import MlflowReporter, SeveralReporters
@@ -253,7 +254,7 @@ def test_finished_epochs_reach_mlflow_before_a_stop(tables: Tables, tmp_path: Pa
 
     def train_until_the_signal(run: RunAddress) -> None:
         with MetricLogger(run) as logger:
-            mlflow = MlflowReporter(logger, given_class=False, seed=0, temperature=0.7)
+            mlflow = MlflowReporter(logger, EpochSamples(0, 0.7), given_class=False)
             reporter = SeveralReporters([mlflow, EndingReporter(signum)])
             new_trainer(tables, new_glow(), settings={"sample_and_save_freq": 1}, reporter=reporter).fit()
 

@@ -1,20 +1,17 @@
 """Kedro dataset of a detector."""
 
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
 
-from kedro.io import Version
 from kedro_datasets._typing import JSONPreview
 
-from glow_pipeline.datasets.places import local_path
 from glow_pipeline.datasets.previews import NOT_MADE, json_preview
-from glow_pipeline.datasets.versioned import OwnVersionDataset
+from glow_pipeline.datasets.versioned import LocalVersionDataset
 from glow_pipeline.files import stored_versions
 from glow_pipeline.outliers.detector import Detector, DetectorRecord
 from glow_pipeline.outliers.detector_file import read_detector, read_detector_record, write_detector
 
 
-class GlowDetectorDataset(OwnVersionDataset[Detector, Detector]):
+class GlowDetectorDataset(LocalVersionDataset[Detector, Detector]):
     """A safetensors file with the detector's record in its header.
 
     Args:
@@ -23,16 +20,7 @@ class GlowDetectorDataset(OwnVersionDataset[Detector, Detector]):
         metadata: data for plugins.
     """
 
-    def __init__(
-        self,
-        *,
-        filepath: str,
-        version: Version | None = None,
-        metadata: dict[str, Any] | None = None,
-    ) -> None:
-        self.metadata = metadata
-        self._chosen: Path | Detector | None = None
-        super().__init__(PurePosixPath(local_path(filepath)), version)
+    _chosen: Path | Detector | None = None
 
     def choose(self, chosen: Path | Detector) -> None:
         """Load this file, or return this detector, instead of the newest version."""
@@ -86,6 +74,3 @@ class GlowDetectorDataset(OwnVersionDataset[Detector, Detector]):
 
     def _exists(self) -> bool:
         return isinstance(self._chosen, Detector) or self.load_path.is_file()
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": self._filepath, "version": self._version}

@@ -1,19 +1,17 @@
 """Kedro dataset of a trained model."""
 
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
 
 from kedro.io import Version
 from kedro_datasets._typing import JSONPreview
 
-from glow_pipeline.datasets.places import local_path
 from glow_pipeline.datasets.previews import NOT_MADE, json_preview
-from glow_pipeline.datasets.versioned import OwnVersionDataset
+from glow_pipeline.datasets.versioned import LocalVersionDataset
 from glow_pipeline.training.model_file import TrainedGlow, read_model, read_record, write_model
 from glow_pipeline.training.records import ModelRecord
 
 
-class GlowModelDataset(OwnVersionDataset[TrainedGlow, TrainedGlow]):
+class GlowModelDataset(LocalVersionDataset[TrainedGlow, TrainedGlow]):
     """A safetensors file with the model's record in its header.
 
     Args:
@@ -22,16 +20,7 @@ class GlowModelDataset(OwnVersionDataset[TrainedGlow, TrainedGlow]):
         metadata: data for plugins.
     """
 
-    def __init__(
-        self,
-        *,
-        filepath: str,
-        version: Version | None = None,
-        metadata: dict[str, Any] | None = None,
-    ) -> None:
-        self.metadata = metadata
-        self._file: Path | None = None
-        super().__init__(PurePosixPath(local_path(filepath)), version)
+    _file: Path | None = None
 
     @property
     def filepath(self) -> Path:
@@ -100,9 +89,6 @@ class GlowModelDataset(OwnVersionDataset[TrainedGlow, TrainedGlow]):
 
     def _exists(self) -> bool:
         return self.load_path.is_file()
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": self._filepath, "version": self._version}
 
 
 def is_file_name(model: str) -> bool:

@@ -6,17 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from filelock import FileLock, Timeout
-from kedro.io import DatasetError, Version
+from kedro.io import DatasetError
 from kedro_datasets._typing import ImagePreview
 from pydantic import ValidationError
 
-from glow_pipeline.datasets.places import local_path
 from glow_pipeline.datasets.previews import NOT_MADE, figure_preview
 from glow_pipeline.datasets.table_figure import table_figure
-from glow_pipeline.datasets.versioned import OwnVersionDataset
+from glow_pipeline.datasets.versioned import LocalVersionDataset
 from glow_pipeline.files import written_whole
 from glow_pipeline.images.format import ImageFormat
 from glow_pipeline.images.table import ImageTable, TableOrigin
@@ -25,7 +23,7 @@ from glow_pipeline.images.table_writer import TableWriter
 logger = logging.getLogger(__name__)
 
 
-class ImageTableDataset(OwnVersionDataset[TableWriter, ImageTable]):
+class ImageTableDataset(LocalVersionDataset[TableWriter, ImageTable]):
     """A versioned table: a `TableWriter` is saved, an `ImageTable` is loaded.
 
     The folder is `<parent of filepath>/<image format>/<name of filepath>/<version>/`, so that tables of two
@@ -41,23 +39,13 @@ class ImageTableDataset(OwnVersionDataset[TableWriter, ImageTable]):
         metadata: data for plugins.
     """
 
-    def __init__(
-        self,
-        *,
-        filepath: str,
-        version: Version | None = None,
-        metadata: dict[str, Any] | None = None,
-    ) -> None:
-        self._base = PurePosixPath(local_path(filepath))
-        self._identified = False
-        self.lists_both_splits = False
-        self.metadata = metadata
-        super().__init__(self._base, version)
+    lists_both_splits = False
+    _base: PurePosixPath | None = None  # the path without the image format; None: no format was given
 
     def identify(self, image_format: ImageFormat) -> None:
         """Set the image format, which is part of the path."""
-        self._filepath = self._base.parent / image_format.key / self._base.name
-        self._identified = True
+        base = self._base = self._base or self._filepath
+        self._filepath = base.parent / image_format.key / base.name
         self._clear_version_cache()
 
     def load(self) -> ImageTable:
@@ -110,11 +98,8 @@ class ImageTableDataset(OwnVersionDataset[TableWriter, ImageTable]):
         return figure_preview(table_figure(self.load())) if self.exists() else NOT_MADE
 
     def _check_identified(self) -> None:
-        if not self._identified:
-            raise DatasetError(f"{self._base}: no image format was given; is RunHook in settings.HOOKS?")
+        if self._base is None:
+            raise DatasetError(f"{self._filepath}: no image format was given; is RunHook in settings.HOOKS?")
 
     def _exists(self) -> bool:
-        return self._identified and Path(self._get_load_path()).is_dir()
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": self._filepath, "version": self._version}
+        return self._base is not None and Path(self._get_load_path()).is_dir()

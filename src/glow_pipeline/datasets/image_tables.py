@@ -2,21 +2,19 @@
 
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import pandas as pd
 from kedro.io import DatasetError, Version
 from kedro_datasets._typing import TablePreview
 
 from glow_pipeline.datasets.image_table import ImageTableDataset
-from glow_pipeline.datasets.places import local_path
 from glow_pipeline.datasets.previews import NOT_MADE, table_preview
-from glow_pipeline.datasets.versioned import OwnVersionDataset
+from glow_pipeline.datasets.versioned import LocalVersionDataset
 from glow_pipeline.images.table import RECORD, ImageTable, TableRecord
 from glow_pipeline.images.table_writer import TableWriter
 
 
-class ImageTablesDataset(OwnVersionDataset[Mapping[str, TableWriter], dict[str, ImageTable]]):
+class ImageTablesDataset(LocalVersionDataset[Mapping[str, TableWriter], dict[str, ImageTable]]):
     """Tables by name, each where an `ImageTableDataset` of its images would be.
 
     Those that this run has saved can be loaded.
@@ -27,16 +25,7 @@ class ImageTablesDataset(OwnVersionDataset[Mapping[str, TableWriter], dict[str, 
         metadata: data for plugins.
     """
 
-    def __init__(
-        self,
-        *,
-        filepath: str,
-        version: Version | None = None,
-        metadata: dict[str, Any] | None = None,
-    ) -> None:
-        self.metadata = metadata
-        self._saved: dict[str, ImageTableDataset] | None = None
-        super().__init__(PurePosixPath(local_path(filepath)), version)
+    _saved: dict[str, ImageTableDataset] | None = None
 
     def save(self, data: Mapping[str, TableWriter]) -> None:
         saved = {}
@@ -68,6 +57,3 @@ class ImageTablesDataset(OwnVersionDataset[Mapping[str, TableWriter], dict[str, 
 
     def _get_load_path(self) -> PurePosixPath:
         return self._filepath  # the tables are in several folders of it
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": self._filepath, "version": self._version}

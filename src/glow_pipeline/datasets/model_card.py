@@ -1,19 +1,16 @@
 """Kedro dataset of a model card."""
 
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-from kedro.io import Version
 from kedro_datasets._typing import HTMLPreview
 
-from glow_pipeline.datasets.places import local_path
 from glow_pipeline.datasets.previews import NOT_MADE, markdown_preview
-from glow_pipeline.datasets.versioned import OwnVersionDataset
+from glow_pipeline.datasets.versioned import LocalVersionDataset
 from glow_pipeline.training.model_card.card import CARD_FILE, ModelCard
 from glow_pipeline.training.model_card.folder import read_card, write_card
 
 
-class ModelCardDataset(OwnVersionDataset[ModelCard, ModelCard]):
+class ModelCardDataset(LocalVersionDataset[ModelCard, ModelCard]):
     """The card of a stored model: README.md in the folder of the model's version, with the picture of its samples.
 
     A card belongs to a model and not to the command that writes it, so it is saved as the version of its model.
@@ -24,12 +21,7 @@ class ModelCardDataset(OwnVersionDataset[ModelCard, ModelCard]):
         metadata: data for plugins.
     """
 
-    def __init__(
-        self, *, filepath: str, version: Version | None = None, metadata: dict[str, Any] | None = None
-    ) -> None:
-        self.metadata = metadata
-        self._model_version: str | None = None
-        super().__init__(PurePosixPath(local_path(filepath)), version)
+    _model_version: str | None = None
 
     def _get_versioned_path(self, version: str) -> PurePosixPath:
         return super()._get_versioned_path(version).with_name(CARD_FILE)
@@ -56,6 +48,3 @@ class ModelCardDataset(OwnVersionDataset[ModelCard, ModelCard]):
 
     def _exists(self) -> bool:
         return Path(self._get_load_path()).is_file()
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": self._filepath, "version": self._version}

@@ -1,4 +1,4 @@
-"""What Kedro-Viz shows of an entry of the catalog.
+"""Previews of the catalog's entries in Kedro-Viz.
 
 A dataset has a method `preview`, whose annotation tells Kedro-Viz the kind: a table, a picture, JSON or HTML.
 """

@@ -1,9 +1,11 @@
 """Versions of artifacts: a run loads the versions that it has saved itself."""
 
 from pathlib import PurePosixPath
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from kedro.io import AbstractVersionedDataset
+from kedro.io import AbstractVersionedDataset, Version
+
+from glow_pipeline.datasets.places import local_path
 
 _DI = TypeVar("_DI")
 _DO = TypeVar("_DO")
@@ -25,3 +27,22 @@ class OwnVersionDataset(AbstractVersionedDataset[_DI, _DO]):
         path = super()._get_save_path()
         self._saved_version = self.resolve_save_version()
         return path
+
+
+class LocalVersionDataset(OwnVersionDataset[_DI, _DO]):
+    """Such a dataset in a local file or folder, to be derived from.
+
+    Args:
+        filepath: path of the file or folder.
+        version: set by `versioned: true`.
+        metadata: data for plugins.
+    """
+
+    def __init__(
+        self, *, filepath: str, version: Version | None = None, metadata: dict[str, Any] | None = None
+    ) -> None:
+        self.metadata = metadata
+        super().__init__(PurePosixPath(local_path(filepath)), version)
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": self._filepath, "version": self._version}

@@ -1,14 +1,12 @@
 """Kedro dataset of a folder of files that are too many for memory."""
 
-from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Protocol
 
-from kedro.io import Version
 from kedro_datasets._typing import ImagePreview
 
-from glow_pipeline.datasets.places import local_path
 from glow_pipeline.datasets.previews import NOT_MADE, stacked_preview
-from glow_pipeline.datasets.versioned import OwnVersionDataset
+from glow_pipeline.datasets.versioned import LocalVersionDataset
 from glow_pipeline.files import written_whole
 
 SHOWN = 4  # pictures
@@ -21,7 +19,7 @@ class FolderWriter(Protocol):
         """Make this folder and write the files into it."""
 
 
-class WrittenFolderDataset(OwnVersionDataset[FolderWriter, Path]):
+class WrittenFolderDataset(LocalVersionDataset[FolderWriter, Path]):
     """A folder, complete or absent, that a `FolderWriter` writes when it is saved; its path is loaded.
 
     Args:
@@ -29,12 +27,6 @@ class WrittenFolderDataset(OwnVersionDataset[FolderWriter, Path]):
         version: set by `versioned: true`.
         metadata: data for plugins.
     """
-
-    def __init__(
-        self, *, filepath: str, version: Version | None = None, metadata: dict[str, Any] | None = None
-    ) -> None:
-        self.metadata = metadata
-        super().__init__(PurePosixPath(local_path(filepath)), version)
 
     def save(self, data: FolderWriter) -> None:
         with written_whole(Path(self._get_save_path())) as folder:
@@ -50,6 +42,3 @@ class WrittenFolderDataset(OwnVersionDataset[FolderWriter, Path]):
 
     def _exists(self) -> bool:
         return Path(self._get_load_path()).is_dir()
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": self._filepath, "version": self._version}

@@ -37,7 +37,7 @@ class StoredVersion(NamedTuple):
 
     @property
     def mutated(self) -> bool:
-        """Whether it belongs to a model of mutated images."""
+        """True if it belongs to a model of mutated images."""
         return self.parts[1:2] == (MUTATED,)
 
     def named(self, prefix: str) -> str | None:

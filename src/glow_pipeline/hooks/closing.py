@@ -27,10 +27,10 @@ class ClosingReport:
     def after_context_created(self, context: KedroContext) -> None:
         self._project, self._env = context.project_path, context.env
 
-    def before_pipeline_run(self) -> None:
+    def before_pipeline_run(self, figures: KeyFigures) -> None:
         self._started = time.monotonic()
         self._saved: list[str] = []
-        self._figures = KeyFigures()
+        self._figures = figures
         self._uses_model = False
         self._detector: DetectorRecord | None = None
 
@@ -43,7 +43,6 @@ class ClosingReport:
         self._saved.append(dataset_name)
         if isinstance(data, Detector):
             self._detector = data.record
-        self._figures.add(dataset_name, data)
 
     def after_pipeline_run(self, catalog: DataCatalog, pages: RunPages | None) -> None:
         lines = [f"Done in {time.monotonic() - self._started:.0f} s."]

@@ -19,6 +19,7 @@ from glow_pipeline.hooks.checks import check_run
 from glow_pipeline.hooks.closing import ClosingReport
 from glow_pipeline.hooks.command_line import check_version_names
 from glow_pipeline.hooks.image_choice import TABLES, choose_images, choose_model, complete_range
+from glow_pipeline.hooks.key_figures import KeyFigures
 from glow_pipeline.hooks.missing_outputs import nodes_to_run
 from glow_pipeline.hooks.model_card import record_on_card
 from glow_pipeline.hooks.one_line import errors_in_one_line, line_of
@@ -60,7 +61,8 @@ class RunHook:
         choose_model(catalog, self._parameters)
 
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
-        self._closing.before_pipeline_run()
+        self._figures = KeyFigures()
+        self._closing.before_pipeline_run(self._figures)
         self._exit_on_signals()
         with errors_in_one_line():
             self._parameters = with_batches_of_all(self._parameters, pipeline)
@@ -84,6 +86,7 @@ class RunHook:
 
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
         self._closing.after_dataset_saved(dataset_name, data)
+        self._figures.add(dataset_name, data)
         if self._training is not None and dataset_name == "glow_model":
             self._training.trained = True
         if self._tracker is not None:
@@ -155,7 +158,9 @@ class RunHook:
         only_helps = self._training is not None and self._training.only_helps
         if self._mlflow.enabled and not only_helps:
             place = destination(self._mlflow, self._project, os.environ)
-            run = tracked(place, run_params, self._parameters, pipeline, catalog, provenance, resumed_run_id)
+            run = tracked(
+                place, run_params, self._parameters, pipeline, catalog, provenance, resumed_run_id, self._figures
+            )
             self._tracker = self._undo.enter_context(run)
             provenance = provenance.model_copy(update={"mlflow_run_id": self._tracker.run.address.run_id})
         self._provenance, self._catalog = provenance, catalog

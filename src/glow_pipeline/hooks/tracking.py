@@ -14,6 +14,7 @@ from kedro.pipeline import Pipeline
 from glow_pipeline.datasets.glow_model import GlowModelDataset
 from glow_pipeline.datasets.image_table import ImageTableDataset
 from glow_pipeline.hooks.artifacts import artifact_files
+from glow_pipeline.hooks.key_figures import KeyFigures
 from glow_pipeline.hooks.provenance import user
 from glow_pipeline.hooks.recorded_parameters import StoredModel, model_name, recorded_parameters
 from glow_pipeline.hooks.repeating_command import command_line, runs_in_part
@@ -89,7 +90,6 @@ class Tracker:
         if isinstance(data, Detector) and name == "glow_detector":
             with mlflow_may_fail(name):
                 self.run.tag_detector(_detector_tags(data.record), data.record.model_dump_json(indent=2))
-        self._description.figures.add(name, data)
         dataset = self._catalog[name]
         folder = (getattr(dataset, "metadata", None) or {}).get("mlflow")
         if folder is None or not isinstance(dataset, AbstractVersionedDataset):
@@ -163,6 +163,7 @@ def tracked(
     catalog: DataCatalog,
     provenance: Provenance,
     resumed_run_id: str | None,
+    figures: KeyFigures,
 ) -> Iterator[Tracker]:
     """Start or resume an MLflow run for the block; it ends by what ends the block.
 
@@ -171,6 +172,7 @@ def tracked(
         run_params: what Kedro knows of the command: pipelines, environment, `--params`.
         parameters, pipeline, catalog, provenance: of the run.
         resumed_run_id: the MLflow run of the training or search that this run resumes.
+        figures: the run's key figures, which come as it saves them.
 
     Raises:
         GlowPipelineError: MLflow does not answer.
@@ -201,6 +203,7 @@ def tracked(
             run.pages,
             stored_model=None if stored is None else stored.version,
             in_part=in_part,
+            figures=figures,
         )
         tracker = Tracker(run, catalog, place.project, description)
         tracker.prepare_pages(name, dataset)

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -17,11 +16,10 @@ from glow_pipeline.flow import Glow
 from glow_pipeline.images.transfer import HostCopy
 from glow_pipeline.plots.filmstrip import ROWS, evenly_spread
 from glow_pipeline.plots.grids import cross_out
-from glow_pipeline.randomness import generator
-from glow_pipeline.sampling import draw
+from glow_pipeline.training.epoch_samples import EpochSamples
 from glow_pipeline.training.history import Metrics
 
-SAMPLES, KEPT = 16, 8  # drawn, as MLflow shows them; and of these kept
+KEPT = 8  # of the samples that are drawn
 FOLDER = "samples"
 NAME = re.compile(r"epoch_(\d+)\.safetensors")
 MOST_WAITING = 8  # epochs in memory
@@ -38,11 +36,11 @@ class KeptSamples:
 
     Args:
         training_folder: the folder of the training's checkpoints.
-        seed, temperature: seed and temperature of the samples, whose latents are the same each time.
+        drawn: draws the samples.
     """
 
-    def __init__(self, training_folder: Path, *, seed: int, temperature: float) -> None:
-        self._folder, self._seed, self._temperature = training_folder / FOLDER, seed, temperature
+    def __init__(self, training_folder: Path, drawn: EpochSamples) -> None:
+        self._folder, self._drawn = training_folder / FOLDER, drawn
         self._waiting: list[tuple[int, HostCopy]] = []
         for incomplete in self._folder.glob(".*"):  # of a process that was killed while it wrote
             incomplete.unlink(missing_ok=True)
@@ -51,11 +49,7 @@ class KeptSamples:
         return False
 
     def samples(self, flow: Glow, epoch: int) -> None:
-        device = next(flow.parameters()).device
-        labels = torch.arange(SAMPLES, device=device) % flow.num_classes if flow.y_condition else None
-        drawn = draw(flow, SAMPLES, self._temperature, generator(self._seed, "progress", 0, device), labels)
-        copies = HostCopy(flow.dequantization.expand(drawn.images[:KEPT]), drawn.broken[:KEPT])
-        self._waiting.append((epoch, copies))
+        self._waiting.append((epoch, self._drawn.of(flow, epoch)))
         if len(self._waiting) >= MOST_WAITING:
             self.write()
 
@@ -67,12 +61,12 @@ class KeptSamples:
         """
         while self._waiting:
             epoch, copies = self._waiting[0]
-            images, broken = copies.get()
+            images, broken = (tensor[:KEPT] for tensor in copies.get())
             with written_whole(self._folder / f"epoch_{epoch:06d}.safetensors") as temporary:
                 save_file(
                     {"images": images.contiguous(), "broken": broken.contiguous()},
                     temporary,
-                    metadata={TEMPERATURE: repr(self._temperature)},
+                    metadata={TEMPERATURE: repr(self._drawn.temperature)},
                 )
             del self._waiting[0]
 

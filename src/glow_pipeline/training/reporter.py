@@ -3,19 +3,14 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-import torch
 from matplotlib.figure import Figure
 
 from glow_pipeline.flow import Glow
-from glow_pipeline.images.transfer import HostCopy
 from glow_pipeline.plots.grids import cross_out, square_grid
-from glow_pipeline.randomness import generator
-from glow_pipeline.sampling import draw
 from glow_pipeline.tracking.metric_logger import MetricLogger
 from glow_pipeline.tracking.metric_names import SAMPLES_BY_EPOCH, TRAINING, VALIDATION_BITS, in_group
+from glow_pipeline.training.epoch_samples import EpochSamples
 from glow_pipeline.training.history import History, Metrics, reported
-
-SAMPLES = 16
 
 
 class Reporter(Protocol):
@@ -49,12 +44,11 @@ class MlflowReporter:
     Args:
         metric_logger: sends to the run.
         given_class: whether the model is class-conditioned, and so its figures are given the class.
-        seed, temperature: seed and temperature of the samples.
+        drawn: draws the samples.
     """
 
-    def __init__(self, metric_logger: MetricLogger, *, given_class: bool, seed: int, temperature: float) -> None:
-        self._metric_logger, self._given_class = metric_logger, given_class
-        self._seed, self._temperature = seed, temperature
+    def __init__(self, metric_logger: MetricLogger, drawn: EpochSamples, *, given_class: bool) -> None:
+        self._metric_logger, self._drawn, self._given_class = metric_logger, drawn, given_class
 
     def catch_up(self, history: History) -> None:
         """Log the epochs of a resumed training that its run lacks."""
@@ -66,10 +60,7 @@ class MlflowReporter:
         return False
 
     def samples(self, flow: Glow, epoch: int) -> None:
-        device = next(flow.parameters()).device
-        labels = torch.arange(SAMPLES, device=device) % flow.num_classes if flow.y_condition else None
-        drawn = draw(flow, SAMPLES, self._temperature, generator(self._seed, "progress", 0, device), labels)
-        copies = HostCopy(flow.dequantization.expand(drawn.images), drawn.broken)
+        copies = self._drawn.of(flow, epoch)
 
         def grid() -> Figure:
             return square_grid(cross_out(*copies.get()), f"epoch {epoch}")

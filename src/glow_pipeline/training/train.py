@@ -23,6 +23,7 @@ from glow_pipeline.training.distributed.launch import launch, leads_here
 from glow_pipeline.training.distributed.machines import machine_rank, n_processes
 from glow_pipeline.training.distributed.process_group import DistributedGroup, ProcessGroup, SingleProcess
 from glow_pipeline.training.distributed.remote_reporter import RemoteReporter, reports_taken
+from glow_pipeline.training.epoch_samples import EpochSamples
 from glow_pipeline.training.history import History
 from glow_pipeline.training.kept_samples import KeptSamples
 from glow_pipeline.training.model_file import TrainedGlow
@@ -142,15 +143,11 @@ def train_in_this_process(
             device=record.computation.device,
         )
     with MetricLogger(task.mlflow_run if group.leads else None) as metric_logger, threads.in_use():
-        mlflow = MlflowReporter(
-            metric_logger,
-            given_class=flow.y_condition,
-            seed=task.parameters.seed,
-            temperature=task.parameters.sample.temperature,
-        )
+        drawn = EpochSamples(task.parameters.seed, task.parameters.sample.temperature)
+        mlflow = MlflowReporter(metric_logger, drawn, given_class=flow.y_condition)
         if start is not None:
             mlflow.catch_up(start.record.history)
-        kept = _kept_samples(task) if group.leads else None
+        kept = _kept_samples(task, drawn) if group.leads else None
         reporters = [each for each in (mlflow, kept, reporter) if each is not None]
         trainer = Trainer(
             flow,
@@ -223,10 +220,10 @@ def _threads(
     )
 
 
-def _kept_samples(task: TrainingTask) -> KeptSamples | None:
+def _kept_samples(task: TrainingTask, drawn: EpochSamples) -> KeptSamples | None:
     if task.folder is None or not task.keeps_samples:
         return None
-    return KeptSamples(task.folder, seed=task.parameters.seed, temperature=task.parameters.sample.temperature)
+    return KeptSamples(task.folder, drawn)
 
 
 def _checkpoints(task: TrainingTask, kept: KeptSamples | None) -> CheckpointSchedule | None:

@@ -1,1 +1,1 @@
-"""What is stored below data/: its versions, which of them others need, and their removal."""
+"""Versions stored below data/: their list, their needs of each other, and their removal."""

@@ -22,7 +22,7 @@ NAMED = 12
 
 @dataclass(frozen=True)
 class Request:
-    """What a person typed after `kedro versions`.
+    """The options of one `kedro versions`.
 
     Attributes:
         remove: labels of versions or their beginnings, or `all`; empty: only list.

@@ -1,4 +1,4 @@
-"""What is stored, in lines for a person: a line for each command's versions, or for each entry."""
+"""The list of stored versions as text: a line for each command's versions, or for each entry."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Which stored things need which others."""
+"""Needs between stored versions: a detector of its model, results of theirs, a training of what it started from."""
 
 import csv
 import json
