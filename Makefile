@@ -60,6 +60,8 @@ docs: $(INSTALLED) ## the documentation as a site in build/site; before it the t
 	$(BIN)/python -m glow_pipeline.parameters.documentation .
 	$(BIN)/python -m glow_pipeline.images.sources.documentation .
 	$(BIN)/python docs/hooks/architecture.py .
+	$(BIN)/python benchmarks/make_tables.py --write
+	$(BIN)/python docs/hooks/presets.py .
 	$(MKDOCS) build # without --quiet, which also silences the warnings that --strict counts
 	@echo "open build/site/index.html in a browser, or, with the search, make site: http://127.0.0.1:$(or $(PORT),8000)"
 
@@ -94,6 +96,10 @@ bench: $(INSTALLED) ## speed beside public libraries, of input, start-up and ing
 	$(BIN)/python benchmarks/input.py
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/ingest.py
+
+.PHONY: results
+results: $(INSTALLED) ## the tables of docs/results: computes rows that are missing, of TABLE and ROWS alone where they are given; takes hours
+	$(BIN)/python benchmarks/make_tables.py $(TABLE) $(if $(ROWS),--rows $(ROWS))
 
 lowest: $(INSTALLED) ## the tests of a command with the lowest versions that pyproject.toml allows, in an environment of its own
 	$(BIN)/uv venv --quiet --clear --python "$$($(BIN)/python -c 'import sys; print(sys.executable)')" build/lowest

@@ -23,9 +23,9 @@ def project(tmp_path: Path) -> Path:
     return folder
 
 
-def commands(folder: Path, target: str = "run") -> str:
+def commands(folder: Path, *typed: str) -> str:
     """Return the commands that `make` would run there."""
-    done = subprocess.run(["make", "-n", target], cwd=folder, capture_output=True, text=True, check=True)
+    done = subprocess.run(["make", "-n", *(typed or ["run"])], cwd=folder, capture_output=True, text=True, check=True)
     return done.stdout
 
 
@@ -49,7 +49,22 @@ def test_newer_lock_is_installed_on_top(project: Path) -> None:
 
 @pytest.mark.parametrize(
     "target",
-    ["run", "test", "lint", "lowest", "sources", "docs", "site", "clean-data", "ui", "viz", "serve", "bench", "lock"],
+    [
+        "run",
+        "test",
+        "lint",
+        "lowest",
+        "sources",
+        "docs",
+        "site",
+        "clean-data",
+        "ui",
+        "viz",
+        "serve",
+        "bench",
+        "results",
+        "lock",
+    ],
 )
 def test_every_target_installs_what_it_needs(project: Path, target: str) -> None:
     shutil.rmtree(project / ".venv")
@@ -61,3 +76,9 @@ def test_quick_leaves_out_what_runs_pipelines(project: Path) -> None:
     assert 'pytest --numprocesses auto --dist loadfile --no-loadscope-reorder -m "not slow and not gpu' in quick
     assert "not pipeline" in quick
     assert "not pipeline" not in test
+
+
+def test_results_passes_table_and_rows_on(project: Path) -> None:
+    assert "make_tables.py matrix --rows mnist digits" in commands(
+        project, "results", "TABLE=matrix", "ROWS=mnist digits"
+    )

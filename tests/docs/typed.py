@@ -59,6 +59,8 @@ def on_digits(typed: Sequence[str], **more: object) -> list[str]:
     if values.get("dataset", "digits") not in HERE or not pipelines(typed) & MAKES_TABLES:
         values = {name: value for name, value in values.items() if not name.startswith("ingest.")}
         values |= {"dataset": "digits"} if "dataset" in values else {}
+    for name in {"model", "train.checkpoint"} & set(values):
+        values[name] = DOWNLOADED.sub("digits", values[name])
     if values.get("out_dataset", "textures") not in HERE:
         values["out_dataset"] = "textures"
         values.pop("ood.out_classes", None)

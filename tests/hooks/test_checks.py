@@ -56,7 +56,8 @@ def test_precision_matters_only_to_trainings(trained: Path) -> None:
 def test_ood_before_train_names_the_command_to_type(tmp_path: Path) -> None:
     line = refused(copy_project(tmp_path), "ood")
     assert line == (
-        "dataset=digits: no trained model of it yet; first type `kedro run --pipelines train --params dataset=digits`"
+        "dataset=digits: no trained model of it yet; first type `kedro run --pipelines train --params dataset=digits`, "
+        "or type model=digits for the one that is shipped"
     )
 
 

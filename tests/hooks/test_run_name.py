@@ -22,8 +22,10 @@ def test_names_that_end_alike_are_whole() -> None:
 
 
 def test_long_values_and_paths_are_shortened() -> None:
-    typed = {"stored_model": "/a/long/path/glow_model.safetensors", "ood.scores": ["nll", "waic"]}
-    assert run_name("ood", typed, None, "digits") == "ood stored_model=glow_model.safetensors scores=nll+waic"
+    typed = {"stored_model": "/a/long/path/mine.safetensors", "ood.scores": ["nll", "waic"]}
+    assert run_name("ood", typed, None, "digits") == "ood stored_model=mine.safetensors scores=nll+waic"
+    typed = {"stored_model": "models/fashionmnist/glow_model.safetensors"}
+    assert run_name("ood", typed, None, "fashionmnist") == "ood stored_model=fashionmnist"
     assert run_name("ood", {"own.text": "a" * 30}, None, "digits") == f"ood text={'a' * 21}..."
 
 

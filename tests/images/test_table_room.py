@@ -19,7 +19,7 @@ from torch import Tensor
 from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.images.sources.source import ArraySplit, EncodedSplit
 from glow_pipeline.images.table import IMAGES, LABELS, NAMES, RECORD
-from glow_pipeline.images.table_writer import TableWriter, plan_table
+from glow_pipeline.images.table_writer import TableWriter, disk_note, plan_table
 from tests.conftest import MakeSource, random_images
 from tests.images.plans import (
     IMAGE_FORMAT,
@@ -41,6 +41,13 @@ def test_too_small_disk_is_reported_before_reading(tmp_path: Path, monkeypatch: 
     assert calls == []
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=needed))
     plan.write(tmp_path / "table")
+
+
+def test_disk_of_a_large_table_is_said() -> None:
+    assert disk_note(1000, 2**30 - 1, 2**40) is None
+    assert disk_note(1_281_167, 3 * 2**30, 2**40) == (
+        "1,281,167 images take 3.0 GiB of disk as a table, 1024.0 GiB are free"
+    )
 
 
 def test_space_is_checked_for_the_chosen_images(

@@ -1,24 +1,31 @@
-"""The records of a training that name its precision."""
+"""The records of a training that name its precision, and the model that it starts from."""
 
 import logging
+import shutil
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from glow_pipeline.files import sha256
 from glow_pipeline.flow.coupling import COUPLINGS
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.parameters import parse_parameters
 from glow_pipeline.provenance import Provenance
 from glow_pipeline.training.history import History
+from glow_pipeline.training.model_file import MODEL_FILE
 from glow_pipeline.training.new_flow import untrained_flow
 from glow_pipeline.training.new_records import initial_record, model_record, warn_of_changes
 from glow_pipeline.training.records import CheckpointRecord, Computation
+from glow_pipeline.training.shipped_models import SHIPPED
 from glow_pipeline.training.start_summary import announce
 from glow_pipeline.training.task import TrainingTask
 from tests.conftest import MakeTable, random_images
 from tests.flow.test_new_coupling import ExpCoupling
+from tests.project import ROOT
 from tests.training.helpers import checkpoint_record
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -90,3 +97,15 @@ def test_other_precision_is_reported_on_resume(caplog: pytest.LogCaptureFixture)
         "This training resumes with another precision bfloat16 instead of float32: it may not end in the same bits as "
         "without a stop."
     ]
+
+
+def test_model_that_training_starts_from_is_recorded(table: ImageTable, tmp_path: Path) -> None:
+    shipped = ROOT / SHIPPED / "digits" / MODEL_FILE
+    own = Path(shutil.copy(shipped, tmp_path / "mine.safetensors"))
+    for typed, name in (("digits", f"models/digits/{MODEL_FILE}"), (str(own), "mine.safetensors")):
+        task = task_of(table, "affine")
+        train = task.parameters.train.model_copy(update={"checkpoint": typed})
+        started = replace(task, parameters=task.parameters.model_copy(update={"train": train}))
+        flow = untrained_flow(task.parameters, table.record.image_format, 3)
+        record = initial_record(started, flow, None, CPU, 1, 1)
+        assert record.started_from == f"{name} sha256:{sha256(shipped)}"

@@ -1,5 +1,7 @@
 """Loading of a model with its detector, by a path or a name."""
 
+import logging
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +16,9 @@ from glow_pipeline.training.model_file import MODEL_FILE, write_model
 from glow_pipeline.training.stored_detectors import DETECTOR_FILE
 from glow_pipeline.verdict.image_detector import ImageDetector
 from glow_pipeline.verdict.judge import Judge
+from glow_pipeline.verdict.load import find_model
 from tests.conftest import random_images
+from tests.project import ROOT
 from tests.verdict.judges import full_judge
 
 
@@ -71,8 +75,25 @@ def test_absent_model_is_refused_with_those_there_are(
     versions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(GlowPipelineError, match=rf"^{model}: no model; give .* \(mine\)$"):
+    with pytest.raises(GlowPipelineError, match=rf"^{model}: no model; give .* \(mine\), or that of a shipped "):
         load_detector(model)
+
+
+def test_own_model_comes_before_a_shipped_one(
+    versions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = versions.parent.rename(versions.parent.with_name("digits"))
+    monkeypatch.chdir(tmp_path)
+    with caplog.at_level(logging.INFO):
+        found = find_model("digits")
+        assert found == own / MODEL_FILE / "2026-01-02" / MODEL_FILE
+        shutil.rmtree(own)
+        shipped = find_model("digits")
+    assert shipped == ROOT / "models" / "digits" / MODEL_FILE
+    assert caplog.messages == [
+        f"digits: the newest of this project, {found}",
+        f"digits: the shipped one, {shipped}",
+    ]
 
 
 def test_package_is_imported_without_torch() -> None:

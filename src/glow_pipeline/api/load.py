@@ -13,8 +13,8 @@ def load_model(model: str | Path, *, device: str = "auto") -> ImageModel:
 
     Args:
         model: the path of a `.safetensors` model; a folder that has one, or versions of one (the newest is taken); or
-            the name of a dataset with a model in the project's `data/06_models`, such as `mnist`. The project is the
-            working directory or one above it.
+            a name, such as `mnist`: the newest model of this dataset in the project's `data/06_models`, else the one
+            that is shipped as `models/mnist`. The project is the working directory or one above it.
         device: `auto`, `cpu`, `cuda` or `mps`.
 
     Raises:

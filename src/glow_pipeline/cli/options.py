@@ -8,7 +8,10 @@ import click
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.startup import without_gc
 
-PARAMS_HELP = "Parameters as name=value, with a comma between several: seed=1,model.K=4. docs/parameters.md has all."
+PARAMS_HELP = (
+    "Parameters as name=value, with a comma between several: seed=1,model.K=4. docs/parameters.md has all. "
+    "model=<name or path> is a trained model (docs/models.md)."
+)
 
 
 class OneLine(click.ClickException):
@@ -22,9 +25,10 @@ def read_params(_: click.Context, __: click.Parameter, value: Sequence[str] | di
     if isinstance(value, dict):
         return value
     with without_gc():  # torch comes with it
+        from glow_pipeline.cli.typed_model import with_named_model
         from glow_pipeline.parameters.command_line import parse_typed
     try:
-        return parse_typed(value)
+        return with_named_model(parse_typed(value))
     except GlowPipelineError as error:
         raise click.ClickException(str(error)) from None
 

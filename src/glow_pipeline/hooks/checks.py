@@ -32,6 +32,7 @@ from glow_pipeline.parameters import Parameters
 from glow_pipeline.sampling import MODES
 from glow_pipeline.search.space import extremes
 from glow_pipeline.training.resume import check_resume
+from glow_pipeline.training.shipped_models import shipped_name
 from glow_pipeline.verdict.listing import check_listed
 
 SPLITS: tuple[Split, ...] = ("train", "test")
@@ -88,11 +89,17 @@ def _trainings(parameters: Parameters, pipeline: Pipeline) -> Iterator[Parameter
 
 
 def _check_names_no_model(parameters: Parameters) -> None:
-    if parameters.stored_model is not None:
+    if parameters.stored_model is None:
+        return
+    if (name := shipped_name(Path(parameters.stored_model))) is not None:
         raise GlowPipelineError(
-            f"stored_model={parameters.stored_model}: this command uses no stored model; leave it out (to start a "
-            f"training from one, set train.checkpoint to its file)"
+            f"model={name}: this command uses no stored model; leave it out (to start a training from it, type "
+            f"train.checkpoint={name})"
         )
+    raise GlowPipelineError(
+        f"stored_model={parameters.stored_model}: this command uses no stored model; leave it out (to start a "
+        f"training from one, set train.checkpoint to its file)"
+    )
 
 
 def _check_images(

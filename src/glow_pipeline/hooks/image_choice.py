@@ -5,7 +5,6 @@ prepared and split as they were for its training, whatever the defaults are by t
 kedro viz) follows the stored model if there is one.
 """
 
-from pathlib import Path
 from typing import cast
 
 from kedro.io import DataCatalog
@@ -22,6 +21,7 @@ from glow_pipeline.images.sources.source import Split
 from glow_pipeline.parameters import Parameters
 from glow_pipeline.training.model_file import read_record
 from glow_pipeline.training.records import ModelRecord
+from glow_pipeline.training.shipped_models import first_model
 
 TABLES = ("train_images", "test_images", "out_images", "calibrate_images")
 RANGES_FROM: tuple[tuple[str, RunValue, Split], ...] = (
@@ -75,10 +75,10 @@ def complete_range(catalog: DataCatalog, parameters: Parameters, pipeline: Pipel
 
 def _range_of_first_model(parameters: Parameters, pipeline: Pipeline) -> GreyRange | None:
     """Return the range of the model that a training of a folder starts from, so that no image becomes darker to it."""
-    start = parameters.train.checkpoint
-    if start is None or "glow_model" not in pipeline.all_outputs() or not parameters.image_selection.is_folder:
+    if "glow_model" not in pipeline.all_outputs() or not parameters.image_selection.is_folder:
         return None
-    return read_record(Path(start)).image_format.range
+    start = first_model(parameters.train)
+    return None if start is None else read_record(start).image_format.range
 
 
 def _fill(catalog: DataCatalog, parameters: Parameters, stored: ModelRecord | None) -> None:

@@ -22,7 +22,7 @@ def provenance_of(session: str, project: Path, command: str) -> Provenance:
     return Provenance(
         kedro_session=session,
         git_commit=commit,
-        git_dirty=bool(_git(project, "status", "--porcelain")) if commit else None,
+        git_dirty=bool(_git(project, "status", "--porcelain", "--", ".", ":!docs")) if commit else None,
         command=command,
         versions=versions(requirements(project)),
     )

@@ -5,6 +5,7 @@ from pathlib import PurePath
 from typing import Any
 
 from glow_pipeline.parameters import as_typed
+from glow_pipeline.training.model_file import MODEL_FILE
 
 LONGEST, LONGEST_VALUE, LONGEST_IMAGES = 100, 24, 30  # characters
 # By which models are compared, in this order; `model.` stands for the rest of its group.
@@ -56,9 +57,14 @@ def _place(name: str) -> int:
     )
 
 
+def _end(path: PurePath) -> str:
+    """Return what tells a path from others: the name of its file, or of its folder where the file has any model's."""
+    return path.parent.name if path.name == MODEL_FILE else path.name
+
+
 def _short(value: object) -> str:
     if isinstance(value, list | tuple):
         text = "+".join(_short(each) for each in value)
     else:
-        text = PurePath(value).name if isinstance(value, str) and "/" in value else as_typed(value)
+        text = _end(PurePath(value)) if isinstance(value, str) and "/" in value else as_typed(value)
     return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 3]}..."

@@ -13,6 +13,7 @@ from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.parameters import Parameters, flattened, parse_parameters
 from glow_pipeline.training.model_file import read_record
 from glow_pipeline.training.records import ModelRecord
+from glow_pipeline.training.shipped_models import shipped_model_of, shipped_name
 
 NAMED_AT_MOST = 5
 COMPARED_AT_MOST = 200  # versions whose headers are read in search of a better one
@@ -86,7 +87,9 @@ def describe_model(dataset: GlowModelDataset) -> str:
         details.append(f"{record.val_bits_per_dim:.4f} bits/dim on validation images{given_class}")
     if record.diverged:
         details.append("its training diverged after that epoch")
-    line = f"Model {version_of(dataset)} ({dataset.why_this_one}): {', '.join(details)}"
+    name = shipped_name(dataset.load_path)
+    why = dataset.why_this_one if name is None else f"shipped as {name}"
+    line = f"Model {version_of(dataset)} ({why}): {', '.join(details)}"
     better = _better(dataset, record)
     if better is None:
         return line
@@ -117,9 +120,11 @@ def _absent(dataset: GlowModelDataset, parameters: Parameters, env: str | None) 
     )
     known = f" (there are models of {', '.join(others)})" if others else ""
     mutation = f",train.mutation={parameters.train.mutation}" if parameters.train.mutation else ""
+    shipped = None if mutation else shipped_model_of(parameters.image_selection.key)
+    instead = "" if shipped is None else f", or type model={shipped} for the one that is shipped"
     return (
         f"dataset={parameters.image_selection.key}: no trained model of it yet{known}; first type "
-        f"`{train_command(parameters.image_selection, env)}{mutation}`"
+        f"`{train_command(parameters.image_selection, env)}{mutation}`{instead}"
     )
 
 

@@ -16,6 +16,7 @@ from glow_pipeline.training.checks import check_processes
 from glow_pipeline.training.distributed.machines import n_processes_in_all
 from glow_pipeline.training.model_file import read_record
 from glow_pipeline.training.new_flow import check_knows_classes
+from glow_pipeline.training.shipped_models import first_model
 
 TRAINED = {"untrained_glow", "search_results"}  # one of them is an output of each pipeline that trains
 
@@ -40,8 +41,8 @@ def check_training(parameters: Parameters, device: torch.device) -> None:
     resolve_precision(parameters.train.precision, device)
     check_processes(parameters.train, device)
     check_weights(parameters.model.size(parameters.image_format.shape))
-    if parameters.train.checkpoint is not None:
-        _check_checkpoint(Path(parameters.train.checkpoint), parameters)
+    if (start := first_model(parameters.train)) is not None:
+        _check_checkpoint(start, parameters)
 
 
 def check_folder_classes(parameters: Parameters) -> None:
@@ -54,9 +55,8 @@ def check_folder_classes(parameters: Parameters) -> None:
         return
     num_classes = num_classes_of(parameters)
     check_num_classes(parameters, num_classes)
-    if parameters.train.checkpoint is not None and parameters.model.y_condition:
-        known = read_record(Path(parameters.train.checkpoint)).num_classes
-        check_knows_classes(parameters.train.checkpoint, known, num_classes)
+    if (start := first_model(parameters.train)) is not None and parameters.model.y_condition:
+        check_knows_classes(str(parameters.train.checkpoint), read_record(start).num_classes, num_classes)
 
 
 def num_classes_of(parameters: Parameters) -> int:
@@ -67,18 +67,18 @@ def num_classes_of(parameters: Parameters) -> int:
 
 def _check_checkpoint(path: Path, parameters: Parameters) -> None:
     """Check that the model that training starts from has the images and the flow that the parameters request."""
-    record = read_record(path)
+    record, typed = read_record(path), f"train.checkpoint={parameters.train.checkpoint}"
     image_format = parameters.image_format
     if record.image_format.shape != image_format.shape or record.image_format.n_bits != image_format.n_bits:
         raise GlowPipelineError(
-            f"train.checkpoint={path}: a model of images {record.image_format.key}, but the parameters ask for "
+            f"{typed}: a model of images {record.image_format.key}, but the parameters ask for "
             f"{image_format.key}; set ingest.size, ingest.channels or model.n_bits, or choose another checkpoint"
         )
     for name in ("fit", "background", "range"):
         requested, trained_with = getattr(image_format, name), getattr(record.image_format, name)
         if requested != trained_with and not (name == "range" and requested is None):  # then the model's own is taken
             raise GlowPipelineError(
-                f"ingest.{name}={_typed(requested)}: train.checkpoint={path} was trained with {_typed(trained_with)}, "
+                f"ingest.{name}={_typed(requested)}: {typed} was trained with {_typed(trained_with)}, "
                 f"and would not know its own training images again; set ingest.{name}={_typed(trained_with)}"
             )
     wanted = {**parameters.model.model_dump(), "num_classes": parameters.num_classes}
@@ -86,9 +86,7 @@ def _check_checkpoint(path: Path, parameters: Parameters) -> None:
         wanted["num_classes"] = record.num_classes  # the folder's own, which is not known yet
     for name, value in record.flow.items():
         if wanted[name] != value:
-            raise GlowPipelineError(
-                f"model.{name}={wanted[name]}: train.checkpoint={path} has {value}; set model.{name}={value}"
-            )
+            raise GlowPipelineError(f"model.{name}={wanted[name]}: {typed} has {value}; set model.{name}={value}")
 
 
 def _typed(value: object) -> str:

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import logging
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -36,6 +37,9 @@ from glow_pipeline.images.table import (
     TableRecord,
 )
 from glow_pipeline.images.unreadable_files import UnreadableFiles, find_unreadable, refusal
+
+logger = logging.getLogger(__name__)
+WORTH_SAYING = 2**30  # bytes; smaller tables are written without a word
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,8 @@ class TableWriter:
                 f"{folder.parent}: {free / 2**30:.1f} GiB are free, and the table of {self.origin.title} takes "
                 f"{needed / 2**30:.1f} GiB; make room, lower ingest.size, or move data/"
             )
+        if (note := disk_note(count, needed, free)) is not None:
+            logger.info("%s: %s", self.origin.title, note)
 
     def _check_unreadable(self, n_readable: int, unreadable: UnreadableFiles) -> None:
         """Refuse unreadable files, with those of the other split where that is planned."""
@@ -141,6 +147,18 @@ class TableWriter:
         folder = path if other.origin.split == "train" else eval_path
         below = f"{folder.name}/" if folder is not None and eval_path is not None else ""
         return {below + name: reason for name, reason in find_unreadable(other.images()).items()}
+
+
+def disk_note(count: int, needed: int, free: int) -> str | None:
+    """Return what a large table takes, before hours of decoding; None for a small one.
+
+    Args:
+        count: number of images.
+        needed, free: bytes.
+    """
+    if needed < WORTH_SAYING:
+        return None
+    return f"{count:,} images take {needed / 2**30:.1f} GiB of disk as a table, {free / 2**30:.1f} GiB are free"
 
 
 def plan_table(

@@ -5,7 +5,7 @@ number, `010` into 8 and `1:30` into 90. Here a text parameter takes the text ex
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -23,6 +23,7 @@ INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 DIGITS = re.compile(r"[-+]?[0-9]+")
 FLOAT = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
 WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+MODEL = "model"  # a group of parameters, or as a text a trained model
 ANY = frozenset({bool, int, float, str, list, dict, NoneType})
 TEXT = frozenset({str, NoneType})
 LONGEST_NUMBER = 1000  # characters; Python refuses to parse integers of more than 4300
@@ -51,7 +52,7 @@ def parse_typed(texts: Sequence[str]) -> dict[str, Any]:
             if name in values and values[name] != value:
                 raise _refusal(f"--params: {name}={values[name]} and {name}={value}: leave one of them out")
             values[name] = value
-    return _nested(values)
+    return nested(values)
 
 
 def _items(text: str) -> Iterator[tuple[str, str]]:
@@ -111,7 +112,7 @@ def _read(name: str, written: str) -> Any:
         )
     if text[0] in "[{" and kinds & {list, dict}:
         return _flow(name, text, kinds)
-    return _scalar(text, kinds)
+    return _scalar(text, TEXT if name == MODEL else kinds)
 
 
 def _scalar(text: str, kinds: frozenset[Any]) -> Any:
@@ -169,12 +170,22 @@ def _types(annotation: Any) -> Iterator[Any]:
         yield annotation
 
 
-def _nested(values: dict[str, Any]) -> dict[str, Any]:
-    """Convert {"model.K": 4} to {"model": {"K": 4}}."""
-    nested: dict[str, Any] = {}
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert {"model.K": 4} to {"model": {"K": 4}}.
+
+    Raises:
+        GlowPipelineError: a group is typed both as a whole and by a parameter of it.
+    """
+    named, parts = values.get(MODEL), [name for name in values if name.startswith(f"{MODEL}.")]
+    if isinstance(named, str) and parts:
+        raise _refusal(
+            f"--params: {parts[0]}={values[parts[0]]}: {MODEL}={named} is a trained model, which has its own; leave "
+            f"one of them out"
+        )
+    result: dict[str, Any] = {}
     for name, value in values.items():
         *groups, leaf = name.split(".")
-        inner = nested
+        inner = result
         for group in groups:
             inner = inner.setdefault(group, {})
             if not isinstance(inner, dict):
@@ -182,4 +193,4 @@ def _nested(values: dict[str, Any]) -> dict[str, Any]:
         if leaf in inner:
             raise _refusal(f"--params: {name}={value}: is typed as part of its group too; leave one of them out")
         inner[leaf] = value
-    return nested
+    return result

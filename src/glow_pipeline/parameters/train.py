@@ -67,7 +67,10 @@ class TrainParameters(ParameterGroup):
         0, ge=0, description="processes that read batches ahead; 0: the training process reads them"
     )
     sample_and_save_freq: Changeable[int] = Field(5, ge=1, description="epochs between logged samples")
-    checkpoint: str | None = Field(None, description="stored model (.safetensors) whose weights training starts from")
+    checkpoint: str | None = Field(
+        None,
+        description="model whose weights training starts from: a .safetensors file, or the name of a shipped one",
+    )
     max_skipped_steps: int = Field(
         10, ge=1, description="consecutive steps with a non-finite loss or gradient that end the run"
     )

@@ -39,12 +39,14 @@ class TrainedGlow:
         trained_on: content hashes, sorted (n,), of all images that its weights depend on: those it was fitted to, those
             that chose its epoch, and those of the model it started from. None if that was not recorded (format 1).
         calibration: content hashes, sorted (m,), of its calibration images. None if that was not recorded.
+        file: from which it was read; None: it was not read from a file.
     """
 
     flow: Glow
     record: ModelRecord
     trained_on: NDArray[np.int64] | None = None
     calibration: NDArray[np.int64] | None = None
+    file: Path | None = None
 
     @property
     def not_for_testing(self) -> NDArray[np.int64] | None:
@@ -172,4 +174,5 @@ def read_model(path: Path) -> TrainedGlow:
         record,
         None if trained_on is None else trained_on.numpy(),
         None if calibration is None else calibration.numpy(),
+        path,
     )

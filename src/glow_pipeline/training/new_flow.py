@@ -1,7 +1,5 @@
 """The flow that a training starts with."""
 
-from pathlib import Path
-
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.flow import Glow
 from glow_pipeline.images.format import ImageFormat
@@ -9,6 +7,7 @@ from glow_pipeline.memory import memory_in_one_line
 from glow_pipeline.parameters import ModelParameters, Parameters, check_num_classes
 from glow_pipeline.randomness import generator
 from glow_pipeline.training.model_file import build_flow, read_model
+from glow_pipeline.training.shipped_models import first_model
 
 
 def flow_arguments(model: ModelParameters, num_classes: int) -> dict[str, object]:
@@ -22,10 +21,10 @@ def untrained_flow(parameters: Parameters, image_format: ImageFormat, num_classe
     Raises:
         GlowPipelineError: it is class-conditioned, and does not know all of these classes.
     """
-    if parameters.train.checkpoint is not None:
-        flow = read_model(Path(parameters.train.checkpoint)).flow
+    if (start := first_model(parameters.train)) is not None:
+        flow = read_model(start).flow
         if flow.y_condition:
-            check_knows_classes(parameters.train.checkpoint, flow.num_classes, num_classes)
+            check_knows_classes(str(parameters.train.checkpoint), flow.num_classes, num_classes)
         return flow
     check_num_classes(parameters, num_classes)
     model = parameters.model

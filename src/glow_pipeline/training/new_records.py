@@ -14,6 +14,7 @@ from glow_pipeline.training.history import History
 from glow_pipeline.training.new_flow import flow_arguments
 from glow_pipeline.training.records import CheckpointRecord, Computation, ModelRecord, PartRecords
 from glow_pipeline.training.resume import identity
+from glow_pipeline.training.shipped_models import SHIPPED, first_model, shipped_name
 from glow_pipeline.training.task import TrainingTask
 
 PRECISION = "precision"  # earlier versions do not record it
@@ -35,7 +36,7 @@ def initial_record(
         threads: number of threads of each process.
     """
     parameters = task.parameters.train
-    first_model = None if parameters.checkpoint is None else Path(parameters.checkpoint)
+    start_model = first_model(parameters)
     resumed_from = [] if start is None else start.record.resumed_from
     if start is not None and start.path is not None:
         resumed_from = [*resumed_from, start.path.name]
@@ -53,7 +54,7 @@ def initial_record(
         ),
         provenance=task.provenance,
         mlflow_run_id=None if task.mlflow_run is None else task.mlflow_run.run_id,
-        started_from=None if first_model is None else f"{first_model.name} sha256:{sha256(first_model)}",
+        started_from=None if start_model is None else f"{_traceable(start_model)} sha256:{sha256(start_model)}",
         resumed_from=resumed_from,
         parts=None if task.parts is None else PartRecords.of(task.parts),
     )
@@ -104,6 +105,12 @@ def warn_of_changes(before: CheckpointRecord, now: CheckpointRecord) -> None:
             "This training resumes with another %s: it may not end in the same bits as without a stop.",
             ", ".join(changed),
         )
+
+
+def _traceable(model: Path) -> str:
+    """Return a model's file by its name alone, wherever it is; a shipped one with its folder in the repository."""
+    name = shipped_name(model)
+    return model.name if name is None else f"{SHIPPED}/{name}/{model.name}"
 
 
 def _computed_with(record: CheckpointRecord) -> dict[str, object]:

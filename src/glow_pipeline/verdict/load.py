@@ -1,21 +1,24 @@
 """Loading of a stored model with its detector."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from glow_pipeline.device import use_device
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.files import stored_versions
 from glow_pipeline.outliers.detector_file import read_detector
 from glow_pipeline.outliers.scores.registry import RECOMMENDED
 from glow_pipeline.training.model_digest import stored_weights_sha256
 from glow_pipeline.training.model_file import MODEL_FILE, read_model, read_record
 from glow_pipeline.training.models_with_detectors import newest_model
+from glow_pipeline.training.shipped_models import model_at, shipped_model, shipped_models
 from glow_pipeline.training.stored_detectors import newest_detector
 from glow_pipeline.verdict.image_detector import ImageDetector
 from glow_pipeline.verdict.judge import Judge
 
 MODELS = Path("data", "06_models")
+
+logger = logging.getLogger(__name__)
 
 
 def load_detector(
@@ -29,8 +32,8 @@ def load_detector(
 
     Args:
         model: the path of a `.safetensors` model; a folder that has one, or versions of one (the newest is taken); or
-            the name of a dataset with a model in the project's `data/06_models`, such as `mnist`. The project is the
-            working directory or one above it.
+            a name, such as `mnist`: the newest model of this dataset in the project's `data/06_models`, else the one
+            that is shipped as `models/mnist`. The project is the working directory or one above it.
         detector: the path of another detector of the model.
         scores: names of the scores in the table; the first carries the verdict.
         device: `auto`, `cpu`, `cuda` or `mps`.
@@ -66,25 +69,27 @@ def find_detector(model: Path) -> Path:
 def find_model(model: str | Path) -> Path:
     """Return the file of the model that `load_model` and `load_detector` are given.
 
+    A name is that of a model of this project, the newest of these images, or else of a shipped one.
+
     Raises:
-        GlowPipelineError: there is none; the line names the datasets that have one.
+        GlowPipelineError: there is none, and the line names those that there are; or a shipped one is damaged.
     """
     path = Path(model).expanduser()
-    if path.is_file():
-        return path
-    if path.is_dir():
-        below = [path / MODEL_FILE, *stored_versions(path / MODEL_FILE)]
-        versions = [file for file in [*below, *stored_versions(path)] if file.is_file() and file.name == MODEL_FILE]
-        if versions:
-            return versions[0]
-    here = Path.cwd()
+    if (found := model_at(path)) is not None:
+        return found
+    here, name = Path.cwd(), str(model)
     models = next((folder / MODELS for folder in (here, *here.parents) if (folder / MODELS).is_dir()), None)
-    if models is not None and path.name == str(model):
-        named = newest_model(models, path.name)
-        if named is not None:
-            return named
+    if path.name == name:
+        own = None if models is None else newest_model(models, name)
+        found, kind = (
+            (own, "the newest of this project") if own is not None else (shipped_model(name), "the shipped one")
+        )
+        if found is not None:
+            logger.info("%s: %s, %s", name, kind, found)
+            return found
     known = sorted({file.parents[2].name for file in models.glob(f"*/{MODEL_FILE}/*/{MODEL_FILE}")}) if models else []
     raise GlowPipelineError(
-        f"{model}: no model; give the path of a .safetensors model or of its folder, or the name of a dataset with a "
-        f"model in {MODELS} ({', '.join(known) or 'there is none here'})"
+        f"{model}: no model; give the path of a .safetensors model or of its folder, the name of a dataset with a "
+        f"model in {MODELS} ({', '.join(known) or 'there is none here'}), or that of a shipped model "
+        f"({', '.join(shipped_models()) or 'there is none here'})"
     )

@@ -12,7 +12,9 @@ from glow_pipeline.training.model_file import MODEL_FILE, write_model
 from tests.conftest import jittered_glow, model_record
 from tests.training.model_card.test_page import DIGEST, TRAINING, detection
 
-CARD = ModelCard(page_of(model_record(), DIGEST, TRAINING, has_samples=True), b"png", TRAINING, "session")
+CARD = ModelCard(
+    page_of(model_record(), DIGEST, TRAINING, file_sha256="cd" * 32, has_samples=True), b"png", TRAINING, "session"
+)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import torch
 
 from glow_pipeline.device import use_device
 from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.files import sha256
 from glow_pipeline.flow import Glow
 from glow_pipeline.memory import memory_in_one_line
 from glow_pipeline.parameters import SampleParameters, TrainParameters
@@ -61,7 +62,8 @@ def write_model_card(
     )
     picture = io.BytesIO()
     square_grid(shown(flow, drawn), title).savefig(picture, dpi=DPI, format="png")
-    page = page_of(record, digest, training, has_samples=True)
+    file_sha256 = None if glow_model.file is None else sha256(glow_model.file)
+    page = page_of(record, digest, training, file_sha256=file_sha256, has_samples=True)
     return ModelCard(page, picture.getvalue(), training, str(record.provenance.kedro_session))
 
 

@@ -2,7 +2,6 @@
 
 import logging
 import math
-from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -25,6 +24,7 @@ from glow_pipeline.training.measurement import Measurement, measure_images
 from glow_pipeline.training.model_file import TrainedGlow, read_trained_on
 from glow_pipeline.training.new_flow import untrained_flow
 from glow_pipeline.training.resume import ClaimedTraining
+from glow_pipeline.training.shipped_models import first_model
 from glow_pipeline.training.task import TrainingTask, no_hashes
 from glow_pipeline.training.train import train
 from glow_pipeline.training.unseen import unseen_images
@@ -81,8 +81,8 @@ def train_glow(
     Raises:
         GlowPipelineError: no epoch was better than none, so that there is no model to store.
     """
-    start = parameters.train.checkpoint
-    seen_before = no_hashes() if start is None else read_trained_on(Path(start))
+    start = first_model(parameters.train)
+    seen_before = no_hashes() if start is None else read_trained_on(start)
     test_images, _ = unseen_images(unseen_test_images, seen_before)  # refuses now what could not be tested later
     _warn_of_seen_calibration(calibration_images, seen_before)
     task = TrainingTask(

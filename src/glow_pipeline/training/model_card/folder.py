@@ -8,12 +8,13 @@ from filelock import FileLock
 from pydantic import BaseModel, ValidationError
 
 from glow_pipeline.errors import GlowPipelineError, first_line
-from glow_pipeline.files import written_whole
+from glow_pipeline.files import sha256, written_whole
 from glow_pipeline.training.model_card.card import CARD_FILE, SAMPLES_FILE, ModelCard
 from glow_pipeline.training.model_card.page import MADE_BY, page_of
 from glow_pipeline.training.model_card.results import DetectionResult, TrainingResult
 from glow_pipeline.training.model_digest import stored_weights_sha256
 from glow_pipeline.training.model_file import MODEL_FILE, read_record
+from glow_pipeline.training.shipped_models import shipped_name
 
 RESULTS, TRAINING_FILE = "results", "training.json"
 LOCK, PATIENCE = ".lock", 60.0  # seconds
@@ -58,6 +59,8 @@ def add_detection(model: Path, result: DetectionResult) -> ModelCard | None:
     The run that measured them has stored them already, so nothing here fails it: where no card can be written, one line
     says why.
 
+    The card of a shipped model stays as it is.
+
     Args:
         model: file of the model.
         result: the figures.
@@ -67,7 +70,8 @@ def add_detection(model: Path, result: DetectionResult) -> ModelCard | None:
     """
     folder = model.parent
     if model.absolute().parent.parent.name != MODEL_FILE:
-        logger.info("Model card: not written, since %s is no version in a project's folder of models", model)
+        if shipped_name(model) is None:
+            logger.info("Model card: not written, since %s is no version in a project's folder of models", model)
         return None
     try:
         with FileLock(folder / LOCK, timeout=PATIENCE):
@@ -92,7 +96,9 @@ def _page(folder: Path) -> str:
     model, training = folder / MODEL_FILE, _training(folder)
     digest = stored_weights_sha256(model) if training is None else training.weights_sha256
     has_samples = (folder / SAMPLES_FILE).is_file()
-    return page_of(read_record(model), digest, training, _detections(folder), has_samples=has_samples)
+    return page_of(
+        read_record(model), digest, training, _detections(folder), file_sha256=sha256(model), has_samples=has_samples
+    )
 
 
 def _training(folder: Path) -> TrainingResult | None:

@@ -48,6 +48,7 @@ def page_of(
     training: TrainingResult | None,
     detections: Sequence[DetectionResult] = (),
     *,
+    file_sha256: str | None,
     has_samples: bool,
 ) -> str:
     """Return the page in markdown. Equal arguments have equal pages.
@@ -57,6 +58,7 @@ def page_of(
         weights_sha256: digest of its weights.
         training: figures of its training; None: unknown.
         detections: figures of later commands, in any order.
+        file_sha256: digest of its file, as `sha256sum` prints it; None: unknown.
         has_samples: whether there is a picture of samples beside the page.
     """
     newest_first = sorted(detections, key=lambda result: result.session, reverse=True)
@@ -97,6 +99,7 @@ def page_of(
         ),
         model_file=MODEL_FILE,
         python=fenced(PYTHON, "python"),
+        file_sha256=UNKNOWN if file_sha256 is None else code(file_sha256),
         weights_sha256=weights_sha256,
         provenance=provenance,
         command=fenced(provenance.command) if provenance.command else None,
