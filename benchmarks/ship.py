@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.files import sha256, written_whole
+from glow_pipeline.files import replaced_between, sha256, written_whole
 from glow_pipeline.images.as_typed import images_as_typed
 from glow_pipeline.images.sources.registry import SOURCES
 from glow_pipeline.outliers.detector_file import read_detector_record
@@ -29,8 +29,9 @@ from glow_pipeline.training.model_card.markdown import code, escaped
 from glow_pipeline.training.model_card.page import MADE_BY
 from glow_pipeline.training.model_card.results import DetectionResult, DetectionRow, TrainingResult
 from glow_pipeline.training.model_file import MODEL_FILE, read_record
+from glow_pipeline.training.named_model import model_at
 from glow_pipeline.training.records import ModelRecord
-from glow_pipeline.training.shipped_models import CHECKOUT, CHECKSUMS, SHIPPED, model_at
+from glow_pipeline.training.shipped_models import CHECKOUT, CHECKSUMS, SHIPPED
 from glow_pipeline.training.stored_detectors import DETECTOR_FILE
 from glow_pipeline.verdict.load import find_detector
 
@@ -58,10 +59,13 @@ def ship(name: str, model: Path, folder: Path, force: bool = False) -> Path:
         force: ship it whatever `problems` finds.
 
     Raises:
-        GlowPipelineError: the name has other characters, the model has no detector or no card, or a problem.
+        GlowPipelineError: the name has other characters, or the model is the shipped one itself, has no detector, no
+            card, or a problem.
     """
     if NAME.fullmatch(name) is None:
         raise GlowPipelineError(f"{name}: should be a name of small letters, digits, - and _, as fashionmnist")
+    if (folder / name).resolve() in model.resolve().parents:
+        raise GlowPipelineError(f"{model}: is shipped as {name} already; give a model below data/06_models")
     record, detector, card = read_record(model), find_detector(model), model.with_name(CARD_FILE)
     if not card.is_file():
         raise GlowPipelineError(f"{card}: no card; `kedro run --pipelines ood` with this model writes it")
@@ -109,11 +113,8 @@ def write_list(folder: Path) -> None:
     header = [f"| {' | '.join(TITLES)} |", f"|{'---|' * len(TITLES)}"]
     table = "\n".join([*header, *(f"| {' | '.join(row(model))} |" for model in models)])
     page = folder / CARD_FILE
-    before, _, rest = page.read_text("utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
-    if not after:
-        raise GlowPipelineError(f"{page}: has no lines {BEGIN.strip()} and {END.strip()}, between which the table is")
-    for path, text in ((folder / CHECKSUMS, sums), (page, f"{before}{BEGIN}\n{table}\n\n{END}{after}")):
+    text_of_page = replaced_between(page.read_text("utf-8"), BEGIN, END, f"\n{table}\n\n")
+    for path, text in ((folder / CHECKSUMS, sums), (page, text_of_page)):
         with written_whole(path) as temporary:
             temporary.write_text(text, "utf-8")
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.files import link_or_copy, sha256, written_whole
+from glow_pipeline.files import link_or_copy, replaced_between, sha256, written_whole
 
 
 def write_half(path: Path, error: BaseException) -> NoReturn:
@@ -169,3 +169,13 @@ def test_copy_replaces_impossible_link(tmp_path: Path, monkeypatch: pytest.Monke
     link_or_copy(tmp_path / "a", tmp_path / "b")
     assert (tmp_path / "b").read_text() == "content"
     assert (tmp_path / "b").stat().st_ino != (tmp_path / "a").stat().st_ino
+
+
+def test_text_between_lines_is_replaced() -> None:
+    assert replaced_between("a\n<\nold\n>\nb\n>\n", "<\n", ">\n", "new\n") == "a\n<\nnew\n>\nb\n>\n"
+
+
+@pytest.mark.parametrize("text", ["a\n<\nold\n", "a\nold\n>\n"])
+def test_page_without_a_mark_is_refused(text: str) -> None:
+    with pytest.raises(GlowPipelineError, match="a page lacks < or >, between which text is written"):
+        replaced_between(text, "<\n", ">\n", "new\n")

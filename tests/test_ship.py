@@ -16,7 +16,8 @@ from glow_pipeline.training.model_card import ModelCard
 from glow_pipeline.training.model_card.folder import add_detection, write_card
 from glow_pipeline.training.model_card.page import MADE_BY
 from glow_pipeline.training.model_file import MODEL_FILE, write_model
-from glow_pipeline.training.shipped_models import CHECKSUMS, model_at
+from glow_pipeline.training.named_model import model_at
+from glow_pipeline.training.shipped_models import CHECKSUMS
 from glow_pipeline.training.stored_detectors import DETECTOR_FILE
 from tests.project import ROOT
 from tests.training.model_card.test_page import TRAINING, detection
@@ -110,3 +111,10 @@ def test_name_with_other_characters_is_refused(script: Any, models: Path, tmp_pa
     for name in ("../mine", "Mine", "a b", ""):
         with pytest.raises(GlowPipelineError, match="should be a name of small letters, digits, - and _"):
             script.ship(name, tmp_path / MODEL_FILE, models)
+
+
+def test_shipped_model_is_not_shipped_onto_itself(script: Any, models: Path, tmp_path: Path) -> None:
+    shipped = script.ship("mine", stored(tmp_path / "data"), models) / MODEL_FILE
+    with pytest.raises(GlowPipelineError, match="is shipped as mine already"):
+        script.ship("mine", shipped, models)
+    assert shipped.is_file()

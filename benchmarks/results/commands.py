@@ -1,7 +1,6 @@
 """Commands of this project, and what they have stored."""
 
 import ctypes
-import re
 import shlex
 import signal
 import subprocess
@@ -18,7 +17,8 @@ from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.files import stored_versions
 from glow_pipeline.images.sources.registry import source_of
 from glow_pipeline.training.model_file import MODEL_FILE, read_record
-from results.table import RowLeftOut
+from results.presets import decided
+from results.rows import RowLeftOut
 
 PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
 
@@ -30,9 +30,8 @@ def run(command: str, project: Path) -> None:
         GlowPipelineError: it failed.
     """
     print(f"\n$ {command}", file=sys.stderr, flush=True)  # noqa: T201
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     words = [sys.executable, "-m", *shlex.split(command)]
-    with subprocess.Popen(words, cwd=project, preexec_fn=_end_with_parent) as running:
+    with subprocess.Popen(words, cwd=project, preexec_fn=end_with_parent) as running:
         try:
             code = running.wait()
         except KeyboardInterrupt:  # the command has it too
@@ -46,7 +45,7 @@ def run(command: str, project: Path) -> None:
         raise GlowPipelineError(f"{command}: ended with code {code}; see above, and type the same command again")
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Ask Linux to end this process by SIGTERM when its parent is killed, which could not do it."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -79,41 +78,34 @@ def versions_of(entry: str, preset: str, project: Path) -> list[Path]:
     return stored_versions(project / configuration(preset, project)["catalog"][entry]["filepath"])
 
 
-def newest(entry: str, preset: str, project: Path) -> Path:
-    """Return the newest of them.
-
-    Raises:
-        RowLeftOut: nothing is stored.
-    """
-    found = versions_of(entry, preset, project)
-    if not found:
-        raise RowLeftOut(f"there is no {entry} of {preset} in data/; leave out --stored")
-    return found[0]
-
-
 def newest_model(preset: str, project: Path) -> Path:
-    """Return the newest model that a command with `--env <preset>` has trained.
+    """Return the newest model whose training had all that the preset decides, however it was typed.
 
     Raises:
         RowLeftOut: there is none.
     """
-    typed = re.compile(rf"--env[ =]{re.escape(preset)}(\s|$)")
+    wanted = decided(configuration(preset, project).checked_parameters)
     for path in versions_of("glow_model", preset, project):
-        if typed.search(read_record(path).provenance.command or ""):
+        if decided(read_record(path).parameters) == wanted:
             return path
     raise RowLeftOut(f"no model is trained yet; first make results TABLE=likelihood ROWS={preset}")
 
 
-def with_model(preset: str, pipeline: str, project: Path, typed: str = "") -> str:
+def with_model(preset: str, pipeline: str, project: Path, typed: str = "") -> tuple[str, Path]:
     """Return the command of a pipeline with the model that ships with this project, or else the newest of a preset.
+
+    Returns:
+        The command, and the file of the model.
 
     Raises:
         RowLeftOut: there is neither.
     """
-    if (project / "models" / preset / MODEL_FILE).is_file():
-        return f"kedro run --pipelines {pipeline} --params model={preset}" + (f",{typed}" if typed else "")
-    newest_model(preset, project)
-    return f"kedro run --env {preset} --pipelines {pipeline}" + (f" --params {typed}" if typed else "")
+    shipped = project / "models" / preset / MODEL_FILE
+    if shipped.is_file():
+        return f"kedro run --pipelines {pipeline} --params model={preset}" + (f",{typed}" if typed else ""), shipped
+    model = newest_model(preset, project)
+    named = f"stored_model={model.parent.name}" + (f",{typed}" if typed else "")
+    return f"kedro run --env {preset} --pipelines {pipeline} --params {named}", model
 
 
 def fetch_images(preset: str, project: Path, command: str) -> None:

@@ -6,10 +6,13 @@ from typing import Any
 
 import pandas as pd
 
-from results.commands import configuration, fetch_images, newest, run, with_model
+from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.training.model_digest import stored_weights_sha256
+from glow_pipeline.training.model_file import read_record
+from results.commands import configuration, fetch_images, run, versions_of, with_model
 from results.origin import origin_now
 from results.pages import NONE_YET, table
-from results.presets import PRESETS, ordered
+from results.presets import ordered
 from results.rows import Row, Rows
 from results.table import Table
 
@@ -21,22 +24,34 @@ KINDS = ("far", "near", "control")
 
 def compute(preset: str, project: Path) -> Row:
     """Compare the scores of a model on all sets that are on disk."""
-    command = _command(preset, project)
+    ood = configuration(preset, project).checked_parameters
+    sets = "all" if ood.ood.out_classes is None else f"{ood.out_image_selection.key}+all"
+    typed = f"benchmark.out_datasets={sets},benchmark.n_images={N_IMAGES}"
+    command, model = with_model(preset, "benchmark", project, typed)
     fetch_images(preset, project, command)
     run(command, project)
-    return stored(preset, project)
-
-
-def stored(preset: str, project: Path) -> Row:
-    """Return the row of the newest benchmark of a model."""
-    path = newest("benchmark_table", preset, project)
-    pairs = pd.read_parquet(path)
-    pairs = pairs[pairs["score"].isin(SCORES)]
+    path, version = versions_of("benchmark_table", preset, project)[0], read_record(model).provenance.kedro_session
     return {
-        **origin_now(_command(preset, project), project),
+        **origin_now(command, project),
         "version": path.parent.name,
-        "model": str(pairs["model"].iloc[0]),
+        "model": version,
+        "weights_sha256": stored_weights_sha256(model),
         "n_images": N_IMAGES,
+        **_figures(pd.read_parquet(path), version),
+    }
+
+
+def _figures(pairs: pd.DataFrame, version: str | None) -> Row:
+    """Return the figures of one model in a table of a benchmark, and the version of its detector.
+
+    Raises:
+        GlowPipelineError: the table is that of another model.
+    """
+    pairs = pairs[(pairs["model"] == version) & pairs["score"].isin(SCORES)]
+    if pairs.empty:
+        raise GlowPipelineError(f"benchmark_table: no row of model {version}; type the same command again")
+    return {
+        "detector": str(pairs["detector"].iloc[0]),
         "sets": {
             str(name): {
                 **{column: found[column].iloc[0].item() for column in ("n_in", "n_out")},
@@ -49,12 +64,6 @@ def stored(preset: str, project: Path) -> Row:
             for name, found in pairs.groupby("out_dataset", sort=False)
         },
     }
-
-
-def _command(preset: str, project: Path) -> str:
-    parameters = configuration(preset, project).checked_parameters
-    sets = "all" if parameters.ood.out_classes is None else f"{parameters.out_image_selection.key}+all"
-    return with_model(preset, "benchmark", project, f"benchmark.out_datasets={sets},benchmark.n_images={N_IMAGES}")
 
 
 def blocks(rows: Rows) -> dict[str, str]:
@@ -85,8 +94,9 @@ def _of_model(name: str, row: Row) -> str:
         for out, found in sets
     ]
     return (
-        f"\n### {name}\n\n`{row['command']}`\n\nModel {row['model']}; commit {row['commit']}, {row['date']}, "
-        f"{row['machine']}.\n{table(columns, lines).rstrip()}\n"
+        f"\n### {name}\n\n`{row['command']}`\n\nModel {row['model']}, weights `{row['weights_sha256'][:16]}`; "
+        f"detector {row['detector']}; commit {row['commit']}, {row['date']}, {row['machine']}.\n"
+        f"{table(columns, lines).rstrip()}\n"
     )
 
 
@@ -111,4 +121,4 @@ def _share(value: float) -> str:
     return f"{value:.3f}".removeprefix("0")
 
 
-TABLE = Table("matrix", lambda _: PRESETS, compute, blocks, stored)
+TABLE = Table("matrix", blocks, compute)

@@ -4,31 +4,30 @@ import shutil
 from pathlib import Path
 
 from glow_pipeline.files import sha256, written_whole
-from results.commands import configuration, newest, run, with_model
+from glow_pipeline.training.model_digest import stored_weights_sha256
+from results.commands import run, versions_of, with_model
 from results.origin import origin_now
 from results.pages import NONE_YET
-from results.presets import PRESETS, ordered
+from results.presets import ordered
 from results.rows import Row, Rows
 from results.table import Table
 
+TEMPERATURE = 0.7
 PICTURES = Path(__file__).parents[2] / "docs" / "images"
 
 
 def compute(preset: str, project: Path) -> Row:
     """Draw samples, and keep their picture among the documentation's."""
-    run(with_model(preset, "sample", project), project)
-    return stored(preset, project)
-
-
-def stored(preset: str, project: Path) -> Row:
-    """Return the row of the newest picture of samples, and keep that picture."""
-    picture, kept = newest("samples", preset, project), f"samples_{preset}.png"
+    command, model = with_model(preset, "sample", project, f"sample.temperature={TEMPERATURE}")
+    run(command, project)
+    picture, kept = versions_of("samples", preset, project)[0], f"samples_{preset}.png"
     with written_whole(PICTURES / kept) as unfinished:
         shutil.copyfile(picture, unfinished)
     return {
-        **origin_now(with_model(preset, "sample", project), project),
+        **origin_now(command, project),
         "version": picture.parent.name,
-        "temperature": configuration(preset, project).checked_parameters.sample.temperature,
+        "weights_sha256": stored_weights_sha256(model),
+        "temperature": TEMPERATURE,
         "picture": kept,
         "sha256": sha256(picture),
     }
@@ -38,11 +37,11 @@ def blocks(rows: Rows) -> dict[str, str]:
     """Return the pictures, each with its command."""
     parts = [
         f"\n## {name}\n\n![Samples of {name} at temperature {row['temperature']}](../images/{row['picture']})\n\n"
-        f"`{row['command']}`, temperature {row['temperature']}, commit {row['commit']}, {row['date']}.\n"
+        f"`{row['command']}`; weights `{row['weights_sha256'][:16]}`, commit {row['commit']}, {row['date']}.\n"
         for name in ordered(rows)
         for row in [rows[name]]
     ]
     return {"samples": "".join([*parts, "\n"]) if parts else NONE_YET}
 
 
-TABLE = Table("samples", lambda _: PRESETS, compute, blocks, stored)
+TABLE = Table("samples", blocks, compute)

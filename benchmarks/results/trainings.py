@@ -23,17 +23,18 @@ from results import goals
 from results.commands import fetch_images, newest_model, run, versions_of
 from results.origin import origin_of
 from results.pages import table
-from results.presets import PRESETS, ordered
+from results.presets import changed_since, decided, ordered
 from results.rows import Row, Rows
 from results.table import Table
 
+ROOT = Path(__file__).parents[2]
 EPOCHS = (1, 2, 3, 5, 10, 15, 20, 30, 50, 75, 100, 200, 500)  # columns, and the last epoch
 WIDTH, HEIGHT = 7.0, 4.2  # inches
 LIKELIHOOD = (
     *("preset", "images", "bits", "fit", "K", "L", "hidden_channels", "epochs (best)", "bits/dim", "of the content"),
     *("images/s", "device"),
 )
-ORIGIN = ("preset", "command", "model", "SHA-256 of the weights", "commit", "day", "machine")
+ORIGIN = ("preset", "command", "model", "SHA-256 of the weights", "commit", "day", "machine", "preset since then")
 
 
 def compute(preset: str, project: Path) -> Row:
@@ -45,16 +46,25 @@ def compute(preset: str, project: Path) -> Row:
 
 
 def stored(preset: str, project: Path) -> Row:
-    """Return the row of the newest model that was trained with the preset."""
+    """Return the row of the newest model that was trained with the preset.
+
+    Raises:
+        RowLeftOut: there is none.
+        GlowPipelineError: its training diverged, or what it has stored beside the model has been removed.
+    """
     model = newest_model(preset, project)
     trained = read_model(model)
     version, record = model.parent.name, trained.record
     metrics = _metrics(preset, version, project)
+    if record.diverged or metrics["test_bits_per_dim"] is None:
+        raise GlowPipelineError(f"{preset}: the training of model {version} diverged; train it with a lower train.lr")
     epochs = _epochs(model.parents[2] / "checkpoints", version, record)
+    speed = median(epoch["images_per_second"] for epoch in epochs if epoch["images_per_second"])
     return {
         **origin_of(record.provenance, version[:10]),
         "version": version,
         "weights_sha256": stored_weights_sha256(model),
+        "decided": decided(record.parameters),
         "shape": record.image_format.shape,
         "n_bits": record.image_format.n_bits,
         "fit": record.image_format.fit,
@@ -68,9 +78,9 @@ def stored(preset: str, project: Path) -> Row:
         "test_bits_per_dim": metrics["test_bits_per_dim"],
         "val_bits_per_dim": record.val_bits_per_dim,
         "n_test": metrics["n_test"],
-        "images_per_second": round(median(epoch["images_per_second"] for epoch in epochs)),
+        "images_per_second": round(speed),
         "device": f"{record.device}, {record.precision}",
-        "curve": list(_curve(epochs, record.parameters["train"]["batch_size"])),
+        "curve": list(_curve(epochs, record.parameters["train"]["batch_size"], speed)),
     }
 
 
@@ -101,27 +111,40 @@ def _epochs(checkpoints: Path, version: str, record: ModelRecord) -> list[Metric
     raise GlowPipelineError(f"{checkpoints}: no checkpoint of model {version}, which has its epochs; train it again")
 
 
-def _curve(epochs: Sequence[Metrics], batch_size: int) -> Iterator[list[float]]:
-    """Yield epoch, images, seconds of training steps, and bits/dim of the validation images."""
+def _curve(epochs: Sequence[Metrics], batch_size: int, speed: float) -> Iterator[list[float]]:
+    """Yield epoch, images, seconds of training steps, and bits/dim of the validation images.
+
+    Args:
+        epochs: metrics of each. An epoch whose training resumed after its last step has no speed of its own.
+        batch_size: images of a step.
+        speed: images a second, for such an epoch.
+    """
     seconds, before = 0.0, 0
     for row in epochs:
-        seconds += (row["step"] - before) * batch_size / row["images_per_second"]
+        seconds += (row["step"] - before) * batch_size / (row["images_per_second"] or speed)
         before = int(row["step"])
         yield [row["epoch"], row["step"] * batch_size, round(seconds, 1), round(row["val_bits_per_dim"], 4)]
 
 
-def _content_dimensions(record: ModelRecord) -> int:
-    """Return the number of values of an image without the border that `ingest.fit=pad` adds."""
+def _content_dimensions(record: ModelRecord) -> int | None:
+    """Return the number of an image's values without the border of `ingest.fit=pad`; None: images differ in size."""
     form, size = record.image_format, source_of(record.train_table.image_selection).size
-    if form.fit != "pad" or size is None:
+    if form.fit != "pad":
         return math.prod(form.shape)
+    if size is None:
+        return None
     shrink = min(1.0, form.height / size[0], form.width / size[1])
-    return form.channels * round(size[0] * shrink) * round(size[1] * shrink)
+    return form.channels * max(1, round(size[0] * shrink)) * max(1, round(size[1] * shrink))
 
 
-def bits_of_content(row: Row, bits_per_dim: float) -> float:
-    """Return all bits of an image, those of its border too, per value of its content."""
-    return bits_per_dim * math.prod(row["shape"]) / row["content_dimensions"]
+def bits_of_content(row: Row) -> str:
+    """Return all bits of a test image, those of its border too, per value of its content."""
+    dimensions = math.prod(row["shape"])
+    if row["content_dimensions"] is None:
+        return "not known"
+    if row["content_dimensions"] == dimensions:
+        return "the same"
+    return f"<= {row['test_bits_per_dim'] * dimensions / row['content_dimensions']:.3f}"
 
 
 def likelihood_blocks(rows: Rows) -> dict[str, str]:
@@ -174,7 +197,6 @@ def curves(rows: Rows) -> Figure:
 
 
 def _figures(preset: str, row: Row) -> list[str]:
-    bits, plain = row["test_bits_per_dim"], math.prod(row["shape"]) == row["content_dimensions"]
     return [
         f"`{preset}`",
         "x".join(map(str, row["shape"])),
@@ -182,8 +204,8 @@ def _figures(preset: str, row: Row) -> list[str]:
         row["fit"],
         *(str(row[name]) for name in ("K", "L", "hidden_channels")),
         f"{row['epochs']} ({row['best_epoch']})",
-        f"{bits:.3f}",
-        "the same" if plain else f"<= {bits_of_content(row, bits):.3f}",
+        f"{row['test_bits_per_dim']:.3f}",
+        bits_of_content(row),
         f"{row['images_per_second']:,}",
         row["device"],
     ]
@@ -191,7 +213,7 @@ def _figures(preset: str, row: Row) -> list[str]:
 
 def _origin(preset: str, row: Row) -> list[str]:
     origin = [row["version"], f"`{row['weights_sha256'][:16]}`", row["commit"] or "", row["date"], row["machine"]]
-    return [f"`{preset}`", f"`{row['command']}`", *origin]
+    return [f"`{preset}`", f"`{row['command']}`", *origin, changed_since(preset, row["decided"], ROOT) or "the same"]
 
 
 def _duration(seconds: float) -> str:
@@ -200,5 +222,5 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
-LIKELIHOOD_TABLE = Table("likelihood", lambda _: PRESETS, compute, likelihood_blocks, stored)
-EXPECTED_TABLE = Table("expected", lambda _: PRESETS, compute, expected_blocks, stored, rows="likelihood")
+LIKELIHOOD_TABLE = Table("likelihood", likelihood_blocks, compute, stored)
+EXPECTED_TABLE = Table("expected", expected_blocks, compute, stored, rows="likelihood")

@@ -10,6 +10,7 @@ from pathlib import Path
 from kedro.config import OmegaConfigLoader
 
 from glow_pipeline.density import BATCH_PIXELS, CPU_BATCH
+from glow_pipeline.files import replaced_between
 from glow_pipeline.images.sources.registry import FOLDER
 from glow_pipeline.memory import in_words, training_bytes
 from glow_pipeline.parameters import Parameters, parse_parameters, with_values
@@ -107,8 +108,7 @@ def table(project: Path) -> str:
 
 def with_table(text: str, project: Path) -> str:
     """Return the text of the page with an up-to-date table between its two marks."""
-    before, _, rest = text.partition(START)
-    return f"{before}{START}{table(project)}{END}{rest.partition(END)[2]}"
+    return replaced_between(text, START, END, table(project))
 
 
 if __name__ == "__main__":

@@ -47,6 +47,25 @@ def written_whole(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def replaced_between(text: str, start: str, end: str, new: str) -> str:
+    """Return a text with something new between two of its lines.
+
+    Raises:
+        GlowPipelineError: it does not have them.
+    """
+    before, found, rest = text.partition(start)
+    _, found_too, after = rest.partition(end)
+    if not found or not found_too:
+        raise GlowPipelineError(f"a page lacks {start.strip()} or {end.strip()}, between which text is written; add it")
+    return before + start + new + end + after
+
+
+def typed_path(text: str | Path) -> Path:
+    """Return the absolute path that a person has typed: relative to the working directory, or beginning with ~."""
+    # pathlib's expanduser raises for an unknown user, and its absolute keeps `a/../b`.
+    return Path(os.path.abspath(os.path.expanduser(text)))  # noqa: PTH100, PTH111
+
+
 def stored_versions(folder: Path) -> list[Path]:
     """Return the files of all versions in the folder of a versioned catalog entry, newest first."""
     return sorted(folder.glob(f"*/{folder.name}"), reverse=True)

@@ -9,24 +9,33 @@ from pathlib import Path
 
 import pytest
 from results.commands import configuration, fetch_images, newest_model, run, with_model
-from results.table import RowLeftOut
+from results.rows import RowLeftOut
 
 from glow_pipeline.errors import GlowPipelineError
+from tests.benchmarks.tiny import with_tiny_preset
 from tests.proc import alive, children, on_linux
 from tests.project import ROOT, versions
 
 
-def test_newest_model_of_the_preset_is_taken(finished_digits: Path) -> None:
-    found = newest_model("digits", finished_digits)
-    assert found == versions(finished_digits, "06_models/digits/glow_model.safetensors/*/*.safetensors")[-1]
-    assert with_model("digits", "sample", finished_digits) == "kedro run --env digits --pipelines sample"
+def test_newest_model_of_the_preset_is_taken(finished_digits: Path, tmp_path: Path) -> None:
+    project = with_tiny_preset(finished_digits, tmp_path)
+    found = newest_model("tiny", project)
+    assert found == versions(project, "06_models/digits/glow_model.safetensors/*/*.safetensors")[-1]
+    command = f"kedro run --env tiny --pipelines sample --params stored_model={found.parent.name}"
+    assert with_model("tiny", "sample", project) == (command, found)
 
 
-def test_shipped_model_is_preferred(finished_digits: Path, tmp_path: Path) -> None:
+def test_model_with_other_parameters_is_not_the_presets(finished_digits: Path) -> None:
+    """That of `tests.project.TINY_COMMAND` was typed with `--env digits` and smaller networks."""
+    with pytest.raises(RowLeftOut, match="no model is trained yet"):
+        newest_model("digits", finished_digits)
+
+
+def test_shipped_model_is_preferred(tmp_path: Path) -> None:
     (tmp_path / "models" / "digits").mkdir(parents=True)
     (tmp_path / "models" / "digits" / "glow_model.safetensors").touch()
     command = "kedro run --pipelines benchmark --params model=digits,seed=1"
-    assert with_model("digits", "benchmark", tmp_path, "seed=1") == command
+    assert with_model("digits", "benchmark", tmp_path, "seed=1")[0] == command
 
 
 def test_preset_without_model_says_how_to_train(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ def row(**kinds: str) -> Row:
         "date": "2026-11-27",
         "machine": "2 cores",
         "model": "2026-11-27T12.00.00.000Z",
+        "detector": "2026-11-27T12.00.00.000Z",
+        "weights_sha256": "ab" * 32,
         "sets": {
             name: {
                 "kind": kind,

@@ -8,6 +8,7 @@ from results.pages import table, with_blocks
 from results.table import Table
 
 from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.training.model_digest import stored_weights_sha256
 from tests.project import ROOT
 
 PLACE = "before\n<!-- table: one; written by `make results` -->\nold\n<!-- end of table -->\nafter\n"
@@ -43,7 +44,7 @@ def test_table_replaces_what_its_place_has(tmp_path: Path) -> None:
 def test_table_without_place_is_refused(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(PLACE)
-    with pytest.raises(GlowPipelineError, match=r"page\.md: has no place for the table two; add two lines"):
+    with pytest.raises(GlowPipelineError, match="a page lacks <!-- table: two; written by `make results` -->"):
         with_blocks(page, {"two": ""})
 
 
@@ -56,3 +57,12 @@ def test_rows_alone_are_those_of_presets() -> None:
 def test_unknown_table_is_refused() -> None:
     with pytest.raises(GlowPipelineError, match="setings: no such table; type some of likelihood, "):
         chosen(["setings"], [])
+
+
+@pytest.mark.parametrize("name", ["samples", "matrix"])
+def test_rows_are_of_the_shipped_models(name: str) -> None:
+    """After a model was shipped: delete its line in docs/results/rows, and `make results`."""
+    shipped = {path.parent.name: path for path in (ROOT / "models").glob("*/*_model.safetensors")}
+    for preset, row in TABLES[name].file(ROWS).read().items():
+        if preset in shipped:
+            assert row["weights_sha256"] == stored_weights_sha256(shipped[preset]), f"{name}: {preset}"

@@ -28,6 +28,13 @@ def test_absent_file_has_no_rows(tmp_path: Path) -> None:
     assert RowFile(tmp_path / "a.json").read() == {}
 
 
+@pytest.mark.parametrize("text", ["[]", '{"one": 1}', "<<<<<<< HEAD"])
+def test_file_without_rows_is_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(GlowPipelineError, match=r"a\.json: .*; git checkout restores it"):
+        RowFile(tmp_path / "a.json").read()
+
+
 @pytest.mark.parametrize("name", ["one", "two"])
 def test_any_line_may_be_deleted(tmp_path: Path, name: str) -> None:
     file = RowFile(tmp_path / "a.json")

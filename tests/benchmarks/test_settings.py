@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 from results.commands import configuration
-from results.rows import Row
+from results.rows import Row, RowLeftOut
 from results.settings import BASE, BEST, SEEDS, SETTINGS, UNCHANGED, blocks, row_name, setting_and_seed, trained, wanted
-from results.table import RowLeftOut
 
 from glow_pipeline.parameters import with_values
 from tests.project import ROOT, copy_project

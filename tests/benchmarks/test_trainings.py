@@ -5,8 +5,17 @@ from pathlib import Path
 import pytest
 from results.rows import Row
 from results.table import complete
-from results.trainings import LIKELIHOOD_TABLE, bits_of_content, curves, expected_blocks, likelihood_blocks, stored
+from results.trainings import (
+    LIKELIHOOD_TABLE,
+    _curve,
+    bits_of_content,
+    curves,
+    expected_blocks,
+    likelihood_blocks,
+    stored,
+)
 
+from tests.benchmarks.tiny import with_tiny_preset
 from tests.project import copy_project
 
 ROW: Row = {
@@ -17,6 +26,7 @@ ROW: Row = {
     "torch": "2.15.0",
     "version": "2026-11-27T12.00.00.000Z",
     "weights_sha256": "ab" * 32,
+    "decided": {},
     "shape": [1, 32, 32],
     "n_bits": 8,
     "fit": "pad",
@@ -41,7 +51,8 @@ def lines_of(block: str) -> list[str]:
 
 
 def test_padded_images_have_bits_of_their_content() -> None:
-    assert bits_of_content(ROW, 0.784) == pytest.approx(1.024)
+    assert bits_of_content(ROW) == "<= 1.024"
+    assert bits_of_content({**ROW, "content_dimensions": None}) == "not known"
     line = lines_of(likelihood_blocks({"mnist": ROW})["likelihood"])[2]
     assert line.startswith("| `mnist` | 1x32x32 | 8 | pad | 8 | 3 | 64 | 3 (2) | 0.784 | <= 1.024 | 1,234 |")
 
@@ -49,7 +60,23 @@ def test_padded_images_have_bits_of_their_content() -> None:
 def test_row_names_command_weights_and_commit() -> None:
     line = lines_of(likelihood_blocks({"mnist": ROW})["origin"])[2]
     assert line.startswith("| `mnist` | `kedro run --env mnist --pipelines train` | 2026-11-27T12.00.00.000Z |")
-    assert "`abababababababab` | 0123456 | 2026-11-27 | 2 cores |" in line
+    assert line.endswith("`abababababababab` | 0123456 | 2026-11-27 | 2 cores | the same |")
+
+
+def test_row_of_a_changed_preset_is_marked() -> None:
+    """conf/mnist has 12 epochs."""
+    rows = {"mnist": {**ROW, "decided": {"train.n_epochs": 11, "model.L": 2}}, "gone": ROW}
+    origins = lines_of(likelihood_blocks(rows)["origin"])[2:]
+    assert [line.split(" | ")[-1] for line in origins] == ["`train.n_epochs` was 11 |", "removed |"]
+
+
+def test_epoch_without_speed_takes_the_median() -> None:
+    """Its training was stopped after its last step and before its validation."""
+    rows = [
+        {"epoch": epoch, "step": 10 * epoch, "images_per_second": speed, "val_bits_per_dim": 3.0}
+        for epoch, speed in ((1, 100.0), (2, 0.0))
+    ]
+    assert [row[2] for row in _curve(rows, 10, 100.0)] == [1.0, 2.0]
 
 
 def test_expected_bits_and_time_by_epoch() -> None:
@@ -71,9 +98,9 @@ def test_each_preset_has_a_curve() -> None:
     assert [line.get_label() for line in axes.get_lines()] == ["digits, 8 bits", "mnist, 8 bits"]
 
 
-def test_stored_training_is_a_row(finished_digits: Path) -> None:
+def test_stored_training_is_a_row(finished_digits: Path, tmp_path: Path) -> None:
     """That of `tests.project.TINY_COMMAND`."""
-    row = stored("digits", finished_digits)
+    row = stored("tiny", with_tiny_preset(finished_digits, tmp_path))
     assert (row["K"], row["epochs"], row["shape"], row["fit"]) == (2, 1, (1, 8, 8), "resize")
     assert "--env digits" in row["command"]
     assert [point[:2] for point in row["curve"]] == [[1, 1280]]

@@ -38,6 +38,7 @@ def store(path: Path, selection: ImageSelection) -> Path:
 def test_name_stands_for_images_and_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert expanded("model=digits,sample.n=4,seed=2") == {
         "dataset": "digits",
+        "ingest": {"classes": None},  # whatever a preset has
         "stored_model": DIGITS,
         "sample": {"n": 4},
         "seed": 2,
@@ -58,9 +59,13 @@ def test_parameters_beside_it_stay_as_typed() -> None:
     assert expanded(f"model=digits,{ranges}")["search"] == parse_typed([ranges])["search"]
     assert expanded("model=digits,dataset=digits,ingest.num_workers=0") == {
         "dataset": "digits",
-        "ingest": {"num_workers": 0},
+        "ingest": {"num_workers": 0, "classes": None},
         "stored_model": DIGITS,
     }
+
+
+def test_null_beside_it_names_no_other_model() -> None:
+    assert expanded("model=digits,stored_model=null,score.model=null")["stored_model"] == DIGITS
 
 
 def test_path_stands_for_its_classes(tmp_path: Path) -> None:

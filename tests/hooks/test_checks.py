@@ -61,6 +61,11 @@ def test_ood_before_train_names_the_command_to_type(tmp_path: Path) -> None:
     )
 
 
+def test_shipped_name_as_stored_model_is_refused_with_the_right_one(tmp_path: Path) -> None:
+    line = refused(copy_project(tmp_path), "sample", stored_model="digits")
+    assert line == "stored_model=digits: no version of a model has this name; type model=digits"
+
+
 def test_models_of_other_datasets_are_named(trained: Path) -> None:
     assert "there are models of digits" in refused(trained, "ood", dataset="textures", out_dataset="digits")
 

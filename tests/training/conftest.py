@@ -1,9 +1,14 @@
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from glow_pipeline.training.distributed.machines import RANK_VARIABLES
+from glow_pipeline.training.shipped_models import CHECKSUMS, SHIPPED
 from tests.conftest import MakeTable, random_images
+from tests.project import ROOT
 from tests.training.helpers import N_FIT, N_VAL, Tables
 
 
@@ -21,3 +26,15 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     for name in (*RANK_VARIABLES, "MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)
     return monkeypatch
+
+
+@pytest.fixture
+def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with the shipped model of digits, in which the working directory is."""
+    (tmp_path / "pyproject.toml").touch()
+    shutil.copytree(ROOT / SHIPPED / "digits", tmp_path / SHIPPED / "digits")
+    listed = (ROOT / SHIPPED / CHECKSUMS).read_text().splitlines(keepends=True)
+    (tmp_path / SHIPPED / CHECKSUMS).write_text("".join(line for line in listed if "  digits/" in line))
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks")
+    return tmp_path

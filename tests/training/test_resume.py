@@ -11,6 +11,7 @@ from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.parameters import Parameters, changeable_on_resume, known_names, with_complete_batches
 from glow_pipeline.training.checkpoint import Checkpoint
 from glow_pipeline.training.checkpoint_folder import TrainingFolder
+from glow_pipeline.training.model_file import MODEL_FILE
 from glow_pipeline.training.resume import (
     ClaimedTraining,
     check_resume,
@@ -18,7 +19,9 @@ from glow_pipeline.training.resume import (
     fingerprint,
     identity,
 )
+from glow_pipeline.training.shipped_models import SHIPPED
 from tests.outliers.toy_scores import Brightness, registered
+from tests.project import ROOT
 from tests.training.helpers import checkpoint_record
 
 WITHIN_IDENTITY = set(known_names()) - changeable_on_resume()  # tests/parameters/test_names.py lists them
@@ -398,3 +401,11 @@ def test_named_file_without_checkpoint_is_refused(tmp_path: Path, what: str) -> 
     with pytest.raises(GlowPipelineError) as refused:
         check_resume(parameters(resume=str(named)))
     assert str(named) in line_of(refused)
+
+
+def test_shipped_start_is_the_same_by_name_or_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    folder = f"{SHIPPED}/digits"
+    typed = ("digits", folder, f"{folder}/{MODEL_FILE}", str(ROOT / folder), f"./{SHIPPED}/../{folder}")
+    assert len({fingerprint(parameters(checkpoint=each)) for each in typed}) == 1
+    assert fingerprint(parameters(checkpoint="digts")) != fingerprint(parameters(checkpoint="digits"))

@@ -1,20 +1,18 @@
 """The models in `models/`: complete, as their checksums say, and found by name."""
 
-import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.files import sha256
-from glow_pipeline.parameters import parse_parameters
+from glow_pipeline.outliers.detector_file import read_detector
 from glow_pipeline.training.model_file import MODEL_FILE, read_model, read_record
-from glow_pipeline.training.new_flow import untrained_flow
+from glow_pipeline.training.named_model import model_at
 from glow_pipeline.training.shipped_models import (
     CHECKSUMS,
     SHIPPED,
-    model_at,
-    named_model,
     read_checksums,
     shipped_folder,
     shipped_model,
@@ -28,18 +26,6 @@ from tests.project import ROOT
 
 MODELS = ROOT / SHIPPED
 NAMES = sorted(folder.name for folder in MODELS.iterdir() if folder.is_dir())
-
-
-@pytest.fixture
-def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project with the shipped model of digits, in which the working directory is."""
-    (tmp_path / "pyproject.toml").touch()
-    shutil.copytree(MODELS / "digits", tmp_path / SHIPPED / "digits")
-    listed = (MODELS / CHECKSUMS).read_text().splitlines(keepends=True)
-    (tmp_path / SHIPPED / CHECKSUMS).write_text("".join(line for line in listed if "  digits/" in line))
-    (tmp_path / "notebooks").mkdir()
-    monkeypatch.chdir(tmp_path / "notebooks")
-    return tmp_path
 
 
 def refusal(name: str) -> str:
@@ -71,6 +57,16 @@ def test_model_has_detector_and_card(name: str) -> None:
     assert shipped_name(model) == name
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_detector_has_the_images_its_model_held_out(name: str) -> None:
+    file = MODELS / name / MODEL_FILE
+    model, detector = read_model(file), read_detector(find_detector(file))
+    assert model.trained_on is not None
+    assert model.calibration is not None
+    assert np.array_equal(np.unique(detector.calibration_hashes), model.calibration)
+    assert set(detector.validation_hashes) <= set(model.trained_on)  # they chose its epoch
+
+
 def test_clone_of_working_directory_comes_first(clone: Path) -> None:
     assert shipped_folder() == clone / SHIPPED
     assert shipped_model("digits") == clone / SHIPPED / "digits" / MODEL_FILE
@@ -82,52 +78,28 @@ def test_clone_of_working_directory_comes_first(clone: Path) -> None:
 def test_damaged_file_is_refused(clone: Path, file: str) -> None:
     path = clone / SHIPPED / "digits" / file
     path.write_bytes(path.read_bytes()[:-1] + b"?")
+    with pytest.raises(GlowPipelineError, match="its SHA-256 is not that of"):
+        model_at(path.parent)
     line = f"{path}: its SHA-256 is not that of models/SHA256SUMS; type `git checkout models/digits`"
     assert refusal("digits") == line
     path.unlink()
     assert refusal("digits").startswith(f"{path}: no such file, but it is listed in models/SHA256SUMS; type `git ch")
 
 
-def test_damaged_list_is_refused(clone: Path) -> None:
+def test_damaged_list_is_refused_where_a_name_is_sought(clone: Path) -> None:
     (clone / SHIPPED / CHECKSUMS).write_text("<<<<<<< HEAD\n")
     assert refusal("digits").endswith("'<<<<<<< HEAD' is no checksum; type `git checkout models/SHA256SUMS`")
+    assert shipped_name(clone / "data" / MODEL_FILE) is None  # commands with a model of one's own go on
+
+
+def test_shipped_model_is_known_by_any_path(clone: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(clone)
+    for folder in (link / SHIPPED, clone / "notebooks" / ".." / SHIPPED):
+        assert shipped_name(folder / "digits" / MODEL_FILE) == "digits"
+    assert shipped_name(link / SHIPPED / "digits" / DETECTOR_FILE) is None
 
 
 def test_model_is_found_by_its_images() -> None:
     assert shipped_model_of("digits") == "digits"
     assert shipped_model_of("digits_class_3") is None
-
-
-def test_model_is_named_by_file_folder_or_name(clone: Path) -> None:
-    model = clone / SHIPPED / "digits" / MODEL_FILE
-    for text in ("digits", str(model), str(model.parent), "../models/digits"):
-        assert named_model("model", text).samefile(model)
-    version = clone / "kept" / MODEL_FILE / "2026-01-01"
-    version.mkdir(parents=True)
-    shutil.copy(model, version)
-    assert model_at(clone / "kept") == model_at(version) == version / MODEL_FILE
-    assert model_at(clone) is None
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("digts", "model=digts: no shipped model has this name; did you mean digits? Known are digits"),
-        ("zzz", "model=zzz: no shipped model has this name; known are digits"),
-        ("a.safetensors", "model=a.safetensors: no such file; give the path of a stored .safetensors model or of its "),
-        ("/nowhere/a", "model=/nowhere/a: no such file; give the path of a stored .safetensors model or of its folder"),
-    ],
-)
-def test_unknown_model_is_refused_with_those_known(clone: Path, text: str, said: str) -> None:
-    with pytest.raises(GlowPipelineError) as error:
-        named_model("model", text)
-    assert str(error.value).startswith(said)
-
-
-def test_training_starts_from_shipped_weights() -> None:
-    model = read_model(MODELS / "digits" / MODEL_FILE)
-    parameters = parse_parameters({"train": {"checkpoint": "digits"}, "model": {"L": 2}})
-    started = untrained_flow(parameters, model.record.image_format, 10).state_dict()
-    expected = model.flow.state_dict()
-    assert started.keys() == expected.keys()
-    assert all(started[name].equal(expected[name]) for name in expected)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.files import sha256
 from glow_pipeline.images.parts import split_parts
 from glow_pipeline.images.table import ImageTable, TableRecord
 from glow_pipeline.parameters import Parameters
@@ -59,4 +60,24 @@ def test_resuming_with_other_images_is_refused(table: ImageTable, tmp_path: Path
     assert str(refused.value) == (
         f"{tmp_path / 'step'}: its training started with other images than there are now (source_files changed); bring "
         f"those back, or start a new one with train.resume=never"
+    )
+
+
+def test_resuming_from_another_first_model_is_refused(table: ImageTable, tmp_path: Path) -> None:
+    first, train = tmp_path / "first.safetensors", Parameters().train
+    first.write_bytes(b"now")
+    parameters = Parameters(train=train.model_copy(update={"checkpoint": str(first)}))
+
+    def claimed(started_from: str) -> TrainingTask:
+        record = checkpoint_record(train_table=table.record, started_from=started_from)
+        start = Checkpoint({}, record, tmp_path / "step")
+        task = TrainingTask(table, table, parameters, Provenance())
+        return task.claimed(ClaimedTraining(TrainingFolder(tmp_path), start))
+
+    assert claimed(f"elsewhere.safetensors sha256:{sha256(first)}").start is not None
+    with pytest.raises(GlowPipelineError) as refused:
+        claimed("first.safetensors sha256:before")
+    assert str(refused.value) == (
+        f"train.checkpoint={first}: {first} is another model than the one that {tmp_path / 'step'} started from "
+        f"(first.safetensors sha256:before); bring that one back, or start a new training with train.resume=never"
     )

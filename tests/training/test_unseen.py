@@ -82,3 +82,12 @@ def test_same_images_are_recognised_under_any_name(published: ImageTable) -> Non
     hashes = np.sort(published.content_hashes)[::-1]
     found = unseen_images(folder_table(published), np.unique(hashes[:3]))
     assert not set(found.images.content_hashes) & set(hashes[:3])
+
+
+def test_other_files_of_a_published_set_are_warned_of(published: ImageTable, caplog: pytest.LogCaptureFixture) -> None:
+    for digest, said in (("0" * 64, ["others"]), (None, [])):
+        files = published.record.source_files if digest is None else {"t10k": digest}
+        then = published.record.model_copy(update={"source_files": files})
+        check_same_images(model_record().model_copy(update={"test_table": then}), published.record, chosen=True)
+        assert ["others" for text in caplog.messages if "its files are others than those that model " in text] == said
+        caplog.clear()

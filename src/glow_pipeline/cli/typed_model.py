@@ -13,8 +13,8 @@ from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.parameters import as_typed, flattened, parse_parameters
 from glow_pipeline.parameters.command_line import nested
 from glow_pipeline.training.model_file import read_record
+from glow_pipeline.training.named_model import named_model
 from glow_pipeline.training.records import ModelRecord
-from glow_pipeline.training.shipped_models import named_model
 
 IMAGES = ("dataset", "ingest.name", "ingest.classes")  # parameters by which a command names its images
 OTHERS = ("stored_model", "score.model")  # parameters that name a model too
@@ -34,8 +34,7 @@ def with_named_model(params: Mapping[str, Any]) -> dict[str, Any]:
     model = params.get("model")
     if not isinstance(model, str):
         return dict(params)
-    others = {name: value for name, value in params.items() if name != "model"}
-    typed = flattened(others)
+    typed = flattened({name: value for name, value in params.items() if name != "model"})
     for name in OTHERS:
         if typed.get(name) is not None:
             raise GlowPipelineError(f"--params: {name}={typed[name]}: model={model} names a model too; leave one out")
@@ -49,8 +48,9 @@ def with_named_model(params: Mapping[str, Any]) -> dict[str, Any]:
             f"--params: {contrary}: model={model} is a model of {record.dataset}; leave {' and '.join(requested)} out"
         )
     expanded = {**images, "stored_model": _shown(path)}
-    listed = ",".join(f"{name}={as_typed(value)}" for name, value in expanded.items())
+    listed = ",".join(f"{name}={as_typed(value)}" for name, value in expanded.items() if value is not None)
     click.echo(f"model={model} stands for {listed}", err=True)
+    others = {name: value for name, value in params.items() if name not in ("model", "stored_model")}
     return merged(nested(expanded), others)
 
 
@@ -59,8 +59,7 @@ def _images(selection: ImageSelection) -> dict[str, Any]:
     images: dict[str, Any] = {"dataset": selection.source}
     if selection.is_folder and (name := selection.name or (selection.path and selection.path.name)):
         images["ingest.name"] = name
-    if selection.classes is not None:
-        images["ingest.classes"] = list(selection.classes)
+    images["ingest.classes"] = None if selection.classes is None else list(selection.classes)  # whatever a preset has
     return images
 
 

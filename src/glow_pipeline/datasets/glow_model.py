@@ -7,6 +7,7 @@ from kedro_datasets._typing import JSONPreview
 
 from glow_pipeline.datasets.previews import NOT_MADE, json_preview
 from glow_pipeline.datasets.versioned import LocalVersionDataset
+from glow_pipeline.files import typed_path
 from glow_pipeline.training.model_file import TrainedGlow, read_model, read_record, write_model
 from glow_pipeline.training.records import ModelRecord
 
@@ -34,7 +35,7 @@ class GlowModelDataset(LocalVersionDataset[TrainedGlow, TrainedGlow]):
             model: one of the versions, or the path of a file, which may be of another project or machine.
         """
         if is_file_name(model):
-            self._file = Path(model).expanduser().absolute()
+            self._file = typed_path(model)
         else:
             self._version = Version(model, self.resolve_save_version())
 

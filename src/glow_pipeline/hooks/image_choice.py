@@ -20,8 +20,8 @@ from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.images.sources.source import Split
 from glow_pipeline.parameters import Parameters
 from glow_pipeline.training.model_file import read_record
+from glow_pipeline.training.named_model import first_model
 from glow_pipeline.training.records import ModelRecord
-from glow_pipeline.training.shipped_models import first_model
 
 TABLES = ("train_images", "test_images", "out_images", "calibrate_images")
 RANGES_FROM: tuple[tuple[str, RunValue, Split], ...] = (

@@ -13,7 +13,7 @@ from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.parameters import Parameters, flattened, parse_parameters
 from glow_pipeline.training.model_file import read_record
 from glow_pipeline.training.records import ModelRecord
-from glow_pipeline.training.shipped_models import shipped_model_of, shipped_name
+from glow_pipeline.training.shipped_models import shipped_model_of, shipped_models, shipped_name
 
 NAMED_AT_MOST = 5
 COMPARED_AT_MOST = 200  # versions whose headers are read in search of a better one
@@ -108,6 +108,8 @@ def train_command(image_selection: ImageSelection, env: str | None) -> str:
 
 
 def _absent(dataset: GlowModelDataset, parameters: Parameters, env: str | None) -> str:
+    if parameters.chosen_model is not None and (typed := parameters.chosen_model[1]) in shipped_models():
+        return f"{'='.join(parameters.chosen_model)}: no version of a model has this name; type model={typed}"
     versions = dataset.list_versions(full_path=False) if dataset.filepath.is_dir() else []
     if parameters.chosen_model is not None and dataset.load_path.parent.name != parameters.chosen_model[1]:
         return f"{'='.join(parameters.chosen_model)}: no such file; give a version, or the path of a .safetensors model"

@@ -15,8 +15,8 @@ from glow_pipeline.parameters import Parameters, as_typed, check_num_classes, wi
 from glow_pipeline.training.checks import check_processes
 from glow_pipeline.training.distributed.machines import n_processes_in_all
 from glow_pipeline.training.model_file import read_record
+from glow_pipeline.training.named_model import first_model
 from glow_pipeline.training.new_flow import check_knows_classes
-from glow_pipeline.training.shipped_models import first_model
 
 TRAINED = {"untrained_glow", "search_results"}  # one of them is an output of each pipeline that trains
 

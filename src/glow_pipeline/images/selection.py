@@ -7,6 +7,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict
 
+from glow_pipeline.files import typed_path
 from glow_pipeline.images.classes import Choice, key_of, numbers, sanitise
 
 
@@ -60,8 +61,8 @@ class ImageSelection(BaseModel):
         return cls(
             source="folder",
             classes=None if classes is None else _in_order(tuple(classes)),
-            path=None if path is None else _absolute(path),
-            eval_path=None if eval_path is None else _absolute(eval_path),
+            path=None if path is None else typed_path(path),
+            eval_path=None if eval_path is None else typed_path(eval_path),
             eval_percentage=eval_percentage if eval_path is None else None,
             seed=seed if eval_path is None else None,
             name=name,
@@ -132,8 +133,3 @@ def _in_order(classes: Choice) -> Choice:
     chosen = numbers(classes)
     only_numbers = all(isinstance(part, int) for part in classes)
     return chosen if chosen is not None and only_numbers else tuple(dict.fromkeys(classes))
-
-
-def _absolute(path: str) -> Path:
-    # pathlib's expanduser raises for an unknown user, and its absolute keeps `a/../b`.
-    return Path(os.path.abspath(os.path.expanduser(path)))  # noqa: PTH100, PTH111

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from glow_pipeline.files import replaced_between
 from glow_pipeline.parameters.group import OneOf
 from glow_pipeline.parameters.names import all_fields, as_typed, changeable_on_resume
 
@@ -34,9 +35,7 @@ def documented(project: Path) -> dict[Path, str]:
 
 def with_table(text: str) -> str:
     """Return the text of docs/parameters.md with an up-to-date table between its two marks."""
-    before, _, rest = text.partition(START)
-    _, _, after = rest.partition(END)
-    return f"{before}{START}{table()}{END}{after}"
+    return replaced_between(text, START, END, table())
 
 
 def table() -> str:

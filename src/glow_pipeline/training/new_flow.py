@@ -7,7 +7,7 @@ from glow_pipeline.memory import memory_in_one_line
 from glow_pipeline.parameters import ModelParameters, Parameters, check_num_classes
 from glow_pipeline.randomness import generator
 from glow_pipeline.training.model_file import build_flow, read_model
-from glow_pipeline.training.shipped_models import first_model
+from glow_pipeline.training.named_model import first_model
 
 
 def flow_arguments(model: ModelParameters, num_classes: int) -> dict[str, object]:

@@ -1,20 +1,18 @@
 """The records of a training: at its start, and of the model at its end."""
 
 import logging
-from pathlib import Path
 
 import torch
 
 from glow_pipeline.device import describe_device, resolve_precision
-from glow_pipeline.files import sha256
 from glow_pipeline.flow import Glow
 from glow_pipeline.parameters import as_typed
 from glow_pipeline.training.checkpoint import Checkpoint
 from glow_pipeline.training.history import History
+from glow_pipeline.training.named_model import first_model, traceable
 from glow_pipeline.training.new_flow import flow_arguments
 from glow_pipeline.training.records import CheckpointRecord, Computation, ModelRecord, PartRecords
 from glow_pipeline.training.resume import identity
-from glow_pipeline.training.shipped_models import SHIPPED, first_model, shipped_name
 from glow_pipeline.training.task import TrainingTask
 
 PRECISION = "precision"  # earlier versions do not record it
@@ -54,7 +52,7 @@ def initial_record(
         ),
         provenance=task.provenance,
         mlflow_run_id=None if task.mlflow_run is None else task.mlflow_run.run_id,
-        started_from=None if start_model is None else f"{_traceable(start_model)} sha256:{sha256(start_model)}",
+        started_from=None if start_model is None else traceable(start_model),
         resumed_from=resumed_from,
         parts=None if task.parts is None else PartRecords.of(task.parts),
     )
@@ -105,12 +103,6 @@ def warn_of_changes(before: CheckpointRecord, now: CheckpointRecord) -> None:
             "This training resumes with another %s: it may not end in the same bits as without a stop.",
             ", ".join(changed),
         )
-
-
-def _traceable(model: Path) -> str:
-    """Return a model's file by its name alone, wherever it is; a shipped one with its folder in the repository."""
-    name = shipped_name(model)
-    return model.name if name is None else f"{SHIPPED}/{name}/{model.name}"
 
 
 def _computed_with(record: CheckpointRecord) -> dict[str, object]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.files import sha256, stored_versions
+from glow_pipeline.files import sha256, stored_versions, typed_path
 from glow_pipeline.outliers.other_models import Kind, OtherModels
 from glow_pipeline.outliers.scores import SCORES
 from glow_pipeline.parameters import OodParameters
@@ -91,7 +91,7 @@ def _background(folder: Path, ood: OodParameters, score: str, training: str) -> 
 def _named(model: str, folder: Path, parameter: str) -> Path:
     """Return the file of a model that is named by its path or, of the same images, by its version."""
     if model.endswith(".safetensors") or Path(model).name != model:
-        paths: Sequence[Path] = [Path(model).expanduser().absolute()]
+        paths: Sequence[Path] = [typed_path(model)]
     else:
         paths = [models / MODEL_FILE / model / MODEL_FILE for models in (folder, folder / MUTATED)]
     found = next((path for path in paths if path.is_file()), None)

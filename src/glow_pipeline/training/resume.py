@@ -20,6 +20,7 @@ from glow_pipeline.parameters import (
 )
 from glow_pipeline.training.checkpoint import Checkpoint, OtherFormatError, read_checkpoint
 from glow_pipeline.training.checkpoint_folder import TrainingFolder
+from glow_pipeline.training.named_model import shorter_name
 
 PATIENCE = 10.0  # seconds
 BATCH_SIZE = "train.batch_size"
@@ -62,9 +63,12 @@ class ClaimedTraining:
 def identity(parameters: Parameters) -> dict[str, Any]:
     """Return the parameters that a resumed training may not change, by dotted names; values as in JSON.
 
-    Those of `ADDED` are left out where they have the value of earlier trainings.
+    Those of `ADDED` are left out where they have the value of earlier trainings. A shipped model that it starts
+    from has its name, whether that or its path was typed.
     """
     values, changeable = flattened(json.loads(parameters.model_dump_json())), changeable_on_resume()
+    if (typed := parameters.train.checkpoint) is not None:
+        values["train.checkpoint"] = shorter_name(typed)
     kept = {name: values[name] for name in known_names() if name not in changeable}
     return {name: value for name, value in kept.items() if name not in ADDED or value != ADDED[name]}
 

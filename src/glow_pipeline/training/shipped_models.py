@@ -4,13 +4,13 @@ The folder is that of the project in the working directory or above it, else tha
 package is imported. A package that is installed without its repository has none.
 """
 
+import os
 import re
 from pathlib import Path
 
 import glow_pipeline
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.files import sha256, stored_versions
-from glow_pipeline.parameters import TrainParameters, nearest
+from glow_pipeline.files import sha256
 from glow_pipeline.training.model_file import MODEL_FILE, read_record
 
 SHIPPED, CHECKSUMS = "models", "SHA256SUMS"
@@ -56,57 +56,15 @@ def shipped_model(name: str) -> Path | None:
 
 
 def shipped_name(model: Path) -> str | None:
-    """Return the name of a shipped model by its file; None of another file."""
-    path = model.absolute()
-    return next((name for name, file in shipped_models().items() if file == path), None)
+    """Return the name of a shipped model by its file, by whatever path that is given; None of another file."""
+    folder, path = shipped_folder(), Path(os.path.realpath(model))  # pathlib's resolve raises for a loop of links
+    inside = folder is not None and path.parent.parent == Path(os.path.realpath(folder))
+    return path.parent.name if inside and path.name == MODEL_FILE else None
 
 
 def shipped_model_of(images: str) -> str | None:
     """Return the name of a shipped model of these images, given by the name of their folders, or None."""
     return next((name for name, file in shipped_models().items() if _trained_on(file) == images), None)
-
-
-def named_model(key: str, text: str) -> Path:
-    """Return the file of a model that a person has typed: its file, its folder, or the name of a shipped model.
-
-    Args:
-        key: the parameter, for the error.
-        text: as typed.
-
-    Raises:
-        GlowPipelineError: there is no such model, or a shipped one is damaged.
-    """
-    found = model_at(Path(text).expanduser()) or shipped_model(text)
-    if found is not None:
-        return found
-    names = list(shipped_models())
-    if text.endswith(".safetensors") or Path(text).name != text:
-        named = f", or the name of a shipped one: {', '.join(names)}" if names else ""
-        raise GlowPipelineError(
-            f"{key}={text}: no such file; give the path of a stored .safetensors model or of its folder{named}"
-        )
-    known = "there are none here, so give the path of a stored .safetensors model or of its folder"
-    if names:
-        like = nearest(text, names)
-        known = like if like.startswith("known") else f"{like} Known are {', '.join(names)}"
-    raise GlowPipelineError(f"{key}={text}: no shipped model has this name; {known}")
-
-
-def first_model(train: TrainParameters) -> Path | None:
-    """Return the file of the model that a training starts from, that of `train.checkpoint`.
-
-    Raises:
-        GlowPipelineError: there is no such model.
-    """
-    return None if train.checkpoint is None else named_model("train.checkpoint", train.checkpoint)
-
-
-def model_at(path: Path) -> Path | None:
-    """Return the model in this file or folder, of several versions the newest; None if there is none."""
-    if path.is_file():
-        return path
-    below = [path / MODEL_FILE, *stored_versions(path / MODEL_FILE), *stored_versions(path)]
-    return next((file for file in below if file.is_file() and file.name == MODEL_FILE), None)
 
 
 def read_checksums(folder: Path) -> dict[str, str]:

@@ -7,11 +7,15 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.files import sha256
 from glow_pipeline.images.parts import CalibrationImages, Parts
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.parameters import Parameters, with_complete_batches
 from glow_pipeline.provenance import Provenance
 from glow_pipeline.tracking.runs import RunAddress
+from glow_pipeline.training.checkpoint import Checkpoint
+from glow_pipeline.training.named_model import first_model
 from glow_pipeline.training.resume import ClaimedTraining
 from glow_pipeline.training.same_origin import check_same_origin
 
@@ -57,7 +61,7 @@ class TrainingTask:
         """Return the task of starting or resuming a claimed training.
 
         Raises:
-            GlowPipelineError: it started with other images.
+            GlowPipelineError: it started with other images, or from another model.
         """
         folder, start = training.folder, training.start
         if start is not None:
@@ -67,9 +71,20 @@ class TrainingTask:
                 subject=f"{start.path}: its training started with",
                 remedy="or start a new one with train.resume=never",
             )
+            self._check_first_model(start)
         return replace(
             self, folder=None if folder is None else folder.path, start=None if start is None else start.path
         )
+
+    def _check_first_model(self, start: Checkpoint) -> None:
+        """Check that the file of `train.checkpoint` is that of the start: `seen_before` is read from it."""
+        train = self.parameters.train
+        now, before = first_model(train), start.record.started_from
+        if now is not None and before is not None and not before.endswith(sha256(now)):
+            raise GlowPipelineError(
+                f"train.checkpoint={train.checkpoint}: {now} is another model than the one that {start.path} started "
+                f"from ({before}); bring that one back, or start a new training with train.resume=never"
+            )
 
     def in_processes(self, processes: int) -> Self:
         """Return the task with the batches of so many processes, where their size is given for each process."""

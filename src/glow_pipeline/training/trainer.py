@@ -19,6 +19,7 @@ from glow_pipeline.training.checkpoint import Checkpoint
 from glow_pipeline.training.checkpoint_folder import CheckpointSchedule
 from glow_pipeline.training.distributed.process_group import ProcessGroup, SingleProcess
 from glow_pipeline.training.evaluation import queued_bits_per_dim
+from glow_pipeline.training.gradient_alarm import GradientAlarm
 from glow_pipeline.training.history import History, Metrics
 from glow_pipeline.training.inputs import first_batch, initialize, inputs_of
 from glow_pipeline.training.invertibility_alarm import Invertibility, InvertibilityAlarm
@@ -85,6 +86,7 @@ class Trainer:
             shown=self.group.leads,
         )
         self.invertibility, self.alarm = Invertibility(flow, *_watched(val_batches, seed)), InvertibilityAlarm()
+        self.gradient_alarm = GradientAlarm(parameters.max_grad_norm)
         self.interruption = Interruption()
         self.stopped_by_reporter = False
 
@@ -187,6 +189,7 @@ class Trainer:
         if self.group.leads:
             metrics |= {"val_bits_per_dim": bits_per_dim, **invertibility}
             self.alarm.check(metrics)
+            self.gradient_alarm.check(metrics, self.history.epochs)
         self.history.epochs.append({**metrics, "step": self.history.steps})
         self.metrics.start_epoch()
         if bits_per_dim < self.history.best_val_bits_per_dim:

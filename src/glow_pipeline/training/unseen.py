@@ -1,5 +1,6 @@
 """Images that a model has never seen, on which it may be tested."""
 
+import logging
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,8 @@ from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.images.table import ImageTable, TableOrigin
 from glow_pipeline.training.records import ModelRecord
 from glow_pipeline.training.same_origin import check_same_origin
+
+logger = logging.getLogger(__name__)
 
 
 class Unseen(NamedTuple):
@@ -67,21 +70,32 @@ def check_same_images(record: ModelRecord, now: TableOrigin, *, chosen: bool) ->
     Args:
         record: record of the model.
         now: origin of the images to test on, of the model's own dataset.
-        chosen: whether the user has named the model, who then means it to be used with these images.
+        chosen: whether the user has named the model, who then means it to be used with this folder; other files of a
+            published set are warned of.
 
     Raises:
         GlowPipelineError: they are others, and the model was not chosen explicitly.
     """
     before = record.test_table
-    if chosen or before is None or now.image_selection.eval_path != before.image_selection.eval_path:
+    if before is None or now.image_selection.eval_path != before.image_selection.eval_path:
         return
     place = now.image_selection.eval_path or now.image_selection.path
     version = record.provenance.kedro_session
-    check_same_origin(
-        before,
-        now,
-        subject=f"{now.name}{'' if place is None else f' in {place}'}: model {version} was trained and tested "
-        f"({before.count} test images) with",
-        remedy=f"train again, or set stored_model={version} to use that model with these",
-        by_checksum=True,
-    )
+    try:
+        check_same_origin(
+            before,
+            now,
+            subject=f"{now.name}{'' if place is None else f' in {place}'}: model {version} was trained and tested "
+            f"({before.count} test images) with",
+            remedy=f"train again, or set stored_model={version} to use that model with these",
+            by_checksum=True,
+        )
+    except GlowPipelineError:
+        if not chosen:
+            raise
+        if not now.image_selection.is_folder:
+            logger.warning(
+                "%s: its files are others than those that model %s was trained and tested with; figures may differ "
+                "from those on its card",
+                *(now.name, version),
+            )

@@ -9,6 +9,7 @@ from glob import has_magic
 from pathlib import Path
 
 from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.files import typed_path
 from glow_pipeline.images.classes import sanitise
 from glow_pipeline.images.sources.archives import FilesOnDisk
 from glow_pipeline.images.sources.image_files import AllFiles, list_counts
@@ -83,7 +84,7 @@ def list_name(typed: str | None) -> str:
     """
     if typed is None:
         return "none"
-    parts = _absolute(typed).parts
+    parts = typed_path(typed).parts
     first = next((i for i, part in enumerate(parts) if has_magic(part)), len(parts))
     name = parts[-1] if first == len(parts) else " ".join(parts[max(0, first - 1) :])
     return sanitise(name)
@@ -113,18 +114,13 @@ def _existing_part(typed: str) -> tuple[Path, tuple[str, ...]]:
     Raises:
         GlowPipelineError: what follows is no pattern.
     """
-    path = _absolute(typed)
+    path = typed_path(typed)
     existing, rest = Path(path.anchor), path.parts[1:]
     while rest and os.path.lexists(existing / rest[0]):
         existing, rest = existing / rest[0], rest[1:]
     if rest and not any(map(has_magic, rest)):
         raise GlowPipelineError(f"score.images={typed}: no such file or folder; give a folder, a file or a pattern")
     return existing, rest
-
-
-def _absolute(typed: str) -> Path:
-    # pathlib's expanduser raises for an unknown user, and its absolute keeps `a/../b`.
-    return Path(os.path.abspath(os.path.expanduser(typed)))  # noqa: PTH100, PTH111
 
 
 def _matching(files: AllFiles, folder: Path, pattern: Sequence[str], prefix: str = "") -> Iterator[str]:

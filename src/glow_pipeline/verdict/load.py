@@ -6,12 +6,14 @@ from pathlib import Path
 
 from glow_pipeline.device import use_device
 from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.files import typed_path
 from glow_pipeline.outliers.detector_file import read_detector
 from glow_pipeline.outliers.scores.registry import RECOMMENDED
 from glow_pipeline.training.model_digest import stored_weights_sha256
 from glow_pipeline.training.model_file import MODEL_FILE, read_model, read_record
 from glow_pipeline.training.models_with_detectors import newest_model
-from glow_pipeline.training.shipped_models import model_at, shipped_model, shipped_models
+from glow_pipeline.training.named_model import model_at
+from glow_pipeline.training.shipped_models import shipped_model, shipped_models
 from glow_pipeline.training.stored_detectors import newest_detector
 from glow_pipeline.verdict.image_detector import ImageDetector
 from glow_pipeline.verdict.judge import Judge
@@ -74,18 +76,16 @@ def find_model(model: str | Path) -> Path:
     Raises:
         GlowPipelineError: there is none, and the line names those that there are; or a shipped one is damaged.
     """
-    path = Path(model).expanduser()
-    if (found := model_at(path)) is not None:
+    if (found := model_at(typed_path(model))) is not None:
         return found
     here, name = Path.cwd(), str(model)
     models = next((folder / MODELS for folder in (here, *here.parents) if (folder / MODELS).is_dir()), None)
-    if path.name == name:
-        own = None if models is None else newest_model(models, name)
-        found, kind = (
-            (own, "the newest of this project") if own is not None else (shipped_model(name), "the shipped one")
-        )
-        if found is not None:
-            logger.info("%s: %s, %s", name, kind, found)
+    if Path(name).name == name:
+        if models is not None and (found := newest_model(models, name)) is not None:
+            logger.info("%s: the newest of this project, %s", name, found)
+            return found
+        if (found := shipped_model(name)) is not None:
+            logger.info("%s: the shipped one, %s", name, found)
             return found
     known = sorted({file.parents[2].name for file in models.glob(f"*/{MODEL_FILE}/*/{MODEL_FILE}")}) if models else []
     raise GlowPipelineError(

@@ -6,6 +6,7 @@
 import sys
 from pathlib import Path
 
+from glow_pipeline.files import replaced_between
 from glow_pipeline.images.sources.listing import COLUMNS, facts
 from glow_pipeline.images.sources.medmnist import SIZES
 from glow_pipeline.images.sources.registry import SOURCES
@@ -27,9 +28,7 @@ def table() -> str:
 
 def updated(text: str) -> str:
     """Return a text with an up-to-date table between its two marks."""
-    before, _, rest = text.partition(START)
-    _, _, after = rest.partition(END)
-    return before + START + table() + END + after
+    return replaced_between(text, START, END, table())
 
 
 if __name__ == "__main__":

@@ -22,9 +22,9 @@ from glow_pipeline.training.history import History, reported
 from glow_pipeline.training.kept_samples import read_kept_samples
 from glow_pipeline.training.measurement import Measurement, measure_images
 from glow_pipeline.training.model_file import TrainedGlow, read_trained_on
+from glow_pipeline.training.named_model import first_model
 from glow_pipeline.training.new_flow import untrained_flow
 from glow_pipeline.training.resume import ClaimedTraining
-from glow_pipeline.training.shipped_models import first_model
 from glow_pipeline.training.task import TrainingTask, no_hashes
 from glow_pipeline.training.train import train
 from glow_pipeline.training.unseen import unseen_images
