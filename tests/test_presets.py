@@ -23,38 +23,19 @@ from glow_pipeline.training.adamax import Adamax
 from glow_pipeline.training.inputs import inputs_of
 from glow_pipeline.training.new_flow import untrained_flow
 from glow_pipeline.training.step import TrainingStep
+from tests.generativezoo import SEED_DEFAULTS
 from tests.project import ROOT
 
 CONF = ROOT / "conf"
 PRESETS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name not in ("base", "local"))
 SCRIPT = runpy.run_path(str(ROOT / "docs" / "hooks" / "presets.py"))
 SLOW = 1e9  # multiplications of an image's pass; two steps of two images at the limit take about a CPU second
-# https://github.com/caetas/GenerativeZoo, docs/Glow.md; what else that table has is a command or no parameter.
 GENERATIVEZOO = {
+    **SEED_DEFAULTS,
     "dataset": "mnist",
     "out_dataset": "fashionmnist",
-    "model.K": 8,
-    "model.L": 3,
-    "model.hidden_channels": 64,
-    "model.actnorm_scale": 1.0,
-    "model.flow_permutation": "invconv",
-    "model.flow_coupling": "affine",
-    "model.LU_decomposed": False,
-    "model.learn_top": False,
-    "model.y_condition": False,
-    "model.y_weight": 0.01,
-    "model.num_classes": 10,
     "model.n_bits": 8,
-    "train.batch_size": 128,
-    "train.n_epochs": 100,
-    "train.lr": 0.0002,
-    "train.warmup": 10,
-    "train.decay": 0,
-    "train.max_grad_clip": 0.0,
-    "train.max_grad_norm": 0.0,
-    "train.num_workers": 0,
-    "train.sample_and_save_freq": 5,
-    "train.checkpoint": None,
+    "model.num_classes": 10,
 }
 each = pytest.mark.parametrize("preset", PRESETS)
 
