@@ -13,6 +13,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch.utils.data import Dataset
 
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.images.decoding import UnreadableImageError
@@ -22,6 +23,7 @@ from glow_pipeline.images.decoding_workers import (
     WORTH_A_PROCESS,
     Prepared,
     decode_and_prepare,
+    map_in_processes,
 )
 from glow_pipeline.images.findings import Findings
 from glow_pipeline.images.format import ImageFormat
@@ -140,6 +142,40 @@ def test_killed_decoding_process_is_reported() -> None:
     ) as raised:
         list(decode_and_prepare(Killed(os.getpid()), np.arange(WORTH_A_PROCESS), IMAGE_FORMAT, 2))
     assert "\n" not in str(raised.value)
+
+
+class LostConnection:
+    """A result whose sender ends while its memory is fetched, and is not yet known to be dead."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _lose_connection, ()
+
+
+def _lose_connection() -> None:
+    raise EOFError
+
+
+class Sending(Dataset[object]):
+    def __getitem__(self, rows: NDArray[np.int64]) -> object:
+        return LostConnection()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_connection_lost_to_process_is_a_death() -> None:
+    with pytest.raises(GlowPipelineError, match=r"^ingest\.num_workers=1: .* process died \(EOFError\); .*lower it$"):
+        list(map_in_processes(Sending(), np.arange(WORTH_A_PROCESS), WORTH_A_PROCESS, 1))
+
+
+class Missing(Dataset[object]):
+    def __getitem__(self, rows: NDArray[np.int64]) -> object:
+        raise FileNotFoundError("an error of its own")
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_missing_file_is_no_death(num_workers: int) -> None:
+    with pytest.raises(FileNotFoundError, match="an error of its own"):
+        list(map_in_processes(Missing(), np.arange(WORTH_A_PROCESS), WORTH_A_PROCESS, num_workers))
 
 
 @dataclass(frozen=True)

@@ -115,8 +115,8 @@ def map_in_processes(
     )
     try:
         yield from _checked_at_each_result(iter(loader))
-    except RuntimeError as problem:
-        if not str(problem).startswith("DataLoader worker"):
+    except (RuntimeError, EOFError, OSError) as problem:
+        if loader.num_workers == 0 or not _is_of_a_death(problem):
             raise
         raise GlowPipelineError(
             f"ingest.num_workers={num_workers}: a decoding process died ({first_line(problem)}); "
@@ -134,6 +134,17 @@ def _checked_at_each_result(results: Iterator[Result]) -> Iterator[Result]:
         torch._C._remove_worker_pids(id(results))
         results._worker_pids_set = False  # type: ignore[attr-defined]  # so that it is not done again at the end
     return results
+
+
+def _is_of_a_death(problem: Exception) -> bool:
+    """Return whether a process died: seen by torch, or by the lost connection through which its result is fetched.
+
+    A process that is killed closes its connections a moment before it counts as dead. An error of the work itself,
+    which torch raises again here, says that it was caught.
+    """
+    if isinstance(problem, RuntimeError):
+        return str(problem).startswith("DataLoader worker")
+    return isinstance(problem, EOFError | ConnectionError | FileNotFoundError) and "Caught" not in str(problem)
 
 
 def _unchanged(result: Result) -> Result:
