@@ -20,7 +20,8 @@ from torch import Tensor
 from glow_pipeline.images.batches import Batch
 from glow_pipeline.images.format import ImageFormat
 from glow_pipeline.images.selection import ImageSelection
-from glow_pipeline.images.table import IMAGES, LABELS, RECORD, ImageTable, TableRecord
+from glow_pipeline.images.table import ImageTable, TableRecord
+from glow_pipeline.images.table_files import IMAGES, LABELS, RECORD
 from glow_pipeline.parameters import Parameters
 from glow_pipeline.provenance import Provenance
 from glow_pipeline.randomness import generator

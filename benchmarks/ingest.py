@@ -25,7 +25,8 @@ from PIL import Image
 from glow_pipeline.images.batches import Batches
 from glow_pipeline.images.format import ImageFormat
 from glow_pipeline.images.selection import ImageSelection
-from glow_pipeline.images.table import IMAGES, LABELS, RECORD, ImageTable, TableRecord
+from glow_pipeline.images.table import ImageTable, TableRecord
+from glow_pipeline.images.table_files import IMAGES, LABELS, RECORD
 from glow_pipeline.images.table_writer import plan_table
 from glow_pipeline.threads import usable_cores
 

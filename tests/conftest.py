@@ -20,6 +20,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from torch import Tensor
 
+from glow_pipeline import launchers
 from glow_pipeline.files import sha256
 from glow_pipeline.flow import Glow
 from glow_pipeline.images.format import ImageFormat
@@ -32,6 +33,7 @@ from glow_pipeline.provenance import Provenance
 from glow_pipeline.training.records import ModelRecord
 from tests import project
 from tests.mlflow_server import MlflowServer
+from tests.s3_server import S3Server, TestBucket, s3_server
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=25)
 settings.load_profile("repeatable")
@@ -104,12 +106,48 @@ def runs_pipelines(module: ModuleType) -> bool:
     return any(runs_pipelines(sys.modules[name]) for name in others if ".test_" in name)
 
 
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An environment in which no launcher says which machine this is, or where others are."""
+    for name in launchers.NAMES:
+        monkeypatch.delenv(name, raising=False)
+    return monkeypatch
+
+
 @pytest.fixture(autouse=True)
 def environment_without_mlflow() -> Iterator[None]:
     """Remove the address of its runs that a test may leave in the environment."""
     yield
     for name in MLFLOW_VARIABLES:
         os.environ.pop(name, None)
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3Server]:
+    """An S3 server on loopback."""
+    with s3_server() as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(s3: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> TestBucket:
+    """An empty bucket that addresses of S3 lead to, also in processes that the test starts."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in {
+        "AWS_ENDPOINT_URL": s3.url,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": str(tmp_path / "no_aws_config"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "no_aws_credentials"),
+    }.items():
+        monkeypatch.setenv(name, value)
+    s3.forget()
+    made = TestBucket(s3, f"bucket-{len(s3.objects)}")
+    s3.objects[made.name] = {}
+    return made
 
 
 @pytest.fixture(scope="session")

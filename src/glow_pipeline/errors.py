@@ -27,10 +27,21 @@ class TrainingStopped(Exception):  # noqa: N818  # it is no error
 
 
 class HelperFinished(TrainingStopped):
-    """The end of a command on a machine that helped another one to train, which has the trained model."""
+    """The end of a command that has helped others: to train, or to make what it cannot go on without.
+
+    Whoever raises it has logged what was done.
+    """
 
     def __init__(self) -> None:
         super().__init__(None, 0)
+
+
+def stop_in(error: BaseException) -> TrainingStopped | None:
+    """Return the end of a run that is no error, if it is this one or its cause: Kedro wraps those of datasets."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, TrainingStopped):
+        cause = cause.__cause__
+    return cause
 
 
 def first_line(error: BaseException) -> str:

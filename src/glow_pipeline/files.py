@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import logging
 import os
 import re
 import shutil
@@ -10,11 +11,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from glow_pipeline.errors import GlowPipelineError
 
 VERSION = re.compile(r"\d{4}-\d\d-\d\dT\d\d\.\d\d\.\d\d\.\d{3}Z")  # of an artifact: the start of its command
 VERSION_TIME = "%Y-%m-%dT%H.%M.%S.%fZ"
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -31,8 +36,7 @@ def written_whole(path: Path) -> Iterator[Path]:
     temporary = path.parent / f".{uuid.uuid4().hex[:8]}.{path.name}"
     try:
         yield temporary
-        for part in [temporary, *temporary.rglob("*")] if temporary.is_dir() else [temporary]:
-            _flush(part)
+        flush_all(temporary)
         rename_whole(temporary, path)
     except OSError as error:
         if error.errno not in NO_ROOM:
@@ -66,18 +70,39 @@ def typed_path(text: str | Path) -> Path:
     return Path(os.path.abspath(os.path.expanduser(text)))  # noqa: PTH100, PTH111
 
 
+@contextmanager
+def locked(path: Path, waiting: str) -> Iterator[None]:
+    """Hold a lock file for the block; if another process has it for more than a second, log a line and wait."""
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=1)
+    except Timeout:
+        logger.info("%s", waiting)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def stored_versions(folder: Path) -> list[Path]:
     """Return the files of all versions in the folder of a versioned catalog entry, newest first."""
     return sorted(folder.glob(f"*/{folder.name}"), reverse=True)
 
 
 def rename_whole(path: Path, target: Path) -> None:
-    """Rename a complete file or folder within its folder, and flush the folder."""
+    """Rename a complete file or folder on its disk, and flush the folder of its new name."""
     path.replace(target)
-    _flush(target.parent)
+    flush(target.parent)
 
 
-def _flush(path: Path) -> None:
+def flush_all(path: Path) -> None:
+    """Flush a file, or a folder with all that is in it, to disk."""
+    for part in [path, *path.rglob("*")] if path.is_dir() else [path]:
+        flush(part)
+
+
+def flush(path: Path) -> None:
     """Flush a file or a folder to disk. Windows cannot open folders, and flushes renames by itself."""
     if path.is_dir() and os.name == "nt":
         return

@@ -34,10 +34,17 @@ def test_address_that_would_become_a_path_is_refused(filepath: str) -> None:
         PictureDataset(filepath=filepath, version=Version(None, None))
 
 
-@pytest.mark.parametrize("make", [GlowModelDataset, ImageTableDataset, FolderDataset])
-def test_models_tables_and_folders_are_refused_elsewhere(make: Callable[..., object]) -> None:
+@pytest.mark.parametrize("make", [GlowModelDataset, ImageTableDataset])
+def test_models_and_tables_are_refused_in_other_storage(make: Callable[..., object]) -> None:
+    with pytest.raises(
+        GlowPipelineError, match=r"^filepath=ftp://host/name: .* give a local path, or such an address$"
+    ):
+        make(filepath="ftp://host/name")
+
+
+def test_working_folder_in_a_bucket_is_refused() -> None:
     with pytest.raises(GlowPipelineError, match=r"^filepath=s3://bucket/name: .* give a local path$"):
-        make(filepath="s3://bucket/name")
+        FolderDataset(filepath="s3://bucket/name")
 
 
 def test_a_file_address_is_a_local_path(tmp_path: Path) -> None:

@@ -19,6 +19,12 @@ TESTS = {
         "test_models_of_other_seeds_score_together"
     ),
     "kedro run --pipelines score": "test_folder_of_odd_files_is_judged",  # named in a sentence, without its images
+    "kedro run --pipelines ingest --params dataset=folder,ingest.path=<folder>,workers.engine=ray": (
+        "test_two_nodes_make_the_table_of_one_process"
+    ),
+    "RAY_ADDRESS=<head node>:6379 kedro run --pipelines score --params score.images=<folder>,workers.engine=ray": (
+        "test_processes_score_the_same"
+    ),
     "kedro package": "test_wheel_and_archive_run_in_an_empty_folder",
     "python -m glow_pipeline --conf-source conf-glow_pipeline.tar.gz --env digits": (
         "test_wheel_and_archive_run_in_an_empty_folder"
@@ -37,10 +43,23 @@ TESTS = {
         "test_search_is_trained_with_its_best_parameters"
     ),
     "kedro run --env best --pipelines train": "test_search_is_trained_with_its_best_parameters",
+    "python benchmarks/table_sha256.py <folder of a table>": "test_table_digest_depends_on_content_alone",
     "python benchmarks/killed.py": "test_killed_and_stopped_commands_resume_in_one_run",
     "DRY_RUN=1 bash benchmarks/gpu_checks.sh": "test_dry_run_makes_all_measurements",
     "bash benchmarks/gpu_checks.sh": "test_dry_run_makes_all_measurements",
 }
+TESTS["kedro run --env cluster --pipelines ingest,train,ood --params dataset=digits"] = (
+    "test_commands_with_all_in_a_bucket"
+)
+TESTS |= dict.fromkeys(
+    (
+        "kedro run --pipelines train --params dataset=shards,ingest.path=/nas/photos/train,"
+        "ingest.eval_path=/nas/photos/test",
+        "kedro run --pipelines train --params dataset=shards,ingest.path=s3://bucket/photos/train",
+        "kedro run --pipelines train --params dataset=folder,ingest.path=s3://bucket/xrays/normal",
+    ),
+    "test_shards_in_a_bucket_train_and_score",
+)
 TESTS |= dict.fromkeys(
     (
         "kedro versions --remove 2026-11-27T13.08",
@@ -49,6 +68,7 @@ TESTS |= dict.fromkeys(
         "kedro versions --remove all --entry checkpoints",
         "kedro versions --remove all --keep 3",
         "kedro versions --remove all --entry score_progress",
+        "kedro versions --remove all --entry ood_progress",
         "kedro versions --remove all --dataset digits",
         "kedro versions",
     ),
@@ -69,6 +89,7 @@ REASONS = {
     "MLFLOW_TRACKING_URI=sqlite:///mlflow.db .venv/bin/mlflow artifacts download --artifact-uri models:/glow-digits/1 "
     "--dst-path build/served": "needs a registered model; test_dockerfile.py checks what the image does with it",
     ".venv/bin/uv pip install --python .venv/bin/python jupyterlab": "installs a package of others",
+    "pip install 'glow_pipeline[ray]'": "installs a package of others",
     ".venv/bin/jupyter lab notebooks": "needs jupyterlab; tests/end_to_end/test_notebook.py runs the notebooks",
     "docker build --tag glow-serving .": "needs Docker; test_dockerfile.py checks its files and its command",
     'docker run --rm --publish 127.0.0.1:5001:5001 --volume "$PWD/build/served:/model:ro" glow-serving': "needs Docker",

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from tests.docs.commands import Command
+from tests.project import versions
 
 # What documents leave open, and what may stand there. A version and a file are those of a stored model.
 OPEN = {
@@ -25,6 +26,10 @@ FILE = re.compile(r"<(?:file|model|model file)>")
 HERE = ("digits", "textures", "folder")  # sets that need no download
 DOWNLOADED = re.compile(r"(?:fashionmnist|pneumoniamnist|octmnist|mnist|cifar10)(?:_class_\d)?")
 MAKES_TABLES = {"ingest", "train", "search"}
+
+
+class Started(Exception):  # noqa: N818  # no error
+    """A command has passed all checks."""
 
 
 def filled(command: Command, model: Path) -> Command:
@@ -97,3 +102,7 @@ def _parameters(typed: Sequence[str]) -> dict[str, str]:
 
 def _option(typed: Sequence[str], flag: str) -> str | None:
     return typed[typed.index(flag) + 1] if flag in typed else None
+
+
+def model_of(project: Path, dataset: str = "digits") -> Path:
+    return versions(project, f"06_models/{dataset}/glow_model.safetensors/*/*.safetensors")[-1]

@@ -75,6 +75,7 @@ def test_newest_of_each_kind_is_shown(tmp_path: Path) -> None:
         ("octmnist_64", {"out_dataset": "octmnist_64"}),
         ("mnist_class_0-2_7", {"out_dataset": "mnist", "ood": {"out_classes": ["0-2", "7"]}}),
         ("folder_xrays", {"out_dataset": "folder", "ood": {"out_path": "xrays"}}),
+        ("shards_photos", {"out_dataset": "shards", "ood": {"out_path": "photos"}}),
         ("folder_xrays_class_ill", {}),
         ("unknown", {}),
     ],

@@ -97,14 +97,19 @@ def parts_of(project: Path) -> int:
     return len(versions(project, "07_model_output/digits/score_scans/progress/*/*.parquet"))
 
 
+def write_copies(folder: Path, n: int) -> None:
+    """Write one image under many names to `scans`."""
+    (folder / "scans").mkdir()
+    image = folder / "image.png"
+    Image.fromarray(noise(8, 8)).save(image)
+    for i in range(n):
+        (folder / "scans" / f"{i:05}.png").hardlink_to(image)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_killed_command_continues(digits_project: Path, tmp_path: Path, number: int, exit_code: int) -> None:
-    (tmp_path / "scans").mkdir()
-    image = tmp_path / "image.png"
-    Image.fromarray(noise(8, 8)).save(image)
-    for i in range(30_000):
-        (tmp_path / "scans" / f"{i:05}.png").hardlink_to(image)
+    write_copies(tmp_path, 30_000)
     params = f"{BY_DEFAULT},score.images={tmp_path}/scans,score.heatmaps=none"
     command = [sys.executable, "-m", "kedro", "run", "--pipelines", "score", "--params", params]
     with subprocess.Popen(command, cwd=digits_project, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as started:
@@ -120,6 +125,37 @@ def test_killed_command_continues(digits_project: Path, tmp_path: Path, number: 
     assert len(table) == table[columns.FILE].nunique() == 30_000
     assert table[columns.P_VALUE].nunique() == 1
     assert parts_of(digits_project) == 1
+
+
+@pytest.mark.slow
+def test_commands_share_a_list_and_one_is_killed(
+    digits_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_copies(tmp_path, 9_000)
+    for i in range(300):
+        Image.fromarray(noise(8, 8, seed=i)).save(tmp_path / "scans" / f"other{i:03}.png")
+    (tmp_path / "scans" / "broken.png").touch()
+    plain = f"{BY_DEFAULT},score.images={tmp_path}/scans,score.heatmaps=none"
+    params = f"{plain},workers.engine=array,workers.of=3,workers.part_images=1000"
+    command = [sys.executable, "-m", "kedro", "run", "--pipelines", "score", "--params", params]
+    monkeypatch.setenv("NODE_RANK", "1")
+    with subprocess.Popen(command, cwd=digits_project, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as started:
+        while not parts_of(digits_project):
+            assert started.poll() is None
+            time.sleep(0.05)
+        started.kill()
+        started.communicate()
+    for index in (0, 2):
+        monkeypatch.setenv("NODE_RANK", str(index))
+        helped = kedro(digits_project, *command[3:])
+        assert helped.returncode == 0
+        assert "This machine has helped: its share" in helped.stdout + helped.stderr
+        assert not versions(digits_project, TABLE.format("parquet"))
+    monkeypatch.setenv("NODE_RANK", "1")
+    assert kedro(digits_project, *command[3:]).returncode == 0
+    shared = table_of(digits_project)
+    assert kedro(digits_project, *command[3:-1], f"{plain},score.on_resume=restart").returncode == 0
+    pd.testing.assert_frame_equal(table_of(digits_project), shared, check_exact=True)
 
 
 REFUSED = {

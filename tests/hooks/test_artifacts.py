@@ -9,7 +9,7 @@ import pytest
 from kedro.io import Version
 
 from glow_pipeline.datasets import PictureDataset
-from glow_pipeline.hooks.artifacts import artifact_files, artifact_places
+from glow_pipeline.hooks.artifacts import artifact_files, artifact_places, stored_bytes
 from tests.datasets.test_picture import figure, movie
 
 VERSION = "2026-01-01T00.00.00.000Z"
@@ -48,3 +48,10 @@ def test_remote_places_are_addresses() -> None:
     dataset.save(figure())
     (place,) = artifact_places(dataset)
     assert fsspec.filesystem("memory").exists(str(place))
+
+
+def test_size_is_that_of_all_files(folder: str) -> None:
+    dataset = entry(folder)
+    dataset.save(movie())
+    with artifact_files(dataset) as files:
+        assert stored_bytes(dataset) == sum(file.stat().st_size for file in files)

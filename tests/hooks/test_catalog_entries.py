@@ -10,6 +10,7 @@ import pytest
 
 from tests.hooks.helpers import client_of, refused, runs
 from tests.project import TINY, copy_project, run
+from tests.s3_server import TestBucket
 
 METRICS = "type: glow_pipeline.datasets.WholeFileDataset, dataset: {type: json.JSONDataset}, versioned: true"
 PICTURE = "type: glow_pipeline.datasets.PictureDataset, versioned: true"
@@ -46,19 +47,35 @@ def test_a_run_stores_figures_and_metrics_elsewhere(tmp_path: Path, capsys: pyte
     assert not list(project.glob("memory*"))
 
 
-@pytest.mark.parametrize("entry", ["glow_model", "train_images", "raw_folder", "checkpoints"])
-def test_a_local_entry_at_an_address_is_refused(tmp_path: Path, entry: str) -> None:
-    kind = {"glow_model": MODEL, "train_images": TABLE}.get(entry, FOLDER)
-    project = put(copy_project(tmp_path), f"{entry}: {{{kind}, filepath: s3://bucket/name}}")
+@pytest.mark.parametrize("entry", ["raw_folder", "checkpoints"])
+def test_working_folder_in_a_bucket_is_refused(tmp_path: Path, entry: str) -> None:
+    project = put(copy_project(tmp_path), f"{entry}: {{{FOLDER}, filepath: s3://bucket/name}}")
     line = refused(project, "train", **TINY)
     assert line.startswith(f"catalog.yml: {entry}: filepath=s3://bucket/name: ")
     assert line.endswith("give a local path")
 
 
-@pytest.mark.skipif(importlib.util.find_spec("s3fs") is not None, reason="s3fs is installed")
+@pytest.mark.parametrize(("entry", "kind"), [("glow_model", MODEL), ("train_images", TABLE)])
+def test_model_or_table_in_other_storage_is_refused(tmp_path: Path, entry: str, kind: str) -> None:
+    project = put(copy_project(tmp_path), f"{entry}: {{{kind}, filepath: 'ftp://host/name'}}")
+    line = refused(project, "train", **TINY)
+    assert line.startswith(f"catalog.yml: {entry}: filepath=ftp://host/name: ")
+    assert line.endswith("give a local path, or such an address")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("smbprotocol") is not None, reason="smbprotocol is installed")
 def test_a_missing_package_is_named_before_anything_starts(tmp_path: Path) -> None:
-    project = put(copy_project(tmp_path), f"train_metrics: {{{METRICS}, filepath: s3://bucket/name.json}}")
-    assert refused(project, "train", **TINY) == "catalog.yml: train_metrics: Install s3fs to access S3"
+    project = put(copy_project(tmp_path), f"train_metrics: {{{METRICS}, filepath: 'smb://host/name.json'}}")
+    assert 'requires "smbprotocol"' in refused(project, "train", **TINY)
+
+
+@pytest.mark.parametrize("entry", ["glow_model", "train_metrics"])
+def test_missing_bucket_is_refused_before_anything_starts(tmp_path: Path, bucket: TestBucket, entry: str) -> None:
+    kind = {"glow_model": f"{MODEL}, versioned: true"}.get(entry, METRICS)
+    project = put(copy_project(tmp_path), f"{entry}: {{{kind}, filepath: 's3://missing/x'}}")
+    line = refused(project, "train", **TINY)
+    assert "s3://missing/x: there is no bucket missing; make it" in line
+    assert not list((project / "data").rglob("*.npy"))
 
 
 def test_a_storage_that_does_not_answer_is_refused(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def refusal(**options: Any) -> str:
         ({"tags": ["trainig"]}, "--tags trainig: no such tag in what runs; did you mean training?"),
         ({"tags": ["scoring"], "pipelines": ["train"]}, "--tags scoring: no such tag in what runs; "),
         ({"namespaces": ["trian"]}, "--namespaces trian: no such namespace in what runs; did you mean train?"),
-        ({"node_names": ["score_in_images"], "namespaces": ["train"]}, "no node is in all of what was typed; "),
+        ({"node_names": ["score_images"], "namespaces": ["train"]}, "no node is in all of what was typed; "),
         ({"tags": ["report"], "to_nodes": ["train_glow"]}, "no node is in all of what was typed; "),
     ],
     ids=str,

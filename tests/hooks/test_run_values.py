@@ -50,7 +50,8 @@ def test_working_folders_come_from_the_catalog() -> None:
 
 def test_every_value_is_known_or_a_folder() -> None:
     catalog = yaml.safe_load((ROOT / "conf" / "base" / "catalog.yml").read_text())
-    folders = {name for name, entry in catalog.items() if "type" in entry and entry["type"].endswith(".FolderDataset")}
+    kinds = (".FolderDataset", ".StoreDataset")
+    folders = {name for name, entry in catalog.items() if "type" in entry and entry["type"].endswith(kinds)}
     nodes = [node for pipeline in register_pipelines().values() for node in pipeline.nodes]
     read = {name.removeprefix(PREFIX) for node in nodes for name in node.inputs if name.startswith(PREFIX)}
     assert read - folders == set(get_args(RunValue))

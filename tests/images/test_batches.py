@@ -10,6 +10,7 @@ from glow_pipeline.images import batches as batches_module
 from glow_pipeline.images.batches import Batch, Batches
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.randomness import generator
+from glow_pipeline.shard import Shard
 from tests.conftest import MakeTable, random_images
 
 CPU = torch.device("cpu")
@@ -94,6 +95,19 @@ def test_shuffled_order_depends_on_the_generator(table: ImageTable) -> None:
     assert len({tuple(order) for order in orders}) == 4
     torch.manual_seed(1)
     assert shuffled_rows(batches, 2) == orders[2]
+
+
+@pytest.mark.parametrize("on_device", [False, True])
+@pytest.mark.parametrize("shard", [Shard(), Shard(1, 3)])
+@pytest.mark.parametrize("first", [0, 2, 4, 9])
+def test_shuffled_order_is_that_of_earlier_versions(
+    table: ImageTable, first: int, shard: Shard, on_device: bool
+) -> None:
+    """A training that one version has started is resumed by another, with the batches that are left."""
+    order = torch.randperm(23, generator=generator(0, "shuffle", 7)).tolist()
+    batches = [order[start : start + 5] for start in range(0, 23, 5)][first:]
+    got = Batches(table, 5, CPU, on_device=on_device, shard=shard).shuffled(generator(0, "shuffle", 7), first)
+    assert [rows_of(batch.images) for batch in got] == [rows[shard.rows(len(rows))] for rows in batches]
 
 
 def test_drop_last_leaves_other_images_out_each_epoch(table: ImageTable) -> None:

@@ -87,7 +87,7 @@ def test_invalid_class_is_refused_in_one_line(choice: Choice, names: list[str], 
     ],
 )
 def test_rows_of_chosen_classes_are_found(choice: Choice | None, names: list[str], expected: list[int]) -> None:
-    assert chosen_rows(np.array([0, 1, 2, 1]), choice, names).tolist() == expected
+    assert list(chosen_rows(np.array([0, 1, 2, 1]), choice, names)) == expected
 
 
 @given(st.text(max_size=100))

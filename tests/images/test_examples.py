@@ -39,31 +39,31 @@ def draw(images: SplitImages, n: int, seed: int = 0, **options: Any) -> tuple[li
 
 def test_drawn_images_have_labels_and_random_order() -> None:
     plan, calls = in_memory(8, range(8), "stop", n_classes=8)
-    rows, labels = draw(plan.images(), 5)
+    rows, labels = draw(plan.images, 5)
     assert rows == labels == torch.randperm(8, generator=torch.Generator().manual_seed(0))[:5].tolist()
     assert sorted(calls) == sorted(rows)  # no other image is read
-    assert draw(plan.images(), 5) == (rows, labels)
-    assert draw(plan.images(), 5, seed=1) != (rows, labels)
+    assert draw(plan.images, 5) == (rows, labels)
+    assert draw(plan.images, 5, seed=1) != (rows, labels)
 
 
 def test_fewer_images_are_drawn_where_there_are_fewer() -> None:
-    rows, _ = draw(in_memory(3, range(3), "stop").plan.images(), 10)
+    rows, _ = draw(in_memory(3, range(3), "stop").plan.images, 10)
     assert sorted(rows) == [0, 1, 2]
 
 
 def test_seen_images_are_never_drawn() -> None:
-    images = in_memory(8, range(8), "stop").plan.images()
+    images = in_memory(8, range(8), "stop").plan.images
     (chunk,) = images.prepared(np.array([0, 3, 5]))
     rows, _ = draw(images, 5, seen=content_hash(chunk.images).numpy())
     assert sorted(rows) == [1, 2, 4, 6, 7]
 
 
 def test_classes_from_a_number_on_are_left_out() -> None:
-    rows, labels = draw(in_memory(8, range(8), "stop", n_classes=4).plan.images(), 8, num_classes=2)
+    rows, labels = draw(in_memory(8, range(8), "stop", n_classes=4).plan.images, 8, num_classes=2)
     assert sorted(rows) == [0, 1, 4, 5]
     assert sorted(labels) == [0, 0, 1, 1]
 
 
 def test_unreadable_images_are_replaced_by_others() -> None:
-    rows, _ = draw(in_memory(8, range(4, 8), "stop").plan.images(), 4)
+    rows, _ = draw(in_memory(8, range(4, 8), "stop").plan.images, 4)
     assert sorted(rows) == [4, 5, 6, 7]

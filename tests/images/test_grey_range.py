@@ -15,6 +15,8 @@ from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.images import grey_range
 from glow_pipeline.images.grey_range import decide_range
 from glow_pipeline.images.selection import ImageSelection
+from glow_pipeline.images.sources.folder_listing import FolderLooks
+from glow_pipeline.images.sources.kept_digests import KeptDigests
 from tests.images.pictures import SIZE, deep_noise, deep_png, encoded, noise, smooth
 
 
@@ -128,3 +130,36 @@ def test_many_files_are_sampled_evenly(tmp_path: Path, monkeypatch: pytest.Monke
     assert decide_range(image_selection, "train") == (0, 2**15 - 1)  # the last one's 19,200
     (tmp_path / "a" / "f6.png").write_bytes(encoded(np.full(SIZE, 5, dtype=np.uint16), "PNG"))
     assert decide_range(image_selection, "train") == (0, 4095)  # the fourth one's 2,400; those beside it are not read
+
+
+def test_next_command_reads_no_grey_value_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    image_selection = folder_of(tmp_path / "a", one__png=deep_png(deep_noise(*SIZE, 1)))
+    first, lines = decide_range(image_selection, "train", looks=looks_in(tmp_path)), list(caplog.messages)
+    caplog.clear()
+    looked: list[str] = []
+    deep_files = grey_range._deep_files
+
+    def recorded(*arguments: Any) -> Any:
+        looked.append(arguments[-1])
+        return deep_files(*arguments)
+
+    monkeypatch.setattr(grey_range, "_deep_files", recorded)
+    assert decide_range(image_selection, "train", looks=looks_in(tmp_path)) == first
+    assert caplog.messages == lines
+    assert not looked
+    (note,) = (tmp_path / "listings").glob("*.json")
+    note.write_text("{}")
+    assert decide_range(image_selection, "train", looks=looks_in(tmp_path)) == first
+    assert looked == ["a"]
+
+
+def test_range_beside_unreadable_files_is_found_again(tmp_path: Path) -> None:
+    image_selection = folder_of(tmp_path / "a", one__png=deep_png(deep_noise(*SIZE, 1)), two__tif=b"no picture")
+    assert decide_range(image_selection, "train", looks=looks_in(tmp_path)) is not None
+    assert list((tmp_path / "listings").glob("*.json")) == []
+
+
+def looks_in(tmp_path: Path) -> FolderLooks:
+    return FolderLooks(KeptDigests(tmp_path / "listings"))

@@ -8,11 +8,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.images import parts as parts_module
+from glow_pipeline.images import rows as rows_module
 from glow_pipeline.images.content import content_hash
 from glow_pipeline.images.parts import CalibrationImages, Parts, count_copies, split_parts
 from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.images.split_by_content import draw_by_content
-from glow_pipeline.images.table import CONTENT, RECORD, ImageTable
+from glow_pipeline.images.table import ImageTable
+from glow_pipeline.images.table_files import CONTENT, RECORD
 from glow_pipeline.images.table_writer import plan_table
 from glow_pipeline.randomness import generator
 from tests.conftest import MakeSource, MakeTable, random_images
@@ -23,7 +26,7 @@ Rows = tuple[list[int], list[int], list[int]]
 
 def rows(parts: Parts) -> Rows:
     """Return the rows to fit, of validation and of calibration."""
-    return parts.fit.rows.tolist(), parts.validation.rows.tolist(), parts.calibration.table.rows.tolist()
+    return list(parts.fit.rows), list(parts.validation.rows), list(parts.calibration.table.rows)
 
 
 def of_folder(folder: Path, images: NDArray[np.uint8]) -> ImageTable:
@@ -83,6 +86,40 @@ def former_split(table: ImageTable, percentage: float, seed: int) -> tuple[list[
         order = torch.randperm(n, generator=generator(seed, "validation"))
         validates[order[: min(max(1, round(n * percentage / 100)), n - 1)].numpy()] = True
     return np.flatnonzero(~validates).tolist(), np.flatnonzero(validates).tolist()
+
+
+def split_at_once(table: ImageTable, percentages: tuple[float, float], seed: int) -> Rows:
+    """Return the rows of the parts as versions before December 2026 computed them, with arrays of all rows."""
+    n, n_own = len(table), table.record.own_validation
+    (val, cal), rows = percentages, np.arange(n)
+    if 0 < n_own < n:
+        own = rows[n - n_own :]
+        n_val = max(1, round(n_own * val / (val + cal))) if cal else n_own
+        order = torch.randperm(n_own, generator=generator(seed, "calibration")).numpy() if cal else np.arange(n_own)
+        validation, calibration = own[order[:n_val]], own[order[n_val:]]
+    elif table.record.image_selection.is_folder:
+        validates = draw_by_content(table.content_hashes, val, seed, "validation")
+        held_out = draw_by_content(table.content_hashes, val + cal, seed, "validation")
+        validation, calibration = rows[validates], rows[held_out & ~validates]
+    else:
+        n_val = min(max(1, round(n * val / 100)), n - 1)
+        n_cal = min(round(n * cal / 100), n - n_val - 1)
+        order = torch.randperm(n, generator=generator(seed, "validation")).numpy()
+        validation, calibration = order[:n_val], order[n_val : n_val + n_cal]
+    fit = np.setdiff1d(rows, np.concatenate([validation, calibration]))
+    return fit.tolist(), np.sort(validation).tolist(), np.sort(calibration).tolist()
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@given(percentages=PERCENTAGES, seed=st.integers(0, 2**31))
+def test_parts_are_those_of_earlier_versions(
+    tables: dict[str, ImageTable], source: str, percentages: tuple[float, float], seed: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (parts_module, rows_module):
+            patch.setattr(module, "CHUNK", 7)
+        parts = rows(split_parts(tables[source], *percentages, seed))
+    assert parts == split_at_once(tables[source], percentages, seed)
 
 
 @pytest.mark.parametrize("source", SOURCES)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from glow_pipeline.images import split_by_content
 from glow_pipeline.images.split_by_content import draw_by_content
 
 
@@ -42,6 +43,14 @@ def test_seed_and_purpose_draw_others() -> None:
 def test_both_parts_have_images(count: int, percentage: float) -> None:
     drawn = draw_by_content(hashes(count), percentage, 0, "test")
     assert drawn.sum() == (1 if percentage < 1 else count - 1)
+
+
+@pytest.mark.parametrize("percentage", [1e-9, 30.0, 100.0])
+def test_draw_does_not_depend_on_its_pieces(monkeypatch: pytest.MonkeyPatch, percentage: float) -> None:
+    every = hashes(50)
+    at_once = draw_by_content(every, percentage, 0, "test")
+    monkeypatch.setattr(split_by_content, "CHUNK", 7)
+    assert np.array_equal(draw_by_content(every, percentage, 0, "test"), at_once)
 
 
 def test_equal_images_are_drawn_together() -> None:

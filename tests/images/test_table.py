@@ -1,6 +1,7 @@
 import json
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,15 +13,8 @@ from pydantic import ValidationError
 
 from glow_pipeline.images.format import ImageFormat
 from glow_pipeline.images.selection import ImageSelection
-from glow_pipeline.images.table import (
-    IMAGES,
-    LABELS,
-    NAMES,
-    RECORD,
-    ImageTable,
-    TableOrigin,
-    TableRecord,
-)
+from glow_pipeline.images.table import ImageTable, TableOrigin, TableRecord
+from glow_pipeline.images.table_files import IMAGES, LABELS, NAMES, RECORD, UNREADABLE, write_names, write_unreadable
 from tests.conftest import MakeTable, random_images
 
 IMAGE_FORMAT = ImageFormat(channels=1, height=2, width=2, n_bits=8, fit="resize")
@@ -39,9 +33,9 @@ def test_opening_a_table_reads_no_pixel(make_table: MakeTable) -> None:
 
 def test_pixels_are_read_on_request(make_table: MakeTable) -> None:
     table = make_table(random_images(5), 8)
-    table[:1]
-    assert isinstance(table._images, np.memmap)
-    assert not table._images.flags.writeable
+    images, _ = table[:2]
+    (table.folder / IMAGES).unlink()
+    assert torch.equal(table[:2][0], images)  # by the memory map, which holds the file
 
 
 def test_labels_need_no_images(make_table: MakeTable) -> None:
@@ -67,7 +61,7 @@ def written(folder: Path, images: NDArray[np.uint8], own_validation: int = 0) ->
     """A table as the format has it, by hand: label and name of an image are its row."""
     np.save(folder / IMAGES, images)
     np.save(folder / LABELS, np.arange(len(images)))
-    (folder / NAMES).write_text(json.dumps([f"{row}.png" for row in range(len(images))]))
+    write_names(folder / NAMES, [[f"{row}.png" for row in range(len(images))]])
     record = {
         "image_selection": {"source": "s"},
         "split": "train",
@@ -99,7 +93,7 @@ def test_subset_is_an_ordered_view(
     assert np.array_equal(subset[:][0].numpy(), images[wanted])
     assert subset[:][1].tolist() == rows
     assert subset.labels.tolist() == rows
-    assert subset.names == [f"{row}.png" for row in rows]
+    assert list(subset.names or ()) == [f"{row}.png" for row in rows]
     again = subset.subset(np.array(within, dtype=np.int64))
     assert again[:][1].tolist() == [rows[i] for i in within]
 
@@ -134,7 +128,7 @@ def record(count: int = 3) -> TableRecord:
         count=count,
         num_classes=9,
         own_validation=2,
-        unreadable={"a.png": "empty file"},
+        n_unreadable=1,
     )
 
 
@@ -174,6 +168,57 @@ def test_record_keeps_its_names_in_files() -> None:
     assert (record.image_selection, record.image_format) == (ImageSelection.of("mnist"), IMAGE_FORMAT)
     assert TableRecord.model_validate_json(record.model_dump_json()) == record
     assert stored.keys() <= json.loads(record.model_dump_json()).keys()
+
+
+def test_files_named_in_a_record_are_counted(tmp_path: Path) -> None:
+    """Earlier versions had them there."""
+    table = written(tmp_path, noise(2))
+    stored = {**json.loads(table.record.model_dump_json()), "unreadable": {"a.png": "empty file", "b.png": "gone"}}
+    del stored["n_unreadable"]
+    (tmp_path / RECORD).write_text(json.dumps(stored))
+    of_old = ImageTable(tmp_path)
+    assert of_old.record.n_unreadable == 2
+    assert list(of_old.unreadable()) == [("a.png", "empty file"), ("b.png", "gone")]
+    assert TableRecord.model_validate_json(of_old.record.model_dump_json()) == of_old.record
+
+
+def test_unreadable_files_are_beside_the_record(tmp_path: Path) -> None:
+    table = written(tmp_path, noise(2))
+    assert list(table.unreadable()) == []
+    write_unreadable(tmp_path / UNREADABLE, [[("a.png", "gone")]])
+    assert list(table.subset(range(1)).unreadable()) == [("a.png", "gone")]
+
+
+@pytest.mark.parametrize("rows", [range(10), range(2, 9), [7, 3, 3, 0]])
+@pytest.mark.parametrize(
+    "places", [slice(1, 3), slice(None, None, -2), [0, -1, 2], [True, False, False, True], range(1, 4), []]
+)
+def test_places_are_those_of_an_array_of_rows(
+    tmp_path: Path, rows: range | list[int], places: slice | range | list[int]
+) -> None:
+    """A range of rows is indexed as the array would be that it stands for."""
+    table = written(tmp_path, noise(10)).subset(rows if isinstance(rows, range) else np.array(rows))
+    indices: Any = places
+    if isinstance(places, list):
+        masks = bool(places) and isinstance(places[0], bool)
+        indices = np.resize(places, len(table)) if masks else np.array(places, dtype=np.int64)
+    expected = np.array(rows)[indices]
+    assert list(table.rows_at(indices)) == expected.tolist()
+    assert table[indices][1].tolist() == expected.tolist()
+    assert torch.equal(table[indices][0], torch.from_numpy(noise(10)[expected]))
+
+
+@pytest.mark.parametrize("places", [[10], [-11], [True]])
+def test_places_beyond_the_table_are_refused(tmp_path: Path, places: list[int]) -> None:
+    with pytest.raises(IndexError):
+        written(tmp_path, noise(10))[np.array(places)]
+
+
+def test_labels_can_be_changed_in_memory(tmp_path: Path) -> None:
+    table = written(tmp_path, noise(10))
+    table.labels.zero_()
+    assert table.labels.tolist() == list(range(10))
+    assert np.load(tmp_path / LABELS).tolist() == list(range(10))
 
 
 def test_record_with_unknown_fields_is_refused() -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.images.sources.source import ArraySplit, EncodedSplit
-from glow_pipeline.images.table import IMAGES, LABELS, NAMES, RECORD
+from glow_pipeline.images.table_files import IMAGES, LABELS, NAMES, RECORD
 from glow_pipeline.images.table_writer import TableWriter, disk_note, plan_table
 from tests.conftest import MakeSource, random_images
 from tests.images.plans import (

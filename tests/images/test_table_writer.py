@@ -1,4 +1,3 @@
-import json
 import re
 from pathlib import Path
 from typing import NoReturn
@@ -15,7 +14,8 @@ from glow_pipeline.images.findings import Findings
 from glow_pipeline.images.format import ImageFormat
 from glow_pipeline.images.preparation import prepare
 from glow_pipeline.images.selection import ImageSelection
-from glow_pipeline.images.table import IMAGES, LABELS, NAMES, RECORD, ImageTable, OnUnreadable, TableOrigin
+from glow_pipeline.images.table import ImageTable, OnUnreadable, TableOrigin
+from glow_pipeline.images.table_files import IMAGES, LABELS, NAMES, RECORD
 from glow_pipeline.images.table_writer import plan_table
 from tests.conftest import MakeSource, random_images
 from tests.images.pictures import deep_png, encoded
@@ -53,7 +53,7 @@ def test_record_states_origin_and_content(make_source: MakeSource, tmp_path: Pat
     record = ImageTable(tmp_path / "table").record
     assert record.origin == plan.origin
     assert (record.name, record.split, record.count, record.num_classes) == ("tiny", "test", 3, 3)
-    assert (record.own_validation, record.unreadable, record.on_unreadable) == (0, {}, "stop")
+    assert (record.own_validation, record.n_unreadable, record.on_unreadable) == (0, 0, "stop")
     assert record.image_format == IMAGE_FORMAT
     assert record.image_selection == ImageSelection.of("tiny")
     assert record.source_files == {"tiny.bin": sha256(tmp_path / "raw" / "tiny.bin")}
@@ -200,7 +200,7 @@ def test_files_are_prepared_like_arrays(tmp_path: Path, num_workers: int) -> Non
     table = ImageTable(tmp_path / "table")
     assert torch.equal(table[:][0], as_prepared(list(range(301))))
     assert table.labels.tolist() == [0] * 151 + [1] * 150
-    assert table.names == [str(Path("a" if row < 151 else "b") / f"{row:04}.png") for row in range(301)]
+    assert list(table.names or ()) == [str(Path("a" if row < 151 else "b") / f"{row:04}.png") for row in range(301)]
     assert table.record.num_classes == 2
     assert list(table.record.source_files) == ["pictures"]
 
@@ -211,10 +211,10 @@ def test_some_classes_of_files_are_written(tmp_path: Path) -> None:
     table = ImageTable(tmp_path / "table")
     assert torch.equal(table[:][0], as_prepared([5, 6, 7, 8]))
     assert table.labels.tolist() == [1] * 4
-    assert table.names == [str(Path("b") / f"000{row}.png") for row in (5, 6, 7, 8)]
+    assert list(table.names or ()) == [str(Path("b") / f"000{row}.png") for row in (5, 6, 7, 8)]
 
 
-def test_names_are_json_with_one_a_line(tmp_path: Path) -> None:
+def test_names_are_stored_printable(tmp_path: Path) -> None:
     folder = tmp_path / "pictures"
     folder.mkdir()
     for name in ("画,像.png", "new\nline.png"):
@@ -222,9 +222,7 @@ def test_names_are_json_with_one_a_line(tmp_path: Path) -> None:
     plan_table(ImageSelection.of_folder(str(folder), str(folder), 10.0, 0), "test", IMAGE_FORMAT, tmp_path).write(
         tmp_path / "table"
     )
-    text = (tmp_path / "table" / NAMES).read_text(encoding="utf-8")
-    assert json.loads(text) == [r"new\nline.png", "画,像.png"]
-    assert text.splitlines()[1:3] == [r'"new\\nline.png",', '"画,像.png"']
+    assert list(ImageTable(tmp_path / "table").names or ()) == [r"new\nline.png", "画,像.png"]
 
 
 def test_images_of_arrays_have_no_names(make_source: MakeSource, tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ import torch
 
 from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.images.sources.source import Split
-from glow_pipeline.images.table import IMAGES, LABELS, ImageTable
+from glow_pipeline.images.table import ImageTable
+from glow_pipeline.images.table_files import IMAGES, LABELS
 from glow_pipeline.images.table_writer import TableWriter, plan_table
 from glow_pipeline.images.unreadable_files import AT_MOST, NAMED_AT_MOST
 from tests.images.plans import IMAGE_FORMAT, as_prepared, in_memory, one_line, one_split, picture_folder
@@ -57,10 +58,12 @@ def test_skipped_files_leave_the_rest_in_order(tmp_path: Path, caplog: pytest.Lo
     kept = [1, 2, 3, 6, 7, 8]
     assert torch.equal(table[:][0], as_prepared(kept))
     assert table.labels.tolist() == [0, 0, 0, 1, 1, 1]
-    assert table.names == [str(Path("a" if row < 5 else "b") / f"{row:04}.png") for row in kept]
+    assert list(table.names or ()) == [str(Path("a" if row < 5 else "b") / f"{row:04}.png") for row in kept]
     assert table.record.count == len(table) == 6
-    assert list(table.record.unreadable) == [str(Path(name)) for name in ("a/0000.png", "a/0004.png", "b/0005.png")]
-    assert all("not an image" in reason for reason in table.record.unreadable.values())
+    assert [name for name, _ in table.unreadable()] == [
+        str(Path(name)) for name in ("a/0000.png", "a/0004.png", "b/0005.png")
+    ]
+    assert all("not an image" in reason for _, reason in table.unreadable())
     assert len(caplog.records) == 3
 
 
@@ -75,14 +78,14 @@ def test_npy_header_states_the_written_images(tmp_path: Path, readable: range) -
     assert np.array_equal(images[:, 0, 1, 1], [32 * (row % 8) for row in readable])
     assert file.stat().st_size == images.offset + images.nbytes
     assert np.load(tmp_path / "table" / LABELS).tolist() == [row % 5 for row in readable]
-    assert ImageTable(tmp_path / "table").names == [f"n{row}" for row in readable]
+    assert list(ImageTable(tmp_path / "table").names or ()) == [f"n{row}" for row in readable]
 
 
 def test_skipping_has_no_limit(tmp_path: Path) -> None:
     plan, calls = in_memory(3 * AT_MOST, range(2), "skip")
     plan.write(tmp_path / "table")
     assert len(calls) == 3 * AT_MOST
-    assert len(ImageTable(tmp_path / "table").record.unreadable) == 3 * AT_MOST - 2
+    assert ImageTable(tmp_path / "table").record.n_unreadable == 3 * AT_MOST - 2
 
 
 def test_readable_own_validation_images_are_counted(tmp_path: Path) -> None:
@@ -98,7 +101,7 @@ def test_classes_and_unreadable_files_go_together(tmp_path: Path) -> None:
     kept = [row for row in chosen if row >= 7]
     table = ImageTable(tmp_path / "table")
     assert calls == chosen
-    assert table.names == [f"n{row}" for row in kept]
+    assert list(table.names or ()) == [f"n{row}" for row in kept]
     assert table.labels.tolist() == [row % 5 for row in kept]
     assert table.record.own_validation == sum(row >= 30 for row in kept)
     assert table.record.num_classes == 5

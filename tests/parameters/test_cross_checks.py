@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from glow_pipeline.images.selection import OWN
 from glow_pipeline.images.sources.registry import SOURCES
 from glow_pipeline.parameters import parse_parameters
 from tests.parameters.helpers import refusal
@@ -27,6 +28,10 @@ from tests.parameters.helpers import refusal
             {"ingest": {"val_percentage": 60.0, "calibration_percentage": 40.0}},
             ["ingest.calibration_percentage=40.0", "with ingest.val_percentage=60.0 no image is left to train on"],
         ),
+        (
+            {"score": {"on_resume": "restart"}, "workers": {"engine": "array"}},
+            ["score.on_resume=restart", "each of the commands would delete", "set score.on_resume=continue"],
+        ),
         ({"dataset": "digits", "model": {"n_bits": 8}}, ["model.n_bits=8", "allowed are 1 to 4"]),
     ],
 )
@@ -46,7 +51,7 @@ def test_fewer_classes_are_allowed_without_conditioning() -> None:
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_defaults_fit_every_source(name: str) -> None:
-    path = "images" if name == "folder" else None
+    path = "images" if name in OWN else None
     raw = {"dataset": name, "out_dataset": name, "model": {"y_condition": True}, "ingest": {"path": path}}
     parsed = parse_parameters(raw)
     assert parsed.num_classes == SOURCES[name].num_classes

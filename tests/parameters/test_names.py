@@ -9,10 +9,10 @@ from glow_pipeline.training.resume import ADDED, identity
 DECIDES_WHAT_IS_LEARNED = {
     "": "dataset seed",
     "ingest.": "classes path eval_path eval_percentage name size channels fit range background val_percentage "
-    "calibration_percentage on_unreadable max_pixels",
+    "calibration_percentage val_images on_unreadable max_pixels",
     "model.": "K L hidden_channels actnorm_scale flow_permutation flow_coupling scale_floor LU_decomposed learn_top "
     "y_condition y_weight num_classes n_bits",
-    "train.": "batch_size lr warmup decay max_grad_clip max_grad_norm precision flip mutation checkpoint "
+    "train.": "batch_size epoch_images lr warmup decay max_grad_clip max_grad_norm precision flip mutation checkpoint "
     "max_skipped_steps ema",
 }
 

@@ -117,7 +117,7 @@ def test_a_folder_is_its_own_outlier_problem(inspected: tuple[Path, Path]) -> No
     )
     table = scores(project, f"{key_of(project)}/vs_{key_of(project)[:-1]}0")
     (train,) = versions(project, "03_primary/*class_1/*/train/*/train")
-    trained_on = set(ImageTable(train).names or [])
+    trained_on = set(ImageTable(train).names or ())
     tested = set(table["file"])
     assert len(tested) == len(table)
     assert 6 <= len(tested) <= 25  # about a fifth of 75, good and bad
@@ -166,7 +166,7 @@ def test_unreadable_files_stop_or_are_skipped(tmp_path: Path) -> None:
     tables = [ImageTable(path) for path in versions(project, "03_primary/folder_images/*/t*/*/t*")]
     assert len(tables) == 2
     assert sum(map(len, tables)) == 18
-    assert sorted(name for table in tables for name in table.record.unreadable) == ["003.png", "004.png"]
+    assert sorted(name for table in tables for name, _ in table.unreadable()) == ["003.png", "004.png"]
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_trained_images_are_never_tested(trained: tuple[Path, Path], tmp_path: P
     project = tmp_path / "project"
     shutil.copytree(original, project)
     (train,) = versions(project, "03_primary/folder_set/*/train/*/train")
-    trained_on = ImageTable(train).names or []
+    trained_on = list(ImageTable(train).names or ())
     others = tmp_path / "others"
     write_images(others, 7, 20, seed=5)
     for k, name in enumerate(trained_on[:5]):
@@ -227,7 +227,7 @@ def test_trained_images_are_never_tested(trained: tuple[Path, Path], tmp_path: P
     metrics = json.loads(versions(project, "08_reporting/folder_set/vs_digits/ood_metrics.json/*/*")[-1].read_text())
     assert (metrics["n_in"], metrics["in_copies_of_train"]) == (7, 5)
     (tested,) = versions(project, "03_primary/folder_set/*/test/*/test")
-    names = ImageTable(tested).names or []
+    names = list(ImageTable(tested).names or ())
     inside = table[~table["is_out"]]
     assert [names[row] for row in inside["index"]] == inside["file"].tolist()
 

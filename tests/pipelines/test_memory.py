@@ -1,5 +1,7 @@
 """Nodes that need more memory than is available."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -8,9 +10,9 @@ from glow_pipeline.images.table import ImageTable
 from glow_pipeline.memory import NotEnoughMemoryError
 from glow_pipeline.outliers.detector import Detector
 from glow_pipeline.outliers.other_models import OtherModels
-from glow_pipeline.parameters import OodParameters, SampleParameters, TrainParameters
-from glow_pipeline.pipelines.ood.nodes import score_images
+from glow_pipeline.parameters import OodParameters, SampleParameters, TrainParameters, WorkersParameters
 from glow_pipeline.pipelines.sample.nodes import sample_images
+from glow_pipeline.pipelines.scoring import carry_out, scoring_work
 from glow_pipeline.sampling import RealImages
 from glow_pipeline.training.model_digest import weights_sha256
 from glow_pipeline.training.model_file import TrainedGlow
@@ -30,14 +32,17 @@ def test_more_samples_than_memory_holds_are_one_line(n: int) -> None:
     assert str(error.value) == f"sample.n={n}: memory does not suffice; lower it, or sample.frames=40"
 
 
-def test_exhausted_memory_while_scoring_is_one_line(table: ImageTable, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exhausted_memory_while_scoring_is_one_line(
+    table: ImageTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     model = TrainedGlow(jittered_glow(), model_record())
     detector = Detector.without_scores(weights_sha256(model.flow.state_dict()))
-    ood = OodParameters(scores=["nll"], score="nll")
+    ood, workers = OodParameters(scores=["nll"], score="nll"), WorkersParameters()
+    work = scoring_work(model, detector, OtherModels(), [table], tmp_path, ood, TrainParameters(), 0, "cpu", workers)
     monkeypatch.setattr(Glow, "log_prob", full)
     with pytest.raises(NotEnoughMemoryError) as error:
-        score_images(model, detector, OtherModels(), table, ood, TrainParameters(), 0, "cpu")
+        carry_out(work, ood.devices, workers)
     assert str(error.value) == "ood.batch_size=256: memory does not suffice; lower it"

@@ -31,7 +31,7 @@ def test_figures_of_unregistered_score_are_refused() -> None:
 
 
 def test_metrics_of_scores_not_stored_are_refused() -> None:
-    line = r"^ood\.scores=nll: the stored ood_scores have no nll_bits_per_dim; let score_in_images"
+    line = r"^ood\.scores=nll: the stored ood_scores have no nll_bits_per_dim; let score_images"
     with pytest.raises(GlowPipelineError, match=line):
         measure_detection(SCORES, {}, {}, NLL, 0, "cpu")
     with pytest.raises(GlowPipelineError, match=line):
@@ -137,6 +137,6 @@ def test_training_images_of_other_models_are_left_out(make_table: MakeTable) -> 
     trained_on = np.concatenate([inside.content_hashes[2:3], outside.content_hashes[3:4]])
     fitted = model, Detector.without_scores("model"), OtherModels(trained_on=trained_on)
     in_images, in_facts = select_in_images(*fitted, inside, {"stored_model": None})
-    assert (in_images.rows.tolist(), in_facts["in_copies_of_train"]) == ([3, 4, 5], 3)
+    assert (list(in_images.rows), in_facts["in_copies_of_train"]) == ([3, 4, 5], 3)
     out_images, out_facts = select_out_images(*fitted, outside, in_images)
-    assert (out_images.rows.tolist(), out_facts["out_copies_of_train"]) == ([0, 1, 2, 4, 5], 1)
+    assert (list(out_images.rows), out_facts["out_copies_of_train"]) == ([0, 1, 2, 4, 5], 1)

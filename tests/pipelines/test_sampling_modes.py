@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from glow_pipeline.images.content import content_hash
+from glow_pipeline.images.sources.folder_listing import FolderLooks
 from glow_pipeline.parameters import Parameters
 from glow_pipeline.pipelines.sample.nodes import read_real_images
 from glow_pipeline.training.model_file import read_model
@@ -18,7 +19,9 @@ from tests.project import TINY, copy_project, run, versions
 def test_training_images_are_those_of_the_model(finished_digits: Path) -> None:
     model = read_model(versions(finished_digits, "06_models/digits/glow_model.safetensors/*/*.safetensors")[-1])
     parameters = Parameters.model_validate({"sample": {"mode": "nearest"}})
-    real = read_real_images(model, parameters.image_selection, parameters.image_format, Path(), parameters)
+    real = read_real_images(
+        model, parameters.image_selection, parameters.image_format, Path(), parameters, FolderLooks()
+    )
     training = real.training
     assert training is not None
     assert model.trained_on is not None

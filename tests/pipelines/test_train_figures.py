@@ -6,7 +6,7 @@ import torch
 
 from glow_pipeline.images.batches import Batches
 from glow_pipeline.images.table import ImageTable
-from glow_pipeline.parameters import ModelParameters, SampleParameters
+from glow_pipeline.parameters import ModelParameters, SampleParameters, TrainParameters
 from glow_pipeline.pipelines.train.figures import (
     plot_bits_by_level,
     plot_latents,
@@ -32,7 +32,10 @@ def measured(table: ImageTable) -> Measurement:
 
 
 def test_titles_name_images_size_and_bits(table: ImageTable, measured: Measurement) -> None:
-    assert plot_training(HISTORY, table, ModelParameters()).get_suptitle() == "Glow on tiny (1x8x8, 4 bits): training"
+    assert (
+        plot_training(HISTORY, table, ModelParameters(), TrainParameters()).get_suptitle()
+        == "Glow on tiny (1x8x8, 4 bits): training"
+    )
     (levels,) = plot_bits_by_level(measured, table).axes
     assert levels.get_title().replace("\n", " ") == "Glow on tiny (1x8x8, 4 bits): bits/dim of 20 test images by level"
     assert plot_latents(measured, table).get_suptitle() == "Glow on tiny (1x8x8, 4 bits): latents of test images"

@@ -45,6 +45,11 @@ def rows(values: list[float]) -> list[Row]:
     ]
 
 
+def test_epochs_of_images_are_named_on_the_axis() -> None:
+    assert bits(training_curves(EPOCHS, "")).get_xlabel() == "epoch"
+    assert bits(training_curves(EPOCHS, "", epoch_images=1_000_000)).get_xlabel() == "epoch of 1,000,000 images"
+
+
 def test_bits_show_splits_and_best_epoch() -> None:
     figure = training_curves(EPOCHS, "a title")
     drawn = lines(bits(figure))

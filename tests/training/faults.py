@@ -65,6 +65,7 @@ PLANS = {
     "classes": Plan(glow={"y_condition": True, "num_classes": 3}, y_weight=0.5),
     "LU": Plan({"ema": 0.99}, {"LU_decomposed": True, "learn_top": True}),
     "skipped": Plan({"ema": 0.9}, poisoned=frozenset({3, 4, 6, 7, 9, 14})),
+    "epochs within passes": Plan({"epoch_images": 24, "n_epochs": 7, "ema": 0.9, "flip": True}),
     "diverging": Plan({"max_skipped_steps": 4}, poisoned=frozenset(range(7, 100))),
 }
 

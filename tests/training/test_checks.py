@@ -1,13 +1,27 @@
 """Checks of a training before it starts."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.parameters import Parameters, TrainParameters
-from glow_pipeline.training.checks import check_batch_size, check_processes, check_shared, check_training
+from glow_pipeline.training.checks import check_batch_size, check_processes, check_shared, check_stage, check_training
 
 CPU = torch.device("cpu")
+
+
+def test_stage_is_a_folder_of_this_machine(tmp_path: Path) -> None:
+    check_stage(None)
+    check_stage(str(tmp_path / "new" / "stage"))
+    assert (tmp_path / "new" / "stage").is_dir()
+    (tmp_path / "file").touch()
+    for stage, reason in ((tmp_path / "file" / "x", "cannot be made (Not a directory)"), ("s3://b/x", "is an address")):
+        with pytest.raises(GlowPipelineError) as refused:
+            check_stage(str(stage))
+        line = f"train.stage={stage}: {reason}; give a folder on a disk of this machine, or null"
+        assert str(refused.value) == line
 
 
 @pytest.mark.parametrize(

@@ -85,8 +85,8 @@ def test_extremes_are_the_ends_of_the_sorted_likelihoods(table: ImageTable) -> N
     with torch.no_grad():
         bits = flow.bits_per_dim(flow.log_prob(images, content_noise(images, key(0, "score")))).numpy()
     order = sorted(range(1, 21), key=lambda row: bits[row])
-    assert found.most_likely.rows.tolist() == order[:EXTREMES]
-    assert found.least_likely.rows.tolist() == order[: -EXTREMES - 1 : -1]
+    assert list(found.most_likely.rows) == order[:EXTREMES]
+    assert list(found.least_likely.rows) == order[: -EXTREMES - 1 : -1]
     assert found.most_likely.bits_per_dim == pytest.approx(bits[order[:EXTREMES]], rel=1e-5)
 
 

@@ -20,7 +20,7 @@ def table(make_table: MakeTable) -> ImageTable:
 
 
 def rows(parts: Parts) -> list[list[int]]:
-    return [part.rows.tolist() for part in (parts.fit, parts.validation, parts.calibration.table)]
+    return [list(part.rows) for part in (parts.fit, parts.validation, parts.calibration.table)]
 
 
 def record_of(table: ImageTable, ingest: dict[str, float], parts: Parts | None = None, seed: int = 3) -> ModelRecord:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from glow_pipeline.errors import GlowPipelineError
@@ -43,6 +44,24 @@ def test_calibration_images_are_counted_for_themselves(table: ImageTable) -> Non
     assert "calibration" not in without.n_images
     assert task.trained_on is not None
     assert not set(parts.calibration.table.content_hashes) & set(task.trained_on)
+
+
+def test_some_validation_images_are_scored_each_epoch(table: ImageTable) -> None:
+    def task(most: int | None, seed: int = 0) -> TrainingTask:
+        parameters = Parameters.model_validate({"seed": seed, "ingest": {"val_images": most}})
+        return TrainingTask(table, table.subset(np.arange(4, 24)), parameters, Provenance())
+
+    assert [len(task(most).scored_val_images) for most in (None, 99, 20, 7)] == [20, 20, 20, 7]
+    drawn = list(task(7).scored_val_images.rows)
+    assert drawn == sorted(set(drawn))
+    assert min(drawn) >= 4
+    assert drawn != list(range(4, 11))
+    assert drawn == list(task(7).scored_val_images.rows)
+    assert drawn != list(task(7, seed=1).scored_val_images.rows)
+    assert task(7).n_images == {"training": 24, "validation (7 after each epoch)": 20}
+    trained_on = task(7).trained_on
+    assert trained_on is not None
+    assert len(trained_on) == 24, "none of the others counts as unseen"
 
 
 def test_resuming_with_other_images_is_refused(table: ImageTable, tmp_path: Path) -> None:

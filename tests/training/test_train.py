@@ -30,12 +30,13 @@ from glow_pipeline.training.history import Metrics
 from glow_pipeline.training.model_file import read_model, write_model
 from glow_pipeline.training.new_flow import untrained_flow
 from glow_pipeline.training.records import PartRecords
+from glow_pipeline.training.resume import identity
 from glow_pipeline.training.task import TrainingTask
 from glow_pipeline.training.train import _scored_at_once, train
 from tests.conftest import MakeTable, jittered_glow, model_record, random_images
 from tests.fake_gpu import CUDA, fake_gpu
 from tests.flow.test_new_coupling import ExpCoupling
-from tests.training.helpers import checkpoint
+from tests.training.helpers import checkpoint, same
 
 MODEL = {"K": 1, "L": 2, "hidden_channels": 4, "n_bits": 4}
 TRAIN = {"n_epochs": 2, "batch_size": 8}
@@ -78,6 +79,22 @@ def test_record_says_what_was_trained_on_what(table: ImageTable) -> None:
     assert record.parameters["train"]["batch_size"] == 8
     assert (record.started_from, record.resumed_from) == (None, [])
     assert (record.parts, trained.calibration) == (None, None), "without calibration images they are not recorded"
+
+
+def test_training_from_a_copy_has_the_same_bits(table: ImageTable, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"n_epochs": 5, "batch_size": 10, "lr": 0.01}
+    shuffled = table.subset(np.random.default_rng(0).permutation(24))
+    plain = replace(task_of(table, **settings), fit_images=shuffled)
+    staged = replace(task_of(table, **settings, stage=str(tmp_path / "stage")), fit_images=shuffled)
+    assert identity(plain.parameters) == identity(staged.parameters)
+    expected, _ = train(plain, new_flow(plain))
+    trained, history = train(staged, new_flow(staged))
+    assert history.steps == 10
+    assert same(trained.flow.state_dict(), expected.flow.state_dict())
+    assert trained.record.train_table == expected.record.train_table
+    (copy,) = (path for path in (tmp_path / "stage").iterdir() if path.is_dir())
+    assert {each.folder for each in (staged.staged().fit_images, staged.staged().val_images)} == {copy}
+    assert (plain.staged(), staged.fit_images.folder) == (plain, table.folder)
 
 
 def test_coupling_without_a_folded_form_trains(table: ImageTable, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -135,6 +135,29 @@ def test_each_step_has_its_own_noise(tables: Tables, monkeypatch: pytest.MonkeyP
         torch.testing.assert_close(got, drawn, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize(("num_workers", "epoch_images", "n_epochs"), [(0, 3 * BATCH, 5), (1, BATCH, 15), (0, 80, 1)])
+def test_epochs_of_images_take_steps_of_passes(
+    tables: Tables, num_workers: int, epoch_images: int, n_epochs: int
+) -> None:
+    passes = train(tables, n_epochs=3)
+    run = train(tables, n_epochs=n_epochs, epoch_images=epoch_images, num_workers=num_workers)
+    epoch_steps = epoch_images // BATCH
+    assert [step for _, step in run.epochs] == [epoch_steps * (epoch + 1) for epoch in range(n_epochs)]
+    common = [epoch for epoch, (_, step) in enumerate(run.epochs) if step % STEPS == 0]
+    assert common
+    for epoch in common:
+        step = run.epochs[epoch][1]
+        assert same(run.after_epoch[epoch], passes.after_epoch[step // STEPS - 1])
+        assert run.epochs[epoch][0]["val_bits_per_dim"] == passes.epochs[step // STEPS - 1][0]["val_bits_per_dim"]
+
+
+def test_warmup_and_early_stopping_count_epochs_of_images(tables: Tables) -> None:
+    steps = new_trainer(tables, new_glow(), settings={"epoch_images": 2 * BATCH, "n_epochs": 40, "warmup": 3.0}).state
+    assert steps.step.optimizer.warmup_steps == 3 * 2
+    run = train(tables, n_epochs=9, epoch_images=BATCH, early_stopping=2, validation=iter([5.0, 4.0, 4.5, 4.6, 1.0]))
+    assert (len(run.epochs), run.history.steps) == (4, 4)
+
+
 # Reports --------------------------------------------------------------------------------------
 
 

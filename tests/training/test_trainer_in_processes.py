@@ -88,6 +88,7 @@ CASES: dict[str, dict[str, object]] = {
     "averaged": {"ema": 0.9},
     "clipped": {"max_grad_norm": 1.0, "max_grad_clip": 0.1},
     "of classes": {"y_condition": True},
+    "epochs within passes": {"epoch_images": 2 * BATCH, "n_epochs": 5},
 }
 
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.images.table import RECORD, ImageTable
+from glow_pipeline.images.table import ImageTable
+from glow_pipeline.images.table_files import RECORD
 from glow_pipeline.training.unseen import check_same_images, unseen_images
 from tests.conftest import MakeTable, model_record, random_images
 
@@ -31,7 +32,7 @@ def folder_table(table: ImageTable, **image_selection: Any) -> ImageTable:
 
 def test_trained_folder_images_are_left_out(published: ImageTable) -> None:
     found = unseen_images(folder_table(published), published.content_hashes[[1, 4]])
-    assert (found.images.rows.tolist(), found.copies) == ([0, 2, 3, 5], 2)
+    assert (list(found.images.rows), found.copies) == ([0, 2, 3, 5], 2)
 
 
 def test_published_copies_are_counted_and_stay(published: ImageTable) -> None:

@@ -15,7 +15,9 @@ from glow_pipeline.images.findings import Findings
 from glow_pipeline.images.format import ImageFormat
 from glow_pipeline.images.preparation import prepare
 from glow_pipeline.images.sources.archives import FilesOnDisk
+from glow_pipeline.stores import FolderStore
 from glow_pipeline.verdict import columns
+from glow_pipeline.verdict.file_parts import score_files
 from glow_pipeline.verdict.judge import Judge
 from glow_pipeline.verdict.listing import ListedFiles, list_files
 from glow_pipeline.verdict.score_rows import findings_of
@@ -46,8 +48,12 @@ def scorer(judge: Judge, listed: ListedFiles, batch_size: int = 8) -> FileScorer
     return FileScorer(judge, listed, judge.image_format, batch_size, num_workers=0, max_pixels=10**6)
 
 
+def parts_beside(folder: Path) -> StoredParts:
+    return StoredParts(FolderStore(folder.parent / "parts"))
+
+
 def score(judge: Judge, folder: Path, batch_size: int = 8) -> pd.DataFrame:
-    return scorer(judge, list_files(str(folder)), batch_size).score(StoredParts(folder.parent / "parts"))
+    return score_files(scorer(judge, list_files(str(folder)), batch_size), parts_beside(folder))
 
 
 class Counting(FilesOnDisk):
@@ -86,7 +92,7 @@ def watched(folder: Path, interrupted_at: int | None = None) -> tuple[ListedFile
 def read_again(judge: Judge, folder: Path) -> list[int]:
     """The positions of the files that a second command reads."""
     listed, reader = watched(folder)
-    scorer(judge, listed).score(StoredParts(folder.parent / "parts"))
+    score_files(scorer(judge, listed), parts_beside(folder))
     return reader.read
 
 
@@ -114,7 +120,7 @@ def test_large_file_without_image_is_not_read(judge: Judge, folder: Path) -> Non
     with (folder / "film.mp4").open("wb") as file:
         file.truncate(LARGE + 1)
     listed, reader = watched(folder)
-    scored = scorer(judge, listed).score(StoredParts(folder.parent / "parts"))
+    scored = score_files(scorer(judge, listed), parts_beside(folder))
     assert reader.read == list(range(N + 1))
     assert scored[columns.UNREADABLE].iloc[-1] == "not an image, or of an unknown kind"
 
@@ -135,7 +141,7 @@ def test_finished_files_are_not_read_again(judge: Judge, folder: Path) -> None:
 def test_interrupted_command_continues(judge: Judge, folder: Path) -> None:
     listed, reader = watched(folder, interrupted_at=20)
     with pytest.raises(KeyboardInterrupt):
-        scorer(judge, listed).score(StoredParts(folder.parent / "parts"))
+        score_files(scorer(judge, listed), parts_beside(folder))
     assert reader.read == list(range(20))
     again = read_again(judge, folder)
     assert set(again) >= set(range(20, N + 1))
@@ -182,7 +188,7 @@ def test_deep_images_take_the_range_of_the_format(judge: Judge, tmp_path: Path) 
     Image.fromarray(grey.astype(np.uint16) * 16).save(tmp_path / "scans" / "deep.png")
     listed = list_files(str(tmp_path / "scans"))
     with_range: ImageFormat = judge.image_format.model_copy(update={"range": (0, 4080)})
-    scored = FileScorer(judge, listed, with_range, 8, 0, 10**6).score(StoredParts(tmp_path / "parts"))
+    scored = score_files(FileScorer(judge, listed, with_range, 8, 0, 10**6), parts_beside(tmp_path / "scans"))
     (judged,) = judge.judged([torch.from_numpy(grey)[None, None] // 16])
     assert scored[columns.CONTENT].tolist() == judged.content_hashes.tolist()
 
@@ -195,3 +201,9 @@ def test_findings_are_of_the_listed_files_alone(judge: Judge, folder: Path) -> N
     assert findings_of(score(judge, folder)) == Findings(transparent=2)
     (folder / "b.png").unlink()
     assert findings_of(score(judge, folder)) == Findings(transparent=1)
+
+
+def test_batches_are_fixed_ranges_of_the_list(judge: Judge, folder: Path) -> None:
+    to_do = np.array([1, 2, 9, 10, 11, 12, 30])
+    found = [rows.tolist() for rows, _ in scorer(judge, list_files(str(folder)), 4).scored(to_do)]
+    assert sorted(found) == [[1, 2], [9, 10], [11], [12], [30]]  # 11 cannot be read

@@ -8,10 +8,46 @@ import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import TablePreview
 
-from glow_pipeline.datasets.places import local_path
+from glow_pipeline.buckets import Address
+from glow_pipeline.datasets.places import bucket_files, local_path, protocol_and_path
 from glow_pipeline.datasets.previews import NOT_MADE, table_preview
 
 LISTED = 100  # names
+
+
+class StoreDataset(AbstractDataset[NoReturn, Path | Address]):
+    """A place of files that are written once: the absolute path of a folder, or the address of one in a bucket.
+
+    Args:
+        filepath: path or address.
+        credentials, fs_args: for a bucket: options of `pyarrow.fs`, also by their names in s3fs.
+        metadata: data for plugins.
+    """
+
+    def __init__(
+        self,
+        *,
+        filepath: str,
+        credentials: dict[str, Any] | None = None,
+        fs_args: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        protocol, path = protocol_and_path(filepath)
+        bucket = bucket_files(filepath, credentials, fs_args)
+        self._place = Path(path) if bucket is None else bucket.address(path)
+        self._protocol, self.metadata = protocol, metadata
+
+    def load(self) -> Path | Address:
+        return self._place
+
+    def save(self, data: NoReturn) -> None:  # noqa: ARG002
+        raise DatasetError(f"{self._place}: load the place and write files there")
+
+    def _exists(self) -> bool:
+        return self._place.exists()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._place)}
 
 
 class FolderDataset(AbstractDataset[NoReturn, Path]):

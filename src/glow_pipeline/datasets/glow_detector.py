@@ -5,19 +5,18 @@ from pathlib import Path
 from kedro_datasets._typing import JSONPreview
 
 from glow_pipeline.datasets.previews import NOT_MADE, json_preview
-from glow_pipeline.datasets.versioned import LocalVersionDataset
+from glow_pipeline.datasets.versioned import CopiedVersionDataset
 from glow_pipeline.files import stored_versions
 from glow_pipeline.outliers.detector import Detector, DetectorRecord
 from glow_pipeline.outliers.detector_file import read_detector, read_detector_record, write_detector
 
 
-class GlowDetectorDataset(LocalVersionDataset[Detector, Detector]):
+class GlowDetectorDataset(CopiedVersionDataset[Detector, Detector]):
     """A safetensors file with the detector's record in its header.
 
     Args:
-        filepath: path of the .safetensors file.
-        version: set by `versioned: true`.
-        metadata: data for plugins.
+        filepath: path or address of the .safetensors file.
+        version, credentials, fs_args, metadata: as of `CopiedVersionDataset`.
     """
 
     _chosen: Path | Detector | None = None
@@ -27,19 +26,14 @@ class GlowDetectorDataset(LocalVersionDataset[Detector, Detector]):
         self._chosen = chosen
 
     @property
-    def filepath(self) -> Path:
-        """Folder of all versions."""
-        return Path(self._filepath)
-
-    @property
     def files(self) -> list[Path]:
         """The files of all versions, newest first."""
-        return stored_versions(self.filepath)
+        return stored_versions(self.filepath) if self.is_local else [*map(self._fetched, self._get_versions())]
 
     @property
     def load_path(self) -> Path:
         """File that `load` would read."""
-        return self._chosen if isinstance(self._chosen, Path) else Path(self._get_load_path())
+        return self._chosen if isinstance(self._chosen, Path) else self._fetched(self._get_load_path())
 
     def record(self) -> DetectorRecord:
         """Return the record without reading the arrays."""
@@ -49,7 +43,8 @@ class GlowDetectorDataset(LocalVersionDataset[Detector, Detector]):
         return self._chosen if isinstance(self._chosen, Detector) else read_detector(self.load_path)
 
     def save(self, data: Detector) -> None:
-        write_detector(Path(self._get_save_path()), data)
+        with self._writing(self._get_save_path()) as path:
+            write_detector(path, data)
         self._chosen = None
 
     def preview(self) -> JSONPreview:
@@ -73,4 +68,6 @@ class GlowDetectorDataset(LocalVersionDataset[Detector, Detector]):
         )
 
     def _exists(self) -> bool:
-        return isinstance(self._chosen, Detector) or self.load_path.is_file()
+        if self._chosen is not None:
+            return isinstance(self._chosen, Detector) or self._chosen.is_file()
+        return self._is_file(self._get_load_path())

@@ -1,32 +1,28 @@
 """Kedro dataset of a trained model."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from kedro.io import Version
 from kedro_datasets._typing import JSONPreview
 
 from glow_pipeline.datasets.previews import NOT_MADE, json_preview
-from glow_pipeline.datasets.versioned import LocalVersionDataset
+from glow_pipeline.datasets.versioned import CopiedVersionDataset
 from glow_pipeline.files import typed_path
 from glow_pipeline.training.model_file import TrainedGlow, read_model, read_record, write_model
 from glow_pipeline.training.records import ModelRecord
 
 
-class GlowModelDataset(LocalVersionDataset[TrainedGlow, TrainedGlow]):
+class GlowModelDataset(CopiedVersionDataset[TrainedGlow, TrainedGlow]):
     """A safetensors file with the model's record in its header.
 
     Args:
-        filepath: path of the .safetensors file.
-        version: set by `versioned: true`.
-        metadata: data for plugins.
+        filepath: path or address of the .safetensors file.
+        version, credentials, fs_args, metadata: as of `CopiedVersionDataset`.
     """
 
     _file: Path | None = None
-
-    @property
-    def filepath(self) -> Path:
-        """Folder of all versions."""
-        return Path(self._filepath)
 
     def choose(self, model: str) -> None:
         """Load this model instead of the newest one.
@@ -45,12 +41,25 @@ class GlowModelDataset(LocalVersionDataset[TrainedGlow, TrainedGlow]):
         if self._saved_version is not None:
             return "just trained"
         newest = next(iter(self._get_versions()), None)
-        return "the newest" if newest is not None and Path(newest) == self.load_path else "as chosen"
+        return "the newest" if newest is not None and self._local(newest) == self.load_path else "as chosen"
 
     @property
     def load_path(self) -> Path:
         """File that `load` would read."""
-        return self._file or Path(self._get_load_path())
+        return self._file or self._fetched(self._get_load_path())
+
+    @contextmanager
+    def editing_folder(self, last: str) -> Iterator[Path]:
+        """Yield the folder of the file that `load` would read, to write files beside it.
+
+        Args:
+            last: name of the file that is uploaded last, if the model is in a bucket.
+        """
+        if self._file is not None:
+            yield self._file.parent
+            return
+        with self._editing(self._get_load_path().parent, last) as folder:
+            yield folder
 
     def record(self) -> ModelRecord:
         """Return the model's record without reading its weights."""
@@ -60,8 +69,8 @@ class GlowModelDataset(LocalVersionDataset[TrainedGlow, TrainedGlow]):
         return read_model(self.load_path)
 
     def save(self, data: TrainedGlow) -> None:
-        path = Path(self._get_save_path())
-        write_model(path, data.record, data.flow.state_dict(), data.trained_on, data.calibration)
+        with self._writing(self._get_save_path()) as path:
+            write_model(path, data.record, data.flow.state_dict(), data.trained_on, data.calibration)
 
     def preview(self) -> JSONPreview:
         """Return what the model is, for kedro viz."""
@@ -89,7 +98,7 @@ class GlowModelDataset(LocalVersionDataset[TrainedGlow, TrainedGlow]):
         )
 
     def _exists(self) -> bool:
-        return self.load_path.is_file()
+        return self._is_file(self._get_load_path()) if self._file is None else self._file.is_file()
 
 
 def is_file_name(model: str) -> bool:

@@ -9,33 +9,49 @@ from kedro_datasets._typing import TablePreview
 
 from glow_pipeline.datasets.image_table import ImageTableDataset
 from glow_pipeline.datasets.previews import NOT_MADE, table_preview
-from glow_pipeline.datasets.versioned import LocalVersionDataset
-from glow_pipeline.images.table import RECORD, ImageTable, TableRecord
+from glow_pipeline.datasets.versioned import CopiedVersionDataset
+from glow_pipeline.images.table import ImageTable, TableRecord
+from glow_pipeline.images.table_files import RECORD
 from glow_pipeline.images.table_writer import TableWriter
+from glow_pipeline.workers.choice import Workers
 
 
-class ImageTablesDataset(LocalVersionDataset[Mapping[str, TableWriter], dict[str, ImageTable]]):
+class ImageTablesDataset(CopiedVersionDataset[Mapping[str, TableWriter], dict[str, ImageTable]]):
     """Tables by name, each where an `ImageTableDataset` of its images would be.
 
     Those that this run has saved can be loaded.
 
+    Attributes:
+        workers: who makes the parts of the tables.
+
     Args:
-        filepath: folder of the tables of all sources.
-        version: set by `versioned: true`.
-        metadata: data for plugins.
+        filepath: folder of the tables of all sources, or its address.
+        version, credentials, fs_args, metadata: as of `CopiedVersionDataset`.
     """
 
+    workers = Workers()
     _saved: dict[str, ImageTableDataset] | None = None
 
     def save(self, data: Mapping[str, TableWriter]) -> None:
         saved = {}
         for name, writer in data.items():
             folder = self._filepath / writer.origin.name / writer.origin.split
-            dataset = ImageTableDataset(filepath=str(folder), version=Version(None, self.resolve_save_version()))
+            dataset = ImageTableDataset(
+                filepath=str(folder) if self.is_local else str(self._fs.address(folder)),
+                version=Version(None, self.resolve_save_version()),
+                **self._connection,
+            )
             dataset.identify(writer.origin.image_format)
+            dataset.workers = self.workers
             dataset.save(writer)
             saved[name] = dataset
         self._saved, self._saved_version = saved, self.resolve_save_version()
+
+    @property
+    def pending(self) -> str | None:
+        """What this run has done for tables of which parts are missing; None where all are complete."""
+        done = [dataset.pending for dataset in (self._saved or {}).values() if dataset.pending is not None]
+        return "; ".join(done) or None
 
     def load(self) -> dict[str, ImageTable]:
         if self._saved is None:
@@ -44,7 +60,7 @@ class ImageTablesDataset(LocalVersionDataset[Mapping[str, TableWriter], dict[str
 
     def preview(self) -> TablePreview:
         """Return which tables are stored, also those of other runs, for kedro viz."""
-        records = sorted(Path(self._filepath).glob(f"*/*/*/*/*/{RECORD}"))
+        records = sorted(Path(self._filepath).glob(f"*/*/*/*/*/{RECORD}")) if self.is_local else []
         newest = {path.parents[2]: TableRecord.model_validate_json(path.read_bytes()) for path in records}
         rows = [
             {"images": record.name, "split": record.split, "format": record.image_format.key, "count": record.count}

@@ -1,22 +1,22 @@
 """Kedro dataset of a model card."""
 
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from kedro_datasets._typing import HTMLPreview
 
 from glow_pipeline.datasets.previews import NOT_MADE, markdown_preview
-from glow_pipeline.datasets.versioned import LocalVersionDataset
+from glow_pipeline.datasets.versioned import CopiedVersionDataset
 from glow_pipeline.training.model_card.card import CARD_FILE, ModelCard
 from glow_pipeline.training.model_card.folder import read_card, write_card
 
 
-class ModelCardDataset(LocalVersionDataset[ModelCard, ModelCard]):
+class ModelCardDataset(CopiedVersionDataset[ModelCard, ModelCard]):
     """The card of a stored model: README.md in the folder of the model's version, with the picture of its samples.
 
     A card belongs to a model and not to the command that writes it, so it is saved as the version of its model.
 
     Args:
-        filepath: as of the model: the path of the .safetensors file.
+        filepath, credentials, fs_args: as of the model: the path or address of the .safetensors file.
         version: set by `versioned: true`.
         metadata: data for plugins.
     """
@@ -35,16 +35,18 @@ class ModelCardDataset(LocalVersionDataset[ModelCard, ModelCard]):
     def save(self, data: ModelCard) -> None:
         # Kedro warns where the version that it would load is not that of the command.
         self._saved_version, self._model_version = self.resolve_save_version(), data.version
-        write_card(Path(self._get_versioned_path(data.version)).parent, data)
+        with self._editing(self._get_versioned_path(data.version).parent, CARD_FILE) as folder:
+            write_card(folder, data)
 
     def load(self) -> ModelCard:
-        return read_card(Path(self._get_load_path()).parent)
+        with self._editing(self._get_load_path().parent, CARD_FILE) as folder:
+            return read_card(folder)
 
     def preview(self) -> HTMLPreview:
         """Return the text of the card, for kedro viz."""
         if not self.exists():
             return NOT_MADE
-        return markdown_preview(Path(self._get_load_path()).read_text(encoding="utf-8"))
+        return markdown_preview(self._fetched(self._get_load_path()).read_text(encoding="utf-8"))
 
     def _exists(self) -> bool:
-        return Path(self._get_load_path()).is_file()
+        return self._is_file(self._get_load_path())

@@ -3,24 +3,29 @@
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 import fsspec
 from kedro.io import Version
 
+from glow_pipeline.buckets import connection_options, is_address
+from glow_pipeline.datasets.bucket_files import BucketFiles
 from glow_pipeline.datasets.places import LOCAL, protocol_and_path
 from glow_pipeline.datasets.versioned import OwnVersionDataset
 from glow_pipeline.errors import GlowPipelineError, first_line
 from glow_pipeline.files import written_whole
 from glow_pipeline.remote_storage import storage_failures
 
+FSSPEC_PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "abfss": "adlfs"}
+
 _Saved = TypeVar("_Saved")
 _Loaded = TypeVar("_Loaded")
 
 
 class StoredFileDataset(OwnVersionDataset[_Saved, _Loaded]):
-    """A file on a local disk or at an address of fsspec; readers see it complete or not at all.
+    """A file on a local disk, in a bucket or at an address of fsspec; readers see it complete or not at all.
 
     A local file is written beside its place and renamed. A remote one is written to a temporary local file and
     uploaded: object stores show an object when its upload is complete.
@@ -49,7 +54,7 @@ class StoredFileDataset(OwnVersionDataset[_Saved, _Loaded]):
         metadata: dict[str, Any] | None = None,
     ) -> None:
         self._protocol, path = protocol_and_path(filepath)
-        self._fs = fsspec.filesystem(self._protocol, **(credentials or {}), **(fs_args or {}))
+        self._fs = _file_system(filepath, self._protocol, credentials or {}, fs_args or {})
         self.metadata = metadata
         # Without functions Kedro looks on the local disk.
         functions = () if self._protocol == LOCAL else (self._fs.exists, self._glob)
@@ -106,3 +111,14 @@ class StoredFileDataset(OwnVersionDataset[_Saved, _Loaded]):
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": self._filepath, "protocol": self._protocol, "version": self._version}
+
+
+def _file_system(filepath: str, protocol: str, credentials: dict[str, Any], fs_args: dict[str, Any]) -> Any:
+    """Return `pyarrow.fs` for a bucket, unless the entry has arguments that only fsspec's package for it knows."""
+    if is_address(filepath):
+        try:
+            return BucketFiles(protocol, connection_options(filepath, credentials, fs_args))
+        except GlowPipelineError:
+            if find_spec(FSSPEC_PACKAGES[protocol]) is None:
+                raise
+    return fsspec.filesystem(protocol, **credentials, **fs_args)

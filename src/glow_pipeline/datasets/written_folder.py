@@ -6,10 +6,11 @@ from typing import Protocol
 from kedro_datasets._typing import ImagePreview
 
 from glow_pipeline.datasets.previews import NOT_MADE, stacked_preview
-from glow_pipeline.datasets.versioned import LocalVersionDataset
+from glow_pipeline.datasets.versioned import CopiedVersionDataset
 from glow_pipeline.files import written_whole
 
 SHOWN = 4  # pictures
+COMPLETE = ".complete"  # uploaded last: a bucket has no folder that appears at once
 
 
 class FolderWriter(Protocol):
@@ -19,21 +20,38 @@ class FolderWriter(Protocol):
         """Make this folder and write the files into it."""
 
 
-class WrittenFolderDataset(LocalVersionDataset[FolderWriter, Path]):
+class WrittenFolderDataset(CopiedVersionDataset[FolderWriter, Path]):
     """A folder, complete or absent, that a `FolderWriter` writes when it is saved; its path is loaded.
 
     Args:
-        filepath: path of the folder.
-        version: set by `versioned: true`.
-        metadata: data for plugins.
+        filepath: path or address of the folder.
+        version, credentials, fs_args, metadata: as of `CopiedVersionDataset`.
     """
 
     def save(self, data: FolderWriter) -> None:
-        with written_whole(Path(self._get_save_path())) as folder:
+        path = self._get_save_path()
+        local = self._local(path)
+        with written_whole(local) as folder:
             data.write(folder)
+        if not self.is_local:
+            for file in sorted(each for each in local.rglob("*") if each.is_file()):
+                self._fs.put_file(str(file), str(path / file.relative_to(local).as_posix()))
+            (local / COMPLETE).touch()
+            self._fs.put_file(str(local / COMPLETE), str(path / COMPLETE))
 
     def load(self) -> Path:
-        return Path(self._get_load_path())
+        path = self._get_load_path()
+        local = self._local(path)
+        if not self.is_local and not local.is_dir():
+            with written_whole(local) as folder:
+                self._fs.get(str(path), str(folder))
+        return local
+
+    def _get_versions(self) -> list[str]:
+        if self.is_local:
+            return super()._get_versions()
+        found = self._fs.glob(f"{self._get_versioned_path('*')}/{COMPLETE}")
+        return sorted((path.removesuffix(f"/{COMPLETE}") for path in found), reverse=True)
 
     def preview(self) -> ImagePreview:
         """Return the first pictures in the folder below each other, for kedro viz."""
@@ -41,4 +59,5 @@ class WrittenFolderDataset(LocalVersionDataset[FolderWriter, Path]):
         return stacked_preview(pictures) if pictures else NOT_MADE
 
     def _exists(self) -> bool:
-        return Path(self._get_load_path()).is_dir()
+        path = self._get_load_path()
+        return Path(path).is_dir() if self.is_local else self._fs.isfile(f"{path}/{COMPLETE}")

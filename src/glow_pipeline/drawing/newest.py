@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.files import VERSION
-from glow_pipeline.images.selection import ImageSelection
-from glow_pipeline.images.sources.registry import FOLDER, SOURCES
+from glow_pipeline.images.selection import OWN, ImageSelection
+from glow_pipeline.images.sources.registry import SOURCES
 from glow_pipeline.parameters.root import MUTATED
 from glow_pipeline.training.model_file import read_record
 
@@ -118,14 +118,15 @@ def _selection(key: str, dataset: str, names: tuple[str, str, str]) -> dict[str,
         names: the group and the names in it of the parameters of classes and of a folder's name.
     """
     group, classes, folder = names
-    for source in sorted((name for name in SOURCES if name != FOLDER.name), key=len, reverse=True):
+    for source in sorted((name for name in SOURCES if name not in OWN), key=len, reverse=True):
         if key == source:
             return {dataset: source}
         chosen = key.removeprefix(f"{source}_class_").split("_")
         if key.startswith(f"{source}_class_") and _key(source, chosen) == key:
             return {dataset: source, group: {classes: chosen}}
-    if key.startswith(f"{FOLDER.name}_") and "_class_" not in key:
-        return {dataset: FOLDER.name, group: {folder: key.removeprefix(f"{FOLDER.name}_")}}
+    own, _, name = key.partition("_")
+    if own in OWN and "_class_" not in key:
+        return {dataset: own, group: {folder: name}}
     return {}
 
 

@@ -18,6 +18,14 @@ def artifact_places(dataset: AbstractVersionedDataset[Any, Any]) -> list[Path | 
     return [Path(path) if local else f"{_protocol(dataset)}://{path}" for path in _paths(dataset)]
 
 
+def stored_bytes(dataset: AbstractVersionedDataset[Any, Any]) -> int:
+    """Return the size of what the dataset would load now: of its files, without those in folders beside them."""
+    if is_local(dataset):
+        return sum(Path(path).stat().st_size for path in _paths(dataset) if Path(path).is_file())
+    fs = dataset._fs  # type: ignore[attr-defined]
+    return sum(fs.size(path) or 0 for path in _paths(dataset))
+
+
 @contextmanager
 def artifact_files(dataset: AbstractVersionedDataset[Any, Any]) -> Iterator[list[Path]]:
     """Yield the same as local files; copies of remote ones exist within the block."""

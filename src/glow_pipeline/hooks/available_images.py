@@ -22,9 +22,9 @@ def check_available(
     """
     if image_selection.is_folder:
         if "train" in splits or image_selection.eval_path is None:
-            _check_folder(image_selection.path, path)
+            _check_folder(image_selection.path, path, image_selection.source)
         if image_selection.eval_path is not None:
-            _check_folder(image_selection.eval_path, eval_path)
+            _check_folder(image_selection.eval_path, eval_path, image_selection.source)
         return
     source = source_of(image_selection)
     _, absent = source.on_disk(raw, splits)
@@ -36,7 +36,7 @@ def check_available(
         )
 
 
-def _check_folder(path: Path | None, parameter: str) -> None:
+def _check_folder(path: Path | None, parameter: str, source: str) -> None:
     if path is None:
         raise GlowPipelineError(f"{parameter}=null: this command reads images of a folder; set {parameter}")
-    check_folder(path, parameter)
+    check_folder(path, parameter, source)

@@ -28,6 +28,11 @@ def check_benchmark(parameters: Parameters, inside: ImageSelection, catalog: Dat
         if (out := selection_of(name)) is not None:
             _check_out_set(name, out, inside, raw)
     model = cast(GlowModelDataset, catalog["glow_model"])
+    if not model.is_local and (benchmark.seeds > 1 or benchmark.both_directions):
+        raise GlowPipelineError(
+            f"benchmark.seeds={benchmark.seeds}, benchmark.both_directions={str(benchmark.both_directions).lower()}: "
+            f"other models are found on a local disk alone, and glow_model is in a bucket; set them to 1 and false"
+        )
     for path in other_seeds(model.filepath, model.record(), benchmark.seeds - 1):
         detector_of(path, ood.score_names, ood.draws)
     if benchmark.both_directions:

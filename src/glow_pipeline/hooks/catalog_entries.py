@@ -1,9 +1,11 @@
 """Checks of the catalog's entries, which Kedro makes only on their first use."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from kedro.io import AbstractVersionedDataset, DataCatalog, DatasetError
 
+from glow_pipeline.datasets.bucket_files import BucketFiles
 from glow_pipeline.errors import GlowPipelineError, first_line
 from glow_pipeline.hooks.artifacts import is_local
 from glow_pipeline.remote_storage import storage_failures
@@ -20,9 +22,17 @@ def check_entries(catalog: DataCatalog, names: Iterable[str], written: Iterable[
             dataset = catalog.get(name)
             if name in written and isinstance(dataset, AbstractVersionedDataset) and not is_local(dataset):
                 # Kedro's own `exists` takes a storage that does not answer for one without versions.
-                dataset._fs.exists(str(dataset._filepath))  # type: ignore[attr-defined] # all with a protocol have it
+                _check_answers(dataset._fs, str(dataset._filepath))  # type: ignore[attr-defined] # all not local have it
         except _failures() as error:  # called when there is one: only then is the storage's package imported
             raise GlowPipelineError(f"catalog.yml: {name}: {_reason(error)}") from error
+
+
+def _check_answers(files: Any, path: str) -> None:
+    """Ask a storage for something, so that one that does not answer raises."""
+    if isinstance(files, BucketFiles):
+        files.address(path).check_bucket()
+    else:
+        files.exists(path)
 
 
 def _failures() -> tuple[type[Exception], ...]:

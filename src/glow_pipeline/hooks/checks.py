@@ -19,6 +19,7 @@ from glow_pipeline.hooks.available_images import check_available
 from glow_pipeline.hooks.benchmark_checks import check_benchmark
 from glow_pipeline.hooks.catalog_entries import check_entries
 from glow_pipeline.hooks.command_line import check_inputs, check_load_versions
+from glow_pipeline.hooks.image_choice import SETS, TABLES
 from glow_pipeline.hooks.missing_outputs import report_skipped
 from glow_pipeline.hooks.other_models import check_models_of_scores
 from glow_pipeline.hooks.permissions import check_writable
@@ -27,15 +28,19 @@ from glow_pipeline.hooks.stored_model import check_class, check_stored_model
 from glow_pipeline.hooks.training_checks import check_folder_classes, check_training, num_classes_of
 from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.images.sources.folder import check_apart, with_class_names
+from glow_pipeline.images.sources.folder_listing import FolderLooks
 from glow_pipeline.images.sources.source import Split
 from glow_pipeline.parameters import Parameters
 from glow_pipeline.sampling import MODES
 from glow_pipeline.search.space import extremes
+from glow_pipeline.training.distributed.machines import n_processes
 from glow_pipeline.training.resume import check_resume
 from glow_pipeline.training.shipped_models import shipped_name
 from glow_pipeline.verdict.listing import check_listed
+from glow_pipeline.workers.engines import check_engine
 
 SPLITS: tuple[Split, ...] = ("train", "test")
+SHARED = {*TABLES, SETS, "in_scores", "scored_pairs", "file_scores"}  # made by `workers.engine`
 
 
 def check_run(parameters: Parameters, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
@@ -57,6 +62,8 @@ def check_run(parameters: Parameters, run_params: dict[str, Any], pipeline: Pipe
     check_inputs(pipeline, catalog, run_params["load_versions"])
     check_writable(pipeline, catalog)
     device = resolve_device(parameters.device)
+    if SHARED & outputs:
+        check_engine(parameters.workers.engine, parameters.workers.of)
     trainings = list(_trainings(parameters, pipeline))
     for training in trainings:
         check_training(training, device)
@@ -66,11 +73,14 @@ def check_run(parameters: Parameters, run_params: dict[str, Any], pipeline: Pipe
         check_stored_model(cast(GlowModelDataset, catalog["glow_model"]), parameters, run_params)
     else:
         _check_names_no_model(parameters)
+    if {"in_scores", "scored_pairs", "file_scores"} & outputs:
+        n_processes(parameters.ood.devices, device, "ood.devices")
     if "other_models" in outputs:
         check_models_of_scores(catalog, parameters, run_params["env"], uses_model)
     _check_images(parameters, trainings, pipeline, catalog)
     if "samples" in outputs and not uses_model:
-        num_classes = parameters.model.num_classes or num_classes_of(parameters)
+        looks = run_value(catalog, "folder_looks")
+        num_classes = parameters.model.num_classes or num_classes_of(parameters, looks)
         check_class(parameters, parameters.model.y_condition, num_classes)
 
 
@@ -109,22 +119,23 @@ def _check_images(
     raw = catalog.load("raw_folder")
     selection: ImageSelection = run_value(catalog, "image_selection")
     out: ImageSelection = run_value(catalog, "out_image_selection")
+    looks: FolderLooks = run_value(catalog, "folder_looks")
     if splits := _splits(pipeline, parameters):
         check_available(selection, splits, raw, "ingest.path", "ingest.eval_path")
         if "train" in splits:
             check_apart(selection)
             for training in trainings:
-                check_folder_classes(training)
-        selection = with_class_names(selection, "ingest.classes")
+                check_folder_classes(training, looks)
+        selection = with_class_names(selection, "ingest.classes", looks)
     if "real_images" in pipeline.all_outputs():
-        check_attribute_of_folder(parameters, selection)
+        check_attribute_of_folder(parameters, selection, looks)
     _check_calibrate_images(parameters, selection, pipeline, raw)
     _check_listed_images(parameters, pipeline)
     if "out_images" in pipeline.all_outputs():
         check_available(parameters.out_image_selection, ["test"], raw, "ood.out_path", "ood.out_path")
         if "glow_model" not in pipeline.inputs():
             out = parameters.out_image_selection
-        _check_two_datasets(out, selection)
+        _check_two_datasets(out, selection, looks)
     if "benchmark_images" in pipeline.all_outputs():
         check_benchmark(parameters, selection, catalog)
 
@@ -167,9 +178,9 @@ def _splits(pipeline: Pipeline, parameters: Parameters) -> list[Split]:
     return splits
 
 
-def _check_two_datasets(out: ImageSelection, image_selection: ImageSelection) -> None:
+def _check_two_datasets(out: ImageSelection, image_selection: ImageSelection, looks: FolderLooks) -> None:
     """Check that no image is both an outlier and in-distribution."""
-    if with_class_names(out, "ood.out_classes").overlaps(image_selection):
+    if with_class_names(out, "ood.out_classes", looks).overlaps(image_selection):
         raise GlowPipelineError(
             f"out_dataset={out.key}: its images are among those of dataset={image_selection.key}; choose another "
             f"out_dataset, or set ingest.classes and ood.out_classes apart"

@@ -52,6 +52,9 @@ class ClosingReport:
             lines.append(f"  {describe_detector(self._detector)}")
         for name in self._saved:
             dataset = catalog[name]
+            if (pending := getattr(dataset, "pending", None)) is not None:
+                lines.append(f"  {name:<20} {pending}")
+                continue
             if isinstance(dataset, AbstractVersionedDataset):
                 lines += [f"  {name:<20} {_short(place, self._project)}" for place in artifact_places(dataset)]
             if isinstance(dataset, ImageTableDataset):

@@ -5,6 +5,7 @@ prepared and split as they were for its training, whatever the defaults are by t
 kedro viz) follows the stored model if there is one.
 """
 
+from pathlib import Path
 from typing import cast
 
 from kedro.io import DataCatalog
@@ -12,11 +13,14 @@ from kedro.pipeline import Pipeline
 
 from glow_pipeline.datasets.glow_model import GlowModelDataset
 from glow_pipeline.datasets.image_table import ImageTableDataset
+from glow_pipeline.datasets.image_tables import ImageTablesDataset
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.hooks.run_values import RunValue, run_value, set_run_value
 from glow_pipeline.images.format import GreyRange, ImageFormat
 from glow_pipeline.images.grey_range import decide_range
 from glow_pipeline.images.selection import ImageSelection
+from glow_pipeline.images.sources.folder_listing import FolderLooks
+from glow_pipeline.images.sources.kept_digests import KeptDigests
 from glow_pipeline.images.sources.source import Split
 from glow_pipeline.parameters import Parameters
 from glow_pipeline.training.model_file import read_record
@@ -24,6 +28,7 @@ from glow_pipeline.training.named_model import first_model
 from glow_pipeline.training.records import ModelRecord
 
 TABLES = ("train_images", "test_images", "out_images", "calibrate_images")
+SETS = "benchmark_images"  # several tables
 RANGES_FROM: tuple[tuple[str, RunValue, Split], ...] = (
     ("train_images", "image_selection", "train"),
     ("test_images", "image_selection", "test"),
@@ -45,12 +50,19 @@ def choose_model(catalog: DataCatalog, parameters: Parameters) -> None:
 
 
 def choose_images(catalog: DataCatalog, parameters: Parameters, pipeline: Pipeline) -> None:
-    """Have the images follow the parameters, unless the run uses a stored model."""
+    """Have the images follow the parameters, unless the run uses a stored model, and say who makes their tables.
+
+    No folder has been looked at yet.
+    """
     if "glow_model" not in pipeline.inputs():
         _fill(catalog, parameters, None)
     both = {"train_images", "test_images"} <= pipeline.all_outputs()
+    kept = KeptDigests(cast(Path, catalog.load("listings")), parameters.ingest.verify)
+    set_run_value(catalog, "folder_looks", FolderLooks(kept))
     for name in ("train_images", "test_images"):
         cast(ImageTableDataset, catalog[name]).lists_both_splits = both
+    for name in (*TABLES, SETS):
+        cast(ImageTableDataset | ImageTablesDataset, catalog[name]).workers = parameters.workers.choice
 
 
 def complete_range(catalog: DataCatalog, parameters: Parameters, pipeline: Pipeline) -> None:
@@ -67,8 +79,8 @@ def complete_range(catalog: DataCatalog, parameters: Parameters, pipeline: Pipel
     found = parameters.image_format.range or _range_of_first_model(parameters, pipeline)
     for name, key, split in RANGES_FROM:
         if found is None and name in pipeline.all_outputs():
-            ingest = parameters.ingest
-            found = decide_range(run_value(catalog, key), split, ingest.max_pixels, ingest.num_workers)
+            ingest, looks = parameters.ingest, run_value(catalog, "folder_looks")
+            found = decide_range(run_value(catalog, key), split, ingest.max_pixels, ingest.num_workers, looks)
     if found is not None:
         _set_image_format(catalog, image_format.model_copy(update={"range": found}))
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from glow_pipeline.images.sources.registry import FOLDER
+from glow_pipeline.images.selection import OWN
 from glow_pipeline.outliers.benchmark.summary import lines_of_benchmark
 from glow_pipeline.outliers.groups import lines_of_groups
 from glow_pipeline.outliers.report import lines_of_scores, warnings_of_scores
@@ -88,7 +88,7 @@ def _copies(metrics: Mapping[str, Any]) -> Iterator[KeyFigure]:
     """Yield the number of each kind of exact copies; those in a user's own folder are not scored."""
     for key, (meaning, name) in COPIES.items():
         if metrics.get(key):
-            treated = "left out" if metrics[name].startswith(FOLDER.name) else "scored, as published"
+            treated = "left out" if metrics[name].startswith(OWN) else "scored, as published"
             yield KeyFigure(f"{metrics[key]:,}", f"{meaning} ({treated})")
 
 

@@ -8,6 +8,7 @@ from glow_pipeline.datasets.glow_model import GlowModelDataset
 from glow_pipeline.parameters import Parameters
 from glow_pipeline.provenance import Provenance
 from glow_pipeline.training.model_card import ModelCard
+from glow_pipeline.training.model_card.card import CARD_FILE
 from glow_pipeline.training.model_card.folder import add_detection
 from glow_pipeline.training.model_card.results import benchmark_result, ood_result
 
@@ -30,8 +31,11 @@ def record_on_card(
         return None
     model = cast(GlowModelDataset, catalog["glow_model"])
     if name == "ood_metrics":
-        return add_detection(model.load_path, ood_result(data, provenance))
-    record = model.record()
-    version = record.provenance.kedro_session
-    main = parameters.ood.score_names[0]
-    return add_detection(model.load_path, benchmark_result(data, main, record.dataset, str(version), provenance))
+        result = ood_result(data, provenance)
+    else:
+        record = model.record()
+        version = record.provenance.kedro_session
+        main = parameters.ood.score_names[0]
+        result = benchmark_result(data, main, record.dataset, str(version), provenance)
+    with model.editing_folder(CARD_FILE) as folder:
+        return add_detection(folder / model.load_path.name, result)

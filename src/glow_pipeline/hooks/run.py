@@ -13,7 +13,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from glow_pipeline.config_loader import ConfigLoader
-from glow_pipeline.errors import TrainingStopped
+from glow_pipeline.errors import stop_in
 from glow_pipeline.hooks.catalog_entries import check_entries
 from glow_pipeline.hooks.checks import check_run
 from glow_pipeline.hooks.closing import ClosingReport
@@ -25,11 +25,12 @@ from glow_pipeline.hooks.model_card import record_on_card
 from glow_pipeline.hooks.one_line import errors_in_one_line, line_of
 from glow_pipeline.hooks.provenance import provenance_of
 from glow_pipeline.hooks.repeating_command import command_line
-from glow_pipeline.hooks.run_values import reads_run_value, set_run_value, set_working_folders
+from glow_pipeline.hooks.run_values import reads_run_value, run_value, set_run_value, set_working_folders
 from glow_pipeline.hooks.stored_detector import choose_detector
 from glow_pipeline.hooks.tracking import Tracker, tracked
 from glow_pipeline.hooks.training_checks import with_batches_of_all
 from glow_pipeline.hooks.training_claim import TrainingClaim
+from glow_pipeline.images.sources.folder_listing import FolderLooks
 from glow_pipeline.parameters import Parameters
 from glow_pipeline.signals import ExitOnSignals
 from glow_pipeline.tracking.destination import TrackingConfig, destination
@@ -45,6 +46,7 @@ class RunHook:
         self._closing = ClosingReport()
         self._undo = ExitStack()
         self._training: TrainingClaim | None = None
+        self._looks: FolderLooks | None = None
         self._tracker: Tracker | None = None
 
     def after_context_created(self, context: KedroContext) -> None:
@@ -57,7 +59,7 @@ class RunHook:
 
     def after_catalog_created(self, catalog: DataCatalog) -> None:
         with errors_in_one_line():
-            check_entries(catalog, ["glow_model", "glow_detector", *TABLES])
+            check_entries(catalog, ["glow_model", "glow_detector", "listings", *TABLES])
         choose_model(catalog, self._parameters)
 
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
@@ -71,12 +73,18 @@ class RunHook:
             set_working_folders(catalog, pipeline)
             choose_detector(catalog, self._parameters, run_params, pipeline)
             complete_range(catalog, self._parameters, pipeline)
+            self._looks = cast(FolderLooks, run_value(catalog, "folder_looks"))
             training_run = self._claim_training(run_params, pipeline, catalog)
             search_run = self._open_study(pipeline, catalog)
             self._start_tracking(run_params, pipeline, catalog, resumed_run_id=search_run or training_run)
 
     def before_node_run(self, node: Node, inputs: dict[str, Any]) -> dict[str, Any]:
-        """Hand the checked parameters to a node that takes `parameters` as `Parameters`; others get Kedro's mapping."""
+        """Hand the checked parameters to a node that takes `parameters` as `Parameters`; others get Kedro's mapping.
+
+        What was found in folders is dropped when nodes begin that need none of it: hours of training may follow.
+        """
+        if self._looks is not None and not any(value is self._looks for value in inputs.values()):
+            self._looks.forget()
         return {"parameters": self._parameters} if "parameters" in inputs and _takes_checked(node) else {}
 
     def after_dataset_loaded(self, dataset_name: str, data: Any) -> None:
@@ -104,12 +112,14 @@ class RunHook:
         """End a run that an error has ended.
 
         Raises:
-            SystemExit: a training has stopped as requested; with the exit code of the command.
+            SystemExit: a training has stopped as requested, or this command has only helped others; with the exit code
+                of the command.
             ClickException: the user can fix the error; its line is shown, without a traceback.
         """
-        self._end(error)
-        if isinstance(error, TrainingStopped):
-            raise SystemExit(error.exit_code) from None
+        stopped = stop_in(error)
+        self._end(stopped or error)
+        if stopped is not None:
+            raise SystemExit(stopped.exit_code) from None
         if (line := line_of(error)) is not None:
             raise click.ClickException(line) from None
 

@@ -16,6 +16,7 @@ RunValue = Literal[
     "image_selection",  # the in-distribution images
     "out_image_selection",  # the outliers
     "calibrate_selection",  # the images that a detector is made with
+    "folder_looks",  # what this command and earlier ones have found in folders of images
     "image_format",  # shape, bits and fit: by the parameters, or by the record of the stored model
     "provenance",  # session, MLflow run, commit, versions
     "training",  # the folder of its checkpoints, and the checkpoint to resume from

@@ -110,7 +110,7 @@ def train_command(image_selection: ImageSelection, env: str | None) -> str:
 def _absent(dataset: GlowModelDataset, parameters: Parameters, env: str | None) -> str:
     if parameters.chosen_model is not None and (typed := parameters.chosen_model[1]) in shipped_models():
         return f"{'='.join(parameters.chosen_model)}: no version of a model has this name; type model={typed}"
-    versions = dataset.list_versions(full_path=False) if dataset.filepath.is_dir() else []
+    versions = dataset.list_versions(full_path=False) if dataset.filepath.is_dir() or not dataset.is_local else []
     if parameters.chosen_model is not None and dataset.load_path.parent.name != parameters.chosen_model[1]:
         return f"{'='.join(parameters.chosen_model)}: no such file; give a version, or the path of a .safetensors model"
     if versions:
@@ -134,7 +134,8 @@ def _better(dataset: GlowModelDataset, record: ModelRecord) -> tuple[str, float]
     """Return the version with the lowest bits/dim of those that were trained and judged on the same images."""
     best: tuple[str, float] | None = None
     lowest = record.val_bits_per_dim
-    for path in dataset.list_versions()[:COMPARED_AT_MOST] if dataset.filepath.is_dir() else []:
+    # Those in a bucket would all have to be fetched.
+    for path in dataset.list_versions()[:COMPARED_AT_MOST] if dataset.is_local and dataset.filepath.is_dir() else []:
         try:
             other = read_record(Path(path))
         except GlowPipelineError:  # damaged; a run that wants it says so

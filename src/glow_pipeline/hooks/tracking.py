@@ -1,6 +1,7 @@
 """The MLflow record of a run: which of Kedro's datasets, parameters and models go into it."""
 
 import hashlib
+import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -13,7 +14,7 @@ from kedro.pipeline import Pipeline
 
 from glow_pipeline.datasets.glow_model import GlowModelDataset
 from glow_pipeline.datasets.image_table import ImageTableDataset
-from glow_pipeline.hooks.artifacts import artifact_files
+from glow_pipeline.hooks.artifacts import artifact_files, artifact_places, stored_bytes
 from glow_pipeline.hooks.key_figures import KeyFigures
 from glow_pipeline.hooks.provenance import user
 from glow_pipeline.hooks.recorded_parameters import StoredModel, model_name, recorded_parameters
@@ -38,6 +39,9 @@ from glow_pipeline.training.model_file import TrainedGlow
 from glow_pipeline.verdict.history import metrics_of_batches
 from glow_pipeline.verdict.listing import list_name
 
+logger = logging.getLogger(__name__)
+
+TABLES, MOST_COPIED = "tables", 100_000_000  # bytes of a table that MLflow copies
 PICTURES, PNG = ("figures", "samples"), ".png"  # entries marked so are compared by their pictures
 TAGGED_VERSIONS = ("python", "glow_pipeline", "kedro", "mlflow", "numpy", "torch", "torchvision")
 
@@ -91,12 +95,14 @@ class Tracker:
             with mlflow_may_fail(name):
                 self.run.tag_detector(_detector_tags(data.record), data.record.model_dump_json(indent=2))
         dataset = self._catalog[name]
+        if (pending := getattr(dataset, "pending", None)) is not None:
+            with mlflow_may_fail(f"the share of {name}"):
+                self.run.tag_help(name, pending)
         folder = (getattr(dataset, "metadata", None) or {}).get("mlflow")
         if folder is None or not isinstance(dataset, AbstractVersionedDataset):
             return
-        with mlflow_may_fail(f"the file of {name}"), artifact_files(dataset) as files:
-            for file in files:
-                self._record_file(file, folder)
+        with mlflow_may_fail(f"the file of {name}"):
+            self._record_files(name, dataset, folder)
         if folder == "metrics":
             with mlflow_may_fail(f"the figures of {name}"):
                 metrics = in_group(group_of_entry(name), tracked_metrics(data))
@@ -123,6 +129,19 @@ class Tracker:
         """Prepare the pages to look at after the run."""
         with mlflow_may_fail("a view of the runs like this one"):
             self.pages = self.run.prepare_pages(pipeline, dataset)
+
+    def _record_files(self, name: str, dataset: AbstractVersionedDataset[Any, Any], folder: str) -> None:
+        """Copy an entry's files into the run's artifacts; of a table that is too large say where it is stored."""
+        size = stored_bytes(dataset) if folder == TABLES else 0
+        if size > MOST_COPIED:
+            stored = ", ".join(map(str, artifact_places(dataset)))
+            megabytes = f"{size / 1e6:,.0f} MB"
+            logger.info("MLflow records where %s is stored, and no copy of its %s: %s", name, megabytes, stored)
+            self.run.log_text(f"{stored}\n{megabytes}, not copied into MLflow\n", f"{folder}/{name}.stored_at.txt")
+            return
+        with artifact_files(dataset) as files:
+            for file in files:
+                self._record_file(file, folder)
 
     def _record_file(self, file: Path, folder: str) -> None:
         if folder in PICTURES and file.suffix == PNG:

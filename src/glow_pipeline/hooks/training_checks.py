@@ -8,11 +8,13 @@ from kedro.pipeline import Pipeline
 from glow_pipeline.device import resolve_device, resolve_precision
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.images.format import format_range
+from glow_pipeline.images.selection import OWN
 from glow_pipeline.images.sources.folder import n_classes
-from glow_pipeline.images.sources.registry import FOLDER, source_of
+from glow_pipeline.images.sources.folder_listing import FolderLooks
+from glow_pipeline.images.sources.registry import source_of
 from glow_pipeline.memory import check_weights
 from glow_pipeline.parameters import Parameters, as_typed, check_num_classes, with_complete_batches
-from glow_pipeline.training.checks import check_processes
+from glow_pipeline.training.checks import check_processes, check_stage
 from glow_pipeline.training.distributed.machines import n_processes_in_all
 from glow_pipeline.training.model_file import read_record
 from glow_pipeline.training.named_model import first_model
@@ -40,29 +42,31 @@ def check_training(parameters: Parameters, device: torch.device) -> None:
     """
     resolve_precision(parameters.train.precision, device)
     check_processes(parameters.train, device)
+    check_stage(parameters.train.stage)
     check_weights(parameters.model.size(parameters.image_format.shape))
     if (start := first_model(parameters.train)) is not None:
         _check_checkpoint(start, parameters)
 
 
-def check_folder_classes(parameters: Parameters) -> None:
+def check_folder_classes(parameters: Parameters, looks: FolderLooks) -> None:
     """Check that the model of this training has all classes of the folder; those of other sources are known already.
 
     Raises:
         GlowPipelineError: it has fewer.
     """
-    if parameters.dataset != FOLDER.name:
+    if parameters.dataset not in OWN:
         return
-    num_classes = num_classes_of(parameters)
+    num_classes = num_classes_of(parameters, looks)
     check_num_classes(parameters, num_classes)
     if (start := first_model(parameters.train)) is not None and parameters.model.y_condition:
         check_knows_classes(str(parameters.train.checkpoint), read_record(start).num_classes, num_classes)
 
 
-def num_classes_of(parameters: Parameters) -> int:
+def num_classes_of(parameters: Parameters, looks: FolderLooks) -> int:
     """Return the number of classes of the images of `dataset`."""
-    folder = parameters.dataset == FOLDER.name
-    return n_classes(parameters.image_selection) if folder else source_of(parameters.image_selection).num_classes
+    if parameters.dataset in OWN:
+        return n_classes(parameters.image_selection, looks)
+    return source_of(parameters.image_selection).num_classes
 
 
 def _check_checkpoint(path: Path, parameters: Parameters) -> None:
@@ -82,7 +86,7 @@ def _check_checkpoint(path: Path, parameters: Parameters) -> None:
                 f"and would not know its own training images again; set ingest.{name}={_typed(trained_with)}"
             )
     wanted = {**parameters.model.model_dump(), "num_classes": parameters.num_classes}
-    if parameters.dataset == FOLDER.name and parameters.model.num_classes is None:
+    if parameters.dataset in OWN and parameters.model.num_classes is None:
         wanted["num_classes"] = record.num_classes  # the folder's own, which is not known yet
     for name, value in record.flow.items():
         if wanted[name] != value:

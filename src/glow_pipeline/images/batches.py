@@ -10,10 +10,10 @@ from typing import NamedTuple, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from glow_pipeline.images.rows import Rows, random_order
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.images.transfer import to_device
 from glow_pipeline.shard import Shard
@@ -27,6 +27,31 @@ class Batch(NamedTuple):
 
     images: Tensor  # uint8 (B, C, H, W) below 2**n_bits
     labels: Tensor  # int64 (B,)
+
+
+class RowsOfBatches:
+    """The rows of each batch, cut from the order when they are needed.
+
+    Args:
+        order: all rows in their order; they may be a range.
+        batch_size: of complete batches.
+        places: which batches are wanted.
+        shard: the part of each batch that is wanted.
+    """
+
+    def __init__(self, order: Rows, batch_size: int, places: slice, shard: Shard = Shard()) -> None:  # noqa: B008
+        self._order = order
+        self._batch_size = batch_size
+        self._starts = range(0, len(order), batch_size)[places]
+        self._shard = shard
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def __iter__(self) -> Iterator[Rows]:
+        for start in self._starts:
+            rows = self._order[start : start + self._batch_size]
+            yield rows[self._shard.rows(len(rows))]
 
 
 class Batches:
@@ -63,7 +88,7 @@ class Batches:
         return len(range(-(-self.n_images // self.batch_size))[self._places])
 
     def __iter__(self) -> Iterator[Batch]:
-        return self._batches(self._in_batches(np.arange(self.n_images))[self._places])
+        return self._batches(RowsOfBatches(range(self.n_images), self.batch_size, self._places))
 
     def part(self, places: slice) -> Self:
         """Return the batches in these places of the table's order. Both share the images on the device."""
@@ -80,23 +105,21 @@ class Batches:
             generator: draws the order.
             first: batch to start with; those before it are not read.
         """
-        order = torch.randperm(len(self.table), generator=generator).numpy()[: self.n_images]
-        return self._batches([rows[self.shard.rows(len(rows))] for rows in self._in_batches(order)[first:]])
+        order = random_order(len(self.table), generator)[: self.n_images]
+        return self._batches(RowsOfBatches(order, self.batch_size, slice(first, None), self.shard))
 
-    def _in_batches(self, order: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        return [order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)]
-
-    def _batches(self, sampler: list[NDArray[np.int64]]) -> Iterator[Batch]:
+    def _batches(self, sampler: RowsOfBatches) -> Iterator[Batch]:
         if self.on_device:
             return self._gathered(sampler)
         if self.device.type == "cuda":
             return _copied_ahead(self._read(sampler), self.device)
         return (Batch(images.to(self.device), labels.to(self.device)) for images, labels in self._read(sampler))
 
-    def _gathered(self, sampler: list[NDArray[np.int64]]) -> Iterator[Batch]:
+    def _gathered(self, sampler: RowsOfBatches) -> Iterator[Batch]:
         # The order is copied to the device once: a copy for each batch would wait for the device.
-        order = to_device(torch.from_numpy(np.concatenate(sampler)), self.device) if sampler else torch.empty(0)
-        for rows in order.split([len(rows) for rows in sampler]):
+        chosen = [np.asarray(rows, dtype=np.int64) for rows in sampler]
+        order = to_device(torch.from_numpy(np.concatenate(chosen)), self.device) if chosen else torch.empty(0)
+        for rows in order.split([len(rows) for rows in chosen]):
             yield Batch(self._table_on_device.images[rows], self._table_on_device.labels[rows])
 
     @cached_property
@@ -109,7 +132,7 @@ class Batches:
             images[first : first + UPLOAD] = to_device(piece, self.device)
         return Batch(images, self.table.labels.to(self.device))
 
-    def _read(self, sampler: list[NDArray[np.int64]]) -> Iterator[Batch]:
+    def _read(self, sampler: RowsOfBatches) -> Iterator[Batch]:
         # The sampler yields the indices of complete batches, and the table gathers each at once:
         # one image at a time is many times slower.
         loader: DataLoader[tuple[Tensor, Tensor]] = DataLoader(

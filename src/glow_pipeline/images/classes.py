@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.images.rows import Rows
 
 NAMED_AT_MOST = 10
 KEY_LENGTH = 40  # characters
@@ -90,7 +91,7 @@ def positions(choice: Iterable[int | str], class_names: Sequence[str]) -> tuple[
     return found
 
 
-def chosen_rows(labels: NDArray[np.int64], choice: Choice | None, class_names: Sequence[str]) -> NDArray[np.int64]:
+def chosen_rows(labels: NDArray[np.int64], choice: Choice | None, class_names: Sequence[str]) -> Rows:
     """Return the rows of the chosen classes (n,), in order.
 
     Args:
@@ -102,7 +103,7 @@ def chosen_rows(labels: NDArray[np.int64], choice: Choice | None, class_names: S
         GlowPipelineError: a part of the choice is not a class of the folder.
     """
     if choice is None:
-        return np.arange(len(labels))
+        return range(len(labels))
     return np.flatnonzero(np.isin(labels, choose(choice, class_names) if class_names else choice))
 
 

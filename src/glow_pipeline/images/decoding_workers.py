@@ -4,6 +4,8 @@ Decoding takes most of an ingest. Each process also prepares its images, so that
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import repeat
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -18,6 +20,7 @@ from glow_pipeline.images.file_formats import FileFormat
 from glow_pipeline.images.findings import Findings
 from glow_pipeline.images.format import ImageFormat
 from glow_pipeline.images.preparation import prepare
+from glow_pipeline.images.rows import Rows, as_array
 from glow_pipeline.images.sources.source import Reader
 from glow_pipeline.threads import usable_cores
 
@@ -87,8 +90,31 @@ def decode_and_prepare(
     Raises:
         GlowPipelineError: a process died, as it does when memory runs out.
     """
+    for _, prepared in decode_parts(reader, [rows], image_format, num_workers, max_pixels):
+        yield prepared
+
+
+def decode_parts(
+    reader: Reader,
+    parts: Sequence[Rows],
+    image_format: ImageFormat,
+    num_workers: int | None,
+    max_pixels: int = MAX_PIXELS,
+) -> Iterator[tuple[int, Prepared]]:
+    """Decode and prepare the rows of several parts in one pass, each with the position of its part.
+
+    Args:
+        parts: rows of each part; the others are as in `decode_and_prepare`.
+
+    Raises:
+        GlowPipelineError: a process died, as it does when memory runs out.
+    """
     size = min(CHUNK_IMAGES, max(1, CHUNK_BYTES // int(np.prod(image_format.shape))))
-    yield from map_in_processes(_Decoder(reader, image_format, max_pixels), rows, size, num_workers)
+    chunks = _Chunks(parts, size)
+    results = _map_chunks(
+        _Decoder(reader, image_format, max_pixels), chunks, num_workers, fork=not getattr(reader, "in_bucket", False)
+    )
+    yield from zip(chunks.positions(), results, strict=True)
 
 
 def map_in_processes(
@@ -102,19 +128,52 @@ def map_in_processes(
         num_workers: as in `decode_and_prepare`.
 
     Raises:
-        GlowPipelineError: a process died, as it does when memory runs out.
+        GlowPipelineError: a process died, as it does when memory runs out, or object storage does not answer.
     """
+    yield from _map_chunks(work, _Chunks([rows], at_once), num_workers)
+
+
+@dataclass(frozen=True)
+class _Chunks:
+    """The rows of some parts in chunks, none of which has rows of two parts; made when they are asked for."""
+
+    parts: Sequence[Rows]
+    at_once: int
+
+    @property
+    def n_rows(self) -> int:
+        return sum(map(len, self.parts))
+
+    def positions(self) -> Iterator[int]:
+        """Yield the position of each chunk's part."""
+        for position, rows in enumerate(self.parts):
+            yield from repeat(position, -(-len(rows) // self.at_once))
+
+    def __iter__(self) -> Iterator[NDArray[np.int64]]:
+        for rows in self.parts:
+            for start in range(0, len(rows), self.at_once):
+                yield as_array(rows[start : start + self.at_once])
+
+
+def _map_chunks(
+    work: Dataset[Result], chunks: _Chunks, num_workers: int | None, *, fork: bool = True
+) -> Iterator[Result]:
+    """Process chunks as `map_in_processes`; without `fork` in new processes: connections do not survive one."""
     if num_workers is None:
         num_workers = usable_cores()
+    in_processes = num_workers if chunks.n_rows >= WORTH_A_PROCESS else 0
     loader: DataLoader[Result] = DataLoader(
         work,
         batch_size=None,
-        sampler=[rows[i : i + at_once] for i in range(0, len(rows), at_once)],
-        num_workers=num_workers if len(rows) >= WORTH_A_PROCESS else 0,
+        sampler=chunks,
+        num_workers=in_processes,
+        multiprocessing_context=None if fork or not in_processes else "spawn",
         collate_fn=_unchanged,  # there is no list of items to collate
     )
     try:
         yield from _checked_at_each_result(iter(loader))
+    except GlowPipelineError as problem:  # torch puts the traceback of another process before its line
+        raise GlowPipelineError(str(problem).rpartition(f"{GlowPipelineError.__name__}: ")[2].strip()) from None
     except (RuntimeError, EOFError, OSError) as problem:
         if loader.num_workers == 0 or not _is_of_a_death(problem):
             raise

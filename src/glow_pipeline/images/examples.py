@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from glow_pipeline.images.content import content_hash
+from glow_pipeline.images.rows import as_array
 from glow_pipeline.images.split_images import SplitImages
 
 
@@ -43,7 +44,7 @@ def draw_examples(
     Returns:
         Images uint8 (n, C, H, W) below 2**n_bits and labels int64 (n,), in the order in which they were drawn.
     """
-    rows = images.rows
+    rows = as_array(images.rows)
     if num_classes is not None:
         rows = rows[images.labels[rows] < num_classes]
     order = rows[torch.randperm(len(rows), generator=generator).numpy()]

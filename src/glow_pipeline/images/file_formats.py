@@ -41,15 +41,31 @@ class FileFormats(BaseModel):
     widths: tuple[int, int] = (0, 0)
     heights: tuple[int, int] = (0, 0)
 
-    def add(self, file: FileFormat) -> None:
+    def add(self, file: FileFormat, sizes_at_most: int = SIZES_AT_MOST) -> None:
         """Add a file."""
         self.kinds[file.kind] = self.kinds.get(file.kind, 0) + 1
         self.colours[file.colours] = self.colours.get(file.colours, 0) + 1
-        if file.size in self.sizes or len(self.sizes) < SIZES_AT_MOST:
+        if file.size in self.sizes or len(self.sizes) < sizes_at_most:
             self.sizes[file.size] = self.sizes.get(file.size, 0) + 1
         self.widths = _extended(self.widths, file.width) if self.count else (file.width, file.width)
         self.heights = _extended(self.heights, file.height) if self.count else (file.height, file.height)
         self.count += 1
+
+    def add_all(self, later: "FileFormats") -> None:
+        """Add the files that `later` has counted with all their sizes, as if each was added."""
+        if not later.count:
+            return
+        for kind, number in later.kinds.items():
+            self.kinds[kind] = self.kinds.get(kind, 0) + number
+        for colours, number in later.colours.items():
+            self.colours[colours] = self.colours.get(colours, 0) + number
+        for size, number in later.sizes.items():
+            if size in self.sizes or len(self.sizes) < SIZES_AT_MOST:
+                self.sizes[size] = self.sizes.get(size, 0) + number
+        for end in (0, 1):
+            self.widths = _extended(self.widths, later.widths[end]) if self.count else later.widths
+            self.heights = _extended(self.heights, later.heights[end]) if self.count else later.heights
+        self.count += later.count
 
     def has_kind(self, file: FileFormat) -> bool:
         """Return whether a file is stored in the same way as one of these."""

@@ -4,13 +4,16 @@ One range holds for a model's training images and for all later images: otherwis
 one set than in another. It is decided once, before images are decoded.
 """
 
+import hashlib
 import logging
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ValidationError
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
@@ -20,8 +23,10 @@ from glow_pipeline.images.decoding import MAX_PIXELS, UnreadableImageError, deco
 from glow_pipeline.images.decoding_workers import map_in_processes
 from glow_pipeline.images.format import GreyRange, format_number
 from glow_pipeline.images.pixels import is_deep
+from glow_pipeline.images.rows import Rows
 from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.images.sources.archives import FilesOnDisk
+from glow_pipeline.images.sources.folder_listing import FolderLooks
 from glow_pipeline.images.sources.registry import source_of
 from glow_pipeline.images.sources.source import EncodedSplit, Split
 
@@ -67,13 +72,18 @@ class DeepValues(NamedTuple):
 
 
 def decide_range(
-    image_selection: ImageSelection, split: Split, max_pixels: int = MAX_PIXELS, num_workers: int | None = 0
+    image_selection: ImageSelection,
+    split: Split,
+    max_pixels: int = MAX_PIXELS,
+    num_workers: int | None = 0,
+    looks: FolderLooks | None = None,
 ) -> GreyRange | None:
     """Decide the range for a folder by its files, and log it in a line; return None without images deeper than 8 bits.
 
     Args:
         image_selection, split: the images; of the chosen classes.
         max_pixels, num_workers: as for decoding.
+        looks: as for `plan_table`.
 
     Raises:
         MixedValuesError: whole and floating-point numbers are mixed.
@@ -81,15 +91,48 @@ def decide_range(
     folder = image_selection.path if split == "train" else image_selection.eval_path or image_selection.path
     if folder is None:  # published sets have 8 bits
         return None
-    found = source_of(image_selection).open([folder], split)
-    if not isinstance(found, EncodedSplit) or not isinstance(found.reader, FilesOnDisk):
+    looks = looks or FolderLooks()
+    source = source_of(image_selection, looks)
+    key = _key(image_selection, split, max_pixels, source.files(folder, split)[0].sha256)
+    with suppress(ValidationError):  # there is no note, or a damaged one
+        return _reported(folder, _Found.model_validate_json(looks.kept.noted(key)))
+    opened_split = source.open([folder], split)
+    if not isinstance(opened_split, EncodedSplit) or not isinstance(opened_split.reader, FilesOnDisk):
         return None
-    rows = chosen_rows(found.labels, image_selection.classes, found.class_names or [])
-    return range_of_files(found.reader, rows, folder, max_pixels, num_workers)
+    rows = chosen_rows(opened_split.labels, image_selection.classes, opened_split.class_names or [])
+    found, unreadable = _find(opened_split.reader, rows, folder, max_pixels, num_workers)
+    if not unreadable:  # which may be read the next time
+        looks.kept.note(key, found.model_dump_json())
+    return _reported(folder, found)
+
+
+def _key(image_selection: ImageSelection, split: Split, max_pixels: int, checksum: str) -> str:
+    """Return a name for all that the range of a folder's images depends on."""
+    chosen = image_selection.classes, image_selection.eval_percentage, image_selection.seed
+    depends = ["range 1", checksum, split, *map(repr, chosen), str(max_pixels), version("pillow")]
+    return hashlib.sha256("\0".join(depends).encode()).hexdigest()[:16]
+
+
+class _Found(BaseModel):
+    """The range of some files, and what it was found by.
+
+    Attributes:
+        low, high: the range; None without deep images.
+        by: the second half of the line about it.
+    """
+
+    low: float | None
+    high: float | None
+    by: str
+
+    @classmethod
+    def none(cls) -> Self:
+        """Return what is found without deep images."""
+        return cls(low=None, high=None, by="")
 
 
 def range_of_files(
-    reader: FilesOnDisk, rows: NDArray[np.int64], folder: Path, max_pixels: int, num_workers: int | None
+    reader: FilesOnDisk, rows: Rows, folder: Path, max_pixels: int, num_workers: int | None
 ) -> GreyRange | None:
     """Decide the range for these files as `decide_range`.
 
@@ -101,13 +144,29 @@ def range_of_files(
     Raises:
         MixedValuesError: whole and floating-point numbers are mixed.
     """
-    deep = _deep_files(reader, rows, max_pixels, folder.name)
-    if not len(deep):
+    found, _ = _find(reader, rows, folder, max_pixels, num_workers)
+    return _reported(folder, found)
+
+
+def _reported(folder: Path, found: _Found) -> GreyRange | None:
+    """Return the range, and log it in a line: a warning, since it is a guess; with ingest.range there is none."""
+    if found.low is None or found.high is None:
         return None
+    logger.warning("%s: %s; ingest.range=low-high sets another range", folder, found.by)
+    return found.low, found.high
+
+
+def _find(
+    reader: FilesOnDisk, rows: Rows, folder: Path, max_pixels: int, num_workers: int | None
+) -> tuple[_Found, bool]:
+    """Return the range of these files, and whether any of those that were looked at cannot be read."""
+    deep, unreadable = _deep_files(reader, rows, max_pixels, folder.name)
+    if not len(deep):
+        return _Found.none(), unreadable
     chosen = deep[np.unique(np.linspace(0, len(deep) - 1, min(len(deep), SAMPLE)).round().astype(int))]
     values = _values_of(_Look(reader, max_pixels), chosen, num_workers)
-    if values is None:  # unreadable: decoding will say which
-        return None
+    if values is None:  # decoding will say which
+        return _Found.none(), True
     if 0 < values.floating < values.images:
         raise MixedValuesError(
             f"{folder}: {values.floating} of {values.images} images of more than 8 bits have fractions as pixels, the "
@@ -115,18 +174,17 @@ def range_of_files(
         )
     count = "1 image has" if len(deep) == 1 else f"{len(deep):,} images have"
     low, high = (format_number(end) for end in values.range)
-    # A warning, since it is a guess; with ingest.range there is none.
-    logger.warning(
-        "%s: %s more than 8 bits; of the grey values (%g to %g in %s of them) %s to %s become 0 to 255; "
-        "ingest.range=low-high sets another range",
-        *(folder, count, values.lowest, values.highest, f"{values.images:,}", low, high),
+    by = (
+        f"{count} more than 8 bits; of the grey values ({values.lowest:g} to {values.highest:g} in {values.images:,} "
+        f"of them) {low} to {high} become 0 to 255"
     )
-    return values.range
+    found = _Found(low=values.range[0], high=values.range[1], by=by)
+    return found, unreadable or values.images < len(chosen)
 
 
-def _deep_files(reader: FilesOnDisk, rows: NDArray[np.int64], max_pixels: int, name: str) -> NDArray[np.int64]:
-    """Return the rows of images of more than 8 bits, by their headers."""
-    found = []
+def _deep_files(reader: FilesOnDisk, rows: Rows, max_pixels: int, name: str) -> tuple[NDArray[np.int64], bool]:
+    """Return the rows of images of more than 8 bits, by their headers, and whether any file cannot be read."""
+    found, unreadable = [], False
     for row in tqdm(rows, desc=f"look at {name}", unit="file", delay=2, leave=False):
         try:
             with open(reader.path(int(row)), "rb") as file:  # noqa: PTH123  # many, and pathlib is slow
@@ -137,8 +195,8 @@ def _deep_files(reader: FilesOnDisk, rows: NDArray[np.int64], max_pixels: int, n
                     if is_deep(image):
                         found.append(row)
         except (OSError, UnreadableImageError):  # decoding will name it
-            continue
-    return np.array(found, dtype=np.int64)
+            unreadable = True
+    return np.array(found, dtype=np.int64), unreadable
 
 
 def _cannot_be_deep(head: bytes) -> bool:

@@ -1,18 +1,22 @@
 """The parts of a training table: images to fit, to validate on and to calibrate with."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.images.content_sets import are_among, count_distinct
+from glow_pipeline.images.rows import CHUNK, random_order, rows_where
 from glow_pipeline.images.split_by_content import draw_by_content
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.randomness import generator
 
-Rows = NDArray[np.int64]
+PartOf = NDArray[np.uint8]  # the part of each image
+FIT, VALIDATION, CALIBRATION = range(3)
 
 
 @dataclass(frozen=True)
@@ -66,33 +70,32 @@ def split_parts(table: ImageTable, val_percentage: float, calibration_percentage
         raise GlowPipelineError(
             f"{table.record.name}: {n} image to train on and to validate with; give it two at least"
         )
+    part = np.full(n, FIT, dtype=np.uint8)
     if 0 < n_own < n:
-        held_out = _divide_own(n, n_own, val_percentage, calibration_percentage, seed)
+        _divide_own(part[n - n_own :], val_percentage, calibration_percentage, seed)
     elif table.record.image_selection.is_folder:
-        held_out = _draw_by_content(table, val_percentage, calibration_percentage, seed)
+        _draw_by_content(part, table, val_percentage, calibration_percentage, seed)
     else:
-        held_out = _draw_at_random(n, val_percentage, calibration_percentage, seed)
-    validation, calibration = map(np.sort, held_out)
-    fit = np.setdiff1d(np.arange(n), np.concatenate([validation, calibration]))
-    return Parts(table.subset(fit), table.subset(validation), CalibrationImages(table.subset(calibration)))
+        _draw_at_random(part, val_percentage, calibration_percentage, seed)
+    fit, validation, calibration = (table.subset(rows_where(part, each)) for each in (FIT, VALIDATION, CALIBRATION))
+    return Parts(fit, validation, CalibrationImages(calibration))
 
 
-def _divide_own(
-    n: int, n_own: int, val_percentage: float, calibration_percentage: float, seed: int
-) -> tuple[Rows, Rows]:
-    """Return the rows of validation and of calibration; those of the own split are the table's last."""
-    own = np.arange(n - n_own, n)
+def _divide_own(own: PartOf, val_percentage: float, calibration_percentage: float, seed: int) -> None:
+    """Divide the images of a source's own validation split, which are the table's last."""
     if not calibration_percentage:
-        return own, own[:0]
-    n_val = max(1, round(n_own * val_percentage / (val_percentage + calibration_percentage)))
-    order = torch.randperm(n_own, generator=generator(seed, "calibration")).numpy()
-    return own[order[:n_val]], own[order[n_val:]]
+        own[:] = VALIDATION
+        return
+    n_val = max(1, round(len(own) * val_percentage / (val_percentage + calibration_percentage)))
+    order = random_order(len(own), generator(seed, "calibration"))
+    _assign(own, order[:n_val], VALIDATION)
+    _assign(own, order[n_val:], CALIBRATION)
 
 
 def _draw_by_content(
-    table: ImageTable, val_percentage: float, calibration_percentage: float, seed: int
-) -> tuple[Rows, Rows]:
-    """Return the rows of validation and of calibration: the images whose value is between the two percentages."""
+    part: PartOf, table: ImageTable, val_percentage: float, calibration_percentage: float, seed: int
+) -> None:
+    """Hold out the images whose value is below the percentages: of validation, and of both."""
     hashes = table.content_hashes
     validates = draw_by_content(hashes, val_percentage, seed, "validation")
     if validates.all() or not validates.any():
@@ -100,15 +103,23 @@ def _draw_by_content(
             f"{table.record.name}: its {len(table)} images are copies of one, to train on and to validate with; "
             f"give it two different ones at least"
         )
-    held_out = draw_by_content(hashes, val_percentage + calibration_percentage, seed, "validation")
-    return np.flatnonzero(validates), np.flatnonzero(held_out & ~validates)
+    part[draw_by_content(hashes, val_percentage + calibration_percentage, seed, "validation")] = CALIBRATION
+    part[validates] = VALIDATION
 
 
-def _draw_at_random(n: int, val_percentage: float, calibration_percentage: float, seed: int) -> tuple[Rows, Rows]:
+def _draw_at_random(part: PartOf, val_percentage: float, calibration_percentage: float, seed: int) -> None:
+    n = len(part)
     n_val = min(max(1, round(n * val_percentage / 100)), n - 1)
     n_calibration = min(round(n * calibration_percentage / 100), n - n_val - 1)
-    order = torch.randperm(n, generator=generator(seed, "validation")).numpy()
-    return order[:n_val], order[n_val : n_val + n_calibration]
+    order = random_order(n, generator(seed, "validation"))
+    _assign(part, order[:n_val], VALIDATION)
+    _assign(part, order[n_val : n_val + n_calibration], CALIBRATION)
+
+
+def _assign(part: PartOf, rows: NDArray[np.int32] | NDArray[np.int64], value: int) -> None:
+    """Do `part[rows] = value` in pieces: numpy copies the rows that it is given as int64."""
+    for start in range(0, len(rows), CHUNK):
+        part[rows[start : start + CHUNK]] = value
 
 
 class ExactCopies(BaseModel):
@@ -124,12 +135,15 @@ class ExactCopies(BaseModel):
 
 def count_copies(parts: Parts, test: ImageTable) -> ExactCopies:
     """Count the exact copies within and across the parts of a data set; reads no pixel."""
-    fit, validation = parts.fit.content_hashes, parts.validation.content_hashes
-    calibration = parts.calibration.table.content_hashes
-    trained_on = np.concatenate([fit, validation])
+    fit, validation, calibration = parts.fit, parts.validation, parts.calibration.table
+
+    def hashes(*tables: ImageTable) -> Iterator[NDArray[np.int64]]:
+        return chain.from_iterable(table.content_chunks() for table in tables)
+
+    n_train = len(fit) + len(validation)
     return ExactCopies(
-        train_copies=len(trained_on) - len(np.unique(trained_on)),
-        val_copies_of_fit=int(np.isin(validation, fit).sum()),
-        calibration_copies_of_train=int(np.isin(calibration, trained_on).sum()),
-        test_copies_of_train=int(np.isin(test.content_hashes, np.concatenate([trained_on, calibration])).sum()),
+        train_copies=n_train - count_distinct(lambda: hashes(fit, validation), n_train),
+        val_copies_of_fit=int(are_among(validation.content_hashes, hashes(fit)).sum()),
+        calibration_copies_of_train=int(are_among(calibration.content_hashes, hashes(fit, validation)).sum()),
+        test_copies_of_train=int(are_among(test.content_hashes, hashes(fit, validation, calibration)).sum()),
     )

@@ -5,10 +5,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_serializer
 
+from glow_pipeline.buckets import as_typed, is_address
 from glow_pipeline.files import typed_path
 from glow_pipeline.images.classes import Choice, key_of, numbers, sanitise
+
+OWN = ("folder", "shards")  # sources of a person's own images
 
 
 class ImageSelection(BaseModel):
@@ -17,7 +20,8 @@ class ImageSelection(BaseModel):
     Attributes:
         source: a name in the registry.
         classes: only images of these; None for all. Numbers, or of a folder as typed (`classes.choose` finds them).
-        path, eval_path: of a folder: absolute folders of training and of test images.
+        path, eval_path: of a folder: absolute folders of training and of test images; an address in object storage is
+            the path that pathlib makes of it (`buckets.as_typed` makes it an address again).
         eval_percentage, seed: of a folder without `eval_path`: percentage of its images for testing, and the seed by
             which they are drawn.
         name: of a folder, wherever it is; None: the last part of its path.
@@ -37,7 +41,7 @@ class ImageSelection(BaseModel):
 
     @classmethod
     def of(cls, source: str, classes: Iterable[int | str] | None = None) -> Self:
-        """Select images of a source other than `folder`.
+        """Select images of a published source.
 
         Raises:
             ValueError: a class is not a number.
@@ -56,22 +60,27 @@ class ImageSelection(BaseModel):
         seed: int,
         classes: Iterable[int | str] | None = None,
         name: str | None = None,
+        source: str = "folder",
     ) -> Self:
-        """Select a user's own images; the paths may be relative to the working directory or begin with ~."""
+        """Select a user's own images; paths may be addresses, relative to the working directory or begin with ~."""
         return cls(
-            source="folder",
+            source=source,
             classes=None if classes is None else _in_order(tuple(classes)),
-            path=None if path is None else typed_path(path),
-            eval_path=None if eval_path is None else typed_path(eval_path),
+            path=None if path is None else _place(path),
+            eval_path=None if eval_path is None else _place(eval_path),
             eval_percentage=eval_percentage if eval_path is None else None,
             seed=seed if eval_path is None else None,
             name=name,
         )
 
+    @field_serializer("path", "eval_path")
+    def _as_typed(self, path: Path | None) -> str | None:
+        return None if path is None else as_typed(path)
+
     @property
     def is_folder(self) -> bool:
         """True for a user's own images. `path` may be unknown for those of a stored model."""
-        return self.source == "folder"
+        return self.source in OWN
 
     @property
     def key(self) -> str:
@@ -126,6 +135,10 @@ class ImageSelection(BaseModel):
             return {None}
         # pathlib's resolve raises for a loop of links.
         return {Path(os.path.realpath(place)) for place in (self.path, self.eval_path or self.path) if place}
+
+
+def _place(typed: str) -> Path:
+    return Path(typed) if is_address(typed) else typed_path(typed)
 
 
 def _in_order(classes: Choice) -> Choice:

@@ -1,12 +1,14 @@
 """Drawing of images by their content, independently of their names and of other images."""
 
 import hashlib
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from glow_pipeline.images.content import mix
+from glow_pipeline.images.rows import CHUNK
 
 
 def draw_by_content(hashes: NDArray[np.int64], percentage: float, seed: int, purpose: str) -> NDArray[np.bool_]:
@@ -22,10 +24,21 @@ def draw_by_content(hashes: NDArray[np.int64], percentage: float, seed: int, pur
         Whether each is drawn (N,).
     """
     key = int.from_bytes(hashlib.sha256(f"{purpose} {seed}".encode()).digest()[:8], "little", signed=True)
-    values = mix(torch.from_numpy(np.array(hashes)) ^ key).numpy().view(np.uint64)
-    drawn = values.astype(np.float64) < percentage / 100 * 2.0**64
+
+    def values() -> Iterator[tuple[slice, NDArray[np.uint64]]]:
+        for start in range(0, len(hashes), CHUNK):
+            chunk = np.array(hashes[start : start + CHUNK])
+            yield slice(start, start + CHUNK), mix(torch.from_numpy(chunk) ^ key).numpy().view(np.uint64)
+
+    drawn = np.empty(len(hashes), dtype=np.bool_)
+    for place, chunk in values():
+        drawn[place] = chunk.astype(np.float64) < percentage / 100 * 2.0**64
     if not drawn.any():
-        drawn = values == values.min(initial=np.iinfo(np.uint64).max)
+        least = min((chunk.min() for _, chunk in values()), default=0)
+        for place, chunk in values():
+            drawn[place] = chunk == least
     if drawn.all():
-        drawn = values != values.max(initial=0)
+        largest = max((chunk.max() for _, chunk in values()), default=0)
+        for place, chunk in values():
+            drawn[place] = chunk != largest
     return drawn

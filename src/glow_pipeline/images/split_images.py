@@ -1,6 +1,6 @@
 """The images of a source's split that a table takes: of the chosen classes, read and prepared in chunks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -11,9 +11,10 @@ from tqdm import tqdm
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.images.classes import chosen_rows
 from glow_pipeline.images.decoding import MAX_PIXELS
-from glow_pipeline.images.decoding_workers import Prepared, decode_and_prepare
+from glow_pipeline.images.decoding_workers import Prepared, decode_parts
 from glow_pipeline.images.file_formats import ARRAY, FileFormat
 from glow_pipeline.images.preparation import prepare
+from glow_pipeline.images.rows import Rows, between
 from glow_pipeline.images.sources.source import ArraySplit, EncodedSplit
 from glow_pipeline.images.table import TableOrigin
 
@@ -48,12 +49,17 @@ class SplitImages:
         return self.split.labels
 
     @property
+    def first_own(self) -> int:
+        """The row from which on images are the source's own for validation."""
+        return len(self.labels) - self.split.own_validation
+
+    @property
     def class_names(self) -> list[str]:
         """Names of the classes by number; empty where the source has none."""
         return list(self.split.class_names or ()) if isinstance(self.split, EncodedSplit) else []
 
     @cached_property
-    def rows(self) -> NDArray[np.int64]:
+    def rows(self) -> Rows:
         """Rows of the chosen classes (n,), in order.
 
         Raises:
@@ -73,33 +79,50 @@ class SplitImages:
             )
         return rows
 
+    def alone(self) -> "SplitImages":
+        """Return the same images, decoded by this process alone."""
+        return SplitImages(self.split, self.origin, 0, self._max_pixels)
+
     def names(self, rows: NDArray[np.int64]) -> list[str] | None:
         """Return the file names of these rows; None where images are not files."""
         return [self.split.reader.name(int(row)) for row in rows] if isinstance(self.split, EncodedSplit) else None
 
-    def prepared(self, rows: NDArray[np.int64]) -> Iterator[Prepared]:
+    def prepared(self, rows: Rows) -> Iterator[Prepared]:
         """Read and prepare these rows, which are in order, chunk by chunk.
 
         Raises:
             GlowPipelineError: the source has not as many images as labels, or a decoding process died.
         """
+        for _, chunk in self.prepared_parts([rows]):
+            yield chunk
+
+    def prepared_parts(self, parts: Sequence[Rows]) -> Iterator[tuple[int, Prepared]]:
+        """Read and prepare the rows of several parts, which are in order, in one pass.
+
+        Yields:
+            The position of a part, and a chunk of its images.
+
+        Raises:
+            GlowPipelineError: as `prepared`; before the end, so that the last part is not complete before.
+        """
         if isinstance(self.split, EncodedSplit):
-            yield from decode_and_prepare(
-                self.split.reader, rows, self.origin.image_format, self._num_workers, self._max_pixels
+            yield from decode_parts(
+                self.split.reader, parts, self.origin.image_format, self._num_workers, self._max_pixels
             )
         else:
-            yield from self._from_arrays(self.split, rows)
+            yield from self._from_arrays(self.split, parts)
 
-    def _from_arrays(self, split: ArraySplit, rows: NDArray[np.int64]) -> Iterator[Prepared]:
+    def _from_arrays(self, split: ArraySplit, parts: Sequence[Rows]) -> Iterator[tuple[int, Prepared]]:
         image_format = self.origin.image_format
         start, at_once = 0, max(1, PREPARED_BYTES // int(np.prod(image_format.shape)))
         for images in split.read():
             stop = start + len(images)
-            here = rows[np.searchsorted(rows, start) : np.searchsorted(rows, stop)]
-            for first in range(0, len(here), at_once):
-                part = here[first : first + at_once]
-                formats = [_format_in_array(images)] * len(part)
-                yield Prepared(part, prepare(images[part - start], image_format), {}, formats=formats)
+            for position, rows in enumerate(parts):
+                here = between(rows, start, stop)
+                for first in range(0, len(here), at_once):
+                    some = here[first : first + at_once]
+                    formats = [_format_in_array(images)] * len(some)
+                    yield position, Prepared(some, prepare(images[some - start], image_format), {}, formats=formats)
             start = stop
         if start != len(split.labels):
             raise GlowPipelineError(

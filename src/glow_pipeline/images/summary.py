@@ -1,5 +1,7 @@
 """The content of a table, in one line."""
 
+from itertools import islice
+
 import numpy as np
 
 from glow_pipeline.images.classes import NAMED_AT_MOST, shorten
@@ -15,10 +17,10 @@ def summary(table: ImageTable) -> str:
     parts = [f"{len(table):,} image{'' if len(table) == 1 else 's'}{_classes(table)}"]
     if record.passed_over:
         parts.append(f"left out: {list_counts(record.passed_over)}")
-    if record.unreadable:
-        named = [f"{name} ({reason})" for name, reason in list(record.unreadable.items())[:FILES_AT_MOST]]
-        more = ", ..." if len(record.unreadable) > FILES_AT_MOST else ""
-        parts.append(f"{len(record.unreadable):,} unreadable: {', '.join(named)}{more}")
+    if record.n_unreadable:
+        named = [f"{file} ({reason})" for file, reason in islice(table.unreadable(), FILES_AT_MOST)]
+        more = ", ..." if record.n_unreadable > FILES_AT_MOST else ""
+        parts.append(f"{record.n_unreadable:,} unreadable: {', '.join(named)}{more}")
     return "; ".join(parts)
 
 

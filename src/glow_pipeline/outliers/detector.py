@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.images.content_sets import distinct
 from glow_pipeline.images.file_formats import FileFormats
 from glow_pipeline.images.table import ImageTable, TableOrigin
 from glow_pipeline.outliers.heat_maps.heat_map import HeatMap
@@ -152,7 +153,7 @@ class Detector:
         """
         if trained_on is None:
             return None
-        return np.unique(np.concatenate([trained_on, self.validation_hashes, self.calibration_hashes]))
+        return distinct([trained_on, self.validation_hashes, self.calibration_hashes])
 
     def check_model(self, model_sha256: str) -> None:
         """Check that the detector is of the model with this digest.

@@ -98,15 +98,29 @@ def roc_points(
 
 def places(score: NDArray[np.floating]) -> NDArray[np.int64]:
     """Return the place of each score among the distinct scores, (n,): 0 is the highest; NaN is as high as infinity."""
-    return np.unique(-np.where(np.isnan(score), np.inf, score), return_inverse=True)[1].astype(np.int64)
+    return np.unique(-ordered(score), return_inverse=True)[1].astype(np.int64)
+
+
+def ordered(score: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return scores as they count: NaN is as high as infinity."""
+    return np.where(np.isnan(score), np.inf, score)
 
 
 def check_both_kinds(is_out: NDArray[np.bool_]) -> None:
     """Check that there are outliers and in-distribution images."""
-    if is_out.all() or not is_out.any():
+    check_numbers(int(np.sum(~is_out)), int(np.sum(is_out)))
+
+
+def check_numbers(n_in: int, n_out: int) -> None:
+    """Check that there are outliers and in-distribution images.
+
+    Raises:
+        GlowPipelineError: there are none of one kind.
+    """
+    if not n_in or not n_out:
         raise GlowPipelineError(
-            f"{np.sum(~is_out)} in-distribution images and {np.sum(is_out)} outliers: detection cannot be measured "
-            f"without at least one of each"
+            f"{n_in} in-distribution images and {n_out} outliers: detection cannot be measured without at least one "
+            f"of each"
         )
 
 

@@ -1,75 +1,124 @@
-"""Ranks of images by several scores, and the images on which two scores disagree most."""
+"""Ranks of images by several scores, the images on which two scores disagree most, and the most outlying ones."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from glow_pipeline.outliers.metrics import places
+from glow_pipeline.outliers.metrics import ordered
+from glow_pipeline.outliers.score_histogram import count_images, pieces_of, score_histogram
+from glow_pipeline.outliers.score_table import IS_OUT, MOST_IN_MEMORY, ScoreTable
+
+Ranks = Callable[[NDArray[np.floating]], NDArray[np.int64]]  # scores (n,) -> ranks (n,)
 
 
-def ranks(score: NDArray[np.floating]) -> NDArray[np.int64]:
-    """Return the rank of each image, (n,): 1 for the most outlying; equal scores share the lowest rank among them."""
-    place = places(score)
-    higher = np.concatenate([[0], np.bincount(place).cumsum()])  # images in the places before
-    return higher[place] + 1
+def rank_function(table: ScoreTable, column: str, most_exact: int = MOST_IN_MEMORY) -> Ranks:
+    """Return a function that returns the rank of each score among all images of the table.
+
+    Rank 1 is the most outlying; equal scores share the lowest rank among them.
+
+    Args:
+        table: scores of both sets.
+        column: the score.
+        most_exact: more images have ranks that are exact to some millionths of their number.
+    """
+    n_in, n_out = count_images(table)
+    if n_in + n_out > most_exact:
+        return score_histogram(pieces_of(table, column), n_in, n_out).ranks
+    rising = np.sort(np.concatenate([ordered(score) for _, score in pieces_of(table, column)()]))
+    return lambda score: len(rising) + 1 - np.searchsorted(rising, ordered(score), side="right")
 
 
-def most_outlying(scored: pd.DataFrame, column: str, n: int) -> pd.DataFrame:
+def exact_ranks(table: ScoreTable, column: str, score: NDArray[np.floating]) -> NDArray[np.int64]:
+    """Return the rank of each of some scores among all images of the table, in one pass over it."""
+    asked, place = np.unique(ordered(score), return_inverse=True)
+    higher = np.zeros(len(asked) + 1, dtype=np.int64)  # images above exactly so many of the asked scores
+    for _, piece in pieces_of(table, column)():
+        higher += np.bincount(np.searchsorted(asked, ordered(piece)), minlength=len(higher))
+    return (1 + higher.sum() - higher.cumsum())[place]
+
+
+def most_outlying(table: ScoreTable, column: str, n: int) -> pd.DataFrame:
     """Return the rows of the most outlying images of each set, with their ranks among all in a first column.
 
     Args:
-        scored: scores of both sets, which `is_out` tells apart.
+        table: scores of both sets, which `is_out` tells apart.
         column: the score that ranks them.
         n: rows of each set at most.
     """
-    ranked = scored.copy()
-    ranked.insert(0, "rank", ranks(scored[column].to_numpy()))
-    ordered = ranked.sort_values("rank", kind="stable")
-    return ordered.groupby("is_out", sort=False).head(n).reset_index(drop=True)
+    highest = _Highest(n), _Highest(n)
+    for frame in table.readable([IS_OUT, column]):
+        is_out, score = frame[IS_OUT].to_numpy(dtype=bool), ordered(frame[column].to_numpy())
+        for out, best in enumerate(highest):
+            best.add(score[is_out == out], frame.index.to_numpy()[is_out == out])
+    listed = table.take(np.sort(np.concatenate([best.positions for best in highest])))
+    listed.insert(0, "rank", exact_ranks(table, column, listed[column].to_numpy()))
+    return listed.sort_values("rank", kind="stable").reset_index(drop=True)
 
 
-def images_to_show(
-    rank: Mapping[str, NDArray[np.int64]], is_out: NDArray[np.bool_], n: int
-) -> dict[str, NDArray[np.int64]]:
+class RankedPiece(NamedTuple):
+    """Some images with their ranks.
+
+    Attributes:
+        positions: (n,), of their rows.
+        is_out: (n,), true for the outliers.
+        rank: name of a score -> ranks, (n,): the main score, and perhaps a second one.
+    """
+
+    positions: NDArray[np.int64]
+    is_out: NDArray[np.bool_]
+    rank: Mapping[str, NDArray[np.int64]]
+
+
+def images_to_show(pieces: Iterable[RankedPiece], n: int) -> dict[str, NDArray[np.int64]]:
     """Return the images worth a look, by a heading that says why.
 
     Args:
-        rank: name of a score -> ranks, (n_images,): the main score, and perhaps a second one.
-        is_out: (n_images,), true for the outliers.
+        pieces: all images.
         n: most images below a heading.
 
     Returns:
-        Heading -> indices of images: those that the main score gets wrong, in each set the worst first, and those on
-        which two scores disagree. A heading without an image is left out.
+        Heading -> positions of images: those that the main score gets wrong, in each set the worst first, and those on
+        which two scores disagree, the largest difference of ranks first. A heading without an image is left out.
     """
-    main, *second = rank
-    falling, rising = np.argsort(rank[main], kind="stable"), np.argsort(-rank[main], kind="stable")
-    rows = {
-        f"test images that {main} ranks as most outlying": falling[~is_out[falling]][:n],
-        f"outliers that {main} ranks as least outlying": rising[is_out[rising]][:n],
-    }
-    for other in second:
-        higher, lower = disagreements(rank[main], rank[other], n)
-        rows |= {f"more outlying by {main} than by {other}": higher, f"more outlying by {other} than by {main}": lower}
-    return {heading: chosen for heading, chosen in rows.items() if len(chosen)}
+    shown: dict[str, _Highest] = {}
+    for positions, is_out, rank in pieces:
+        main, *second = rank
+        chosen = {
+            f"test images that {main} ranks as most outlying": (-rank[main], ~is_out),
+            f"outliers that {main} ranks as least outlying": (rank[main], is_out),
+        }
+        for other in second:
+            lead = rank[other] - rank[main]
+            chosen |= {
+                f"more outlying by {main} than by {other}": (lead, lead > 0),
+                f"more outlying by {other} than by {main}": (-lead, lead < 0),
+            }
+        for heading, (order, some) in chosen.items():
+            shown.setdefault(heading, _Highest(n)).add(order[some], positions[some])
+    return {heading: highest.positions for heading, highest in shown.items() if len(highest.positions)}
 
 
-def disagreements(
-    first: NDArray[np.int64], second: NDArray[np.int64], n: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the images that one score ranks much higher than another, the largest difference of ranks first.
+class _Highest:
+    """Positions of the rows with the highest numbers among all that are added, the highest first.
 
     Args:
-        first, second: ranks of the same images, (n_images,).
-        n: most images to return.
-
-    Returns:
-        Indices of images that the first score ranks higher than the second, and of those that it ranks lower.
+        n: most rows to keep; of equal numbers the earlier rows.
     """
-    difference = second - first
-    order = np.argsort(-difference, kind="stable")
-    higher = order[difference[order] > 0]
-    lower = order[::-1][difference[order[::-1]] < 0]
-    return higher[:n], lower[:n]
+
+    def __init__(self, n: int) -> None:
+        self._n = n
+        self._numbers: NDArray[np.number] = np.empty(0)
+        self.positions: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+
+    def add(self, numbers: NDArray[np.number], positions: NDArray[np.int64]) -> None:
+        """Add rows, which come after all others."""
+        if len(self.positions) == self._n:
+            higher = numbers > self._numbers[-1]
+            numbers, positions = numbers[higher], positions[higher]
+        numbers = np.concatenate([self._numbers, numbers]) if len(self.positions) else numbers
+        positions = np.concatenate([self.positions, positions])
+        first = np.argsort(-numbers, kind="stable")[: self._n]
+        self._numbers, self.positions = numbers[first], positions[first]

@@ -4,6 +4,7 @@ The metrics of the main score have plain names (`auroc`), those of another one a
 (`auroc.complexity`). So a run with several scores stays comparable with a run of the main score alone.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,10 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glow_pipeline.outliers.bootstrap import COVERAGE, metrics_with_intervals
-from glow_pipeline.outliers.metrics import finite_mean
+from glow_pipeline.outliers.histogram_metrics import ERROR, auroc_differences, histogram_metrics
+from glow_pipeline.outliers.metrics import check_numbers, finite_mean
+from glow_pipeline.outliers.score_histogram import count_images, pieces_of, score_histogram
+from glow_pipeline.outliers.score_table import IS_OUT, ScoreTable
 from glow_pipeline.outliers.scores.registry import SCORES
 from glow_pipeline.outliers.scores.score import Score
 
+MOST_EXACT = 10_000_000  # images; metrics of more are computed from histograms
+HISTOGRAM = "histogram"
 MAIN = "main_score"  # key of the main score's name among the metrics
 CONTROL = "complexity"  # needs no model: where it is as good, the model adds nothing
 REFERENCES = ("nll", CONTROL)  # each other score's AUROC is compared with theirs
@@ -51,6 +57,63 @@ def score_metrics(
         own = {**measured[score.name], **_finite_values(score, columns[score.name], is_out)}
         metrics |= {metric_name(key, score, scores[0]): number for key, number in own.items()}
     return metrics
+
+
+def metrics_of_table(
+    scores: Sequence[Score], table: ScoreTable, draws: int, seed: int, most_exact: int = MOST_EXACT
+) -> dict[str, object]:
+    """Return the metrics of each score as `score_metrics` does, and the numbers of images, n_in and n_out.
+
+    Of more than `most_exact` images they are computed from histograms, in the memory of one: `metrics_from` says so,
+    and `histogram_error` how far the metrics of a score can be from the exact ones.
+
+    Raises:
+        GlowPipelineError: all images are of one kind.
+    """
+    n_in, n_out = count_images(table)
+    check_numbers(n_in, n_out)
+    numbers = {"n_in": n_in, "n_out": n_out}
+    if n_in + n_out > most_exact:
+        return {**_metrics_from_histograms(scores, table, n_in, n_out, draws, seed), **numbers}
+    is_out = np.concatenate([frame[IS_OUT].to_numpy(dtype=bool) for frame in table.readable([IS_OUT])])
+    values = {
+        score.column: np.concatenate([value for _, value in pieces_of(table, score.column)()]) for score in scores
+    }
+    return {**score_metrics(scores, values, is_out, draws, seed), **numbers}
+
+
+def _metrics_from_histograms(
+    scores: Sequence[Score], table: ScoreTable, n_in: int, n_out: int, draws: int, seed: int
+) -> dict[str, object]:
+    columns = {score.name: score.column for score in scores}
+    histograms = {name: score_histogram(pieces_of(table, column), n_in, n_out) for name, column in columns.items()}
+    references = [name for name in REFERENCES if name in columns]
+    differences = auroc_differences(table, columns, histograms, references, with_limits=draws > 0)
+    metrics: dict[str, object] = {MAIN: scores[0].name, "metrics_from": HISTOGRAM}
+    for score in scores:
+        measured = histogram_metrics(histograms[score.name], draws, seed)
+        own = {**measured, **differences[score.name], **_finite_values_in_pieces(score, table)}
+        metrics |= {metric_name(key, score, scores[0]): number for key, number in own.items()}
+    return metrics
+
+
+def _finite_values_in_pieces(score: Score, table: ScoreTable) -> dict[str, object]:
+    """Return the same as `_finite_values`, in one pass over a table."""
+    number, finite, total = np.zeros(2, dtype=np.int64), np.zeros(2, dtype=np.int64), np.zeros(2)
+    for is_out, value in pieces_of(table, score.column)():
+        for out in (0, 1):
+            own = value[is_out == out]
+            known = own[np.isfinite(own)]
+            number[out] += len(own)
+            finite[out] += len(known)
+            total[out] += known.sum()
+    means = [float(total[out] / finite[out]) if finite[out] else None for out in (0, 1)]
+    return {
+        f"in_{score.mean_name}": means[0],
+        f"out_{score.mean_name}": means[1],
+        "n_not_finite_in": int(number[0] - finite[0]),
+        "n_not_finite_out": int(number[1] - finite[1]),
+    }
 
 
 def _finite_values(score: Score, value: NDArray[np.floating], is_out: NDArray[np.bool_]) -> dict[str, object]:
@@ -133,9 +196,28 @@ def lines_of_scores(metrics: Mapping[str, Any]) -> dict[str, str]:
 
 
 def warnings_of_scores(metrics: Mapping[str, Any]) -> list[str]:
-    """Return sentences on values that are not finite, scores worse than chance, and a model that adds nothing."""
+    """Return sentences on values that are not finite, scores worse than chance, and a model that adds nothing.
+
+    Of metrics that are not exact they say so, too.
+    """
     scores = scores_in(metrics)
-    return [*_not_finite(scores, metrics), *_below_chance(scores, metrics), *_no_better_than_control(scores, metrics)]
+    return [
+        *_not_exact(scores, metrics),
+        *_not_finite(scores, metrics),
+        *_below_chance(scores, metrics),
+        *_no_better_than_control(scores, metrics),
+    ]
+
+
+def _not_exact(scores: Sequence[Score], metrics: Mapping[str, Any]) -> list[str]:
+    """Return a sentence where metrics are computed from histograms."""
+    if metrics.get("metrics_from") != HISTOGRAM:
+        return []
+    error = max(metrics[metric_name(ERROR, score, scores[0])] for score in scores)
+    return [
+        f"The metrics of these {metrics['n_in'] + metrics['n_out']:,} images are computed from histograms of the "
+        f"scores; they differ by less than {math.floor(1e6 * error + 1) / 1e6:f} from those of the single images."
+    ]
 
 
 def _not_finite(scores: Sequence[Score], metrics: Mapping[str, Any]) -> list[str]:

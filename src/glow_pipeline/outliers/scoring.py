@@ -1,7 +1,7 @@
 """Scoring of a table: one pass of the model over the images for all requested scores."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Protocol
 
@@ -47,10 +47,22 @@ def score_table(
         GlowPipelineError: a score returned something other than numbers for each image.
     """
     columns: dict[str, list[Numbers]] = {score.column: [] for score in scores}
-    for described in described_batches(model, batches, scores, seed, draws, f"score {batches.table.record.name}"):
-        for score in scores:
-            columns[score.column].append(scores_of(score, described[score.name]))
+    for scored in scored_batches(model, batches, scores, seed, draws, f"score {batches.table.record.name}"):
+        for name, values in scored.items():
+            columns[name].append(values)
     return {name: np.concatenate([np.empty(0), *parts]) for name, parts in columns.items()}
+
+
+def scored_batches(
+    model: Glow, batches: Batches, scores: Sequence[Score], seed: int, draws: int, description: str | None
+) -> Generator[dict[str, Numbers]]:
+    """Yield for each batch the scores of its images, float64 (B,) by the score's column, as `score_table` has them.
+
+    Raises:
+        GlowPipelineError: a score returned something other than numbers for each image.
+    """
+    for described in described_batches(model, batches, scores, seed, draws, description):
+        yield {score.column: scores_of(score, described[score.name]) for score in scores}
 
 
 def scores_of(score: Score, described: Numbers) -> Numbers:

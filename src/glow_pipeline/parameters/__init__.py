@@ -17,6 +17,7 @@ from glow_pipeline.parameters.sample import SampleParameters
 from glow_pipeline.parameters.score import ScoreParameters
 from glow_pipeline.parameters.search import Range, SearchParameters
 from glow_pipeline.parameters.train import TrainParameters
+from glow_pipeline.parameters.workers import WorkersParameters
 
 __all__ = [
     "BenchmarkParameters",
@@ -30,6 +31,7 @@ __all__ = [
     "ScoreParameters",
     "SearchParameters",
     "TrainParameters",
+    "WorkersParameters",
     "as_typed",
     "changeable_on_resume",
     "check_attribute_among",

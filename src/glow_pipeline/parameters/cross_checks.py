@@ -5,7 +5,8 @@ from collections.abc import Collection, Sequence
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.flow.coupling import COUPLINGS, is_foldable
 from glow_pipeline.images.classes import numbers, positions
-from glow_pipeline.images.sources.registry import FOLDER, SOURCES
+from glow_pipeline.images.selection import OWN
+from glow_pipeline.images.sources.registry import SOURCES
 from glow_pipeline.parameters.root import Parameters
 from glow_pipeline.sampling import MODES, check_attribute
 
@@ -22,6 +23,7 @@ def check_combinations(parameters: Parameters) -> None:
     check_sampled_attribute(parameters)
     check_parts(parameters)
     check_models(parameters)
+    check_restart(parameters)
     check_flip(parameters)
     check_n_bits(parameters)
     check_levels(parameters)
@@ -34,19 +36,21 @@ def check_folders_are_given(parameters: Parameters) -> None:
     """Check that `dataset=folder` and `out_dataset=folder` have a folder, or that a stored model's name is given."""
     if parameters.ingest.path is not None:
         return
-    if parameters.dataset == FOLDER.name and parameters.ingest.name is None:
+    if parameters.dataset in OWN and parameters.ingest.name is None:
         raise GlowPipelineError(
-            "ingest.path=null: dataset=folder needs a folder of images; set ingest.path, or to use a stored model "
-            "that needs none, ingest.name"
+            f"ingest.path=null: dataset={parameters.dataset} needs a folder of images; set ingest.path, or to use a "
+            f"stored model that needs none, ingest.name"
         )
-    if parameters.out_dataset == FOLDER.name and parameters.ood.out_path is None:
-        raise GlowPipelineError("ood.out_path=null: out_dataset=folder needs a folder of images; set ood.out_path")
+    if parameters.out_dataset in OWN and parameters.ood.out_path is None:
+        raise GlowPipelineError(
+            f"ood.out_path=null: out_dataset={parameters.out_dataset} needs a folder of images; set ood.out_path"
+        )
 
 
 def check_folder_is_used(parameters: Parameters) -> None:
     """Check that parameters of a folder come with `dataset=folder` or `out_dataset=folder`."""
     ingest, ood = parameters.ingest, parameters.ood
-    inside, outside = parameters.dataset == FOLDER.name, parameters.out_dataset == FOLDER.name
+    inside, outside = parameters.dataset in OWN, parameters.out_dataset in OWN
     judges = parameters.score.images is not None
     either = "dataset=folder or out_dataset=folder"
     for key, value, counts_with, counts in (
@@ -66,7 +70,7 @@ def check_classes(parameters: Parameters) -> None:
         ("ingest.classes", parameters.ingest.classes, parameters.dataset),
         ("ood.out_classes", parameters.ood.out_classes, parameters.out_dataset),
     ):
-        if classes is None or name == FOLDER.name:
+        if classes is None or name in OWN:
             continue
         known, chosen = SOURCES[name].num_classes, numbers(classes)
         if chosen is None or max(chosen) >= known:
@@ -86,7 +90,7 @@ def check_sampled_attribute(parameters: Parameters) -> None:
                 f"sample.attribute={typed}: counts only with sample.mode=attribute; set that too, or "
                 f"sample.attribute=null"
             )
-    elif parameters.dataset != FOLDER.name:
+    elif parameters.dataset not in OWN:
         chosen = parameters.ingest.classes
         everything = range(SOURCES[parameters.dataset].num_classes)
         check_attribute_among(parameters, everything if chosen is None else positions(chosen, ()))
@@ -126,6 +130,15 @@ def check_models(parameters: Parameters) -> None:
     one, other = parameters.stored_model, parameters.score.model
     if one is not None and other is not None and one != other:
         raise GlowPipelineError(f"score.model={other}: stored_model={one} names another one; leave one of them out")
+
+
+def check_restart(parameters: Parameters) -> None:
+    """Check that commands which share a list of files do not delete each other's scores."""
+    if parameters.score.on_resume == "restart" and parameters.workers.engine == "array":
+        raise GlowPipelineError(
+            "score.on_resume=restart: with workers.engine=array each of the commands would delete what the others have "
+            "scored; delete data/07_model_output/<model>/score_<images>/progress once, and set score.on_resume=continue"
+        )
 
 
 def check_flip(parameters: Parameters) -> None:

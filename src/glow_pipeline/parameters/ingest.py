@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from glow_pipeline.images.decoding import MAX_PIXELS
 from glow_pipeline.images.format import Background, Fit
+from glow_pipeline.images.sources.kept_digests import Verify
 from glow_pipeline.images.table import OnUnreadable
 from glow_pipeline.parameters.group import Changeable, ParameterGroup
 
@@ -61,21 +62,25 @@ class IngestParameters(ParameterGroup):
         examples=CLASSES,
         description="use only images of these classes (names: of a folder); null: all",
     )
-    path: str | None = Field(None, description="folder of images; for dataset=folder")
+    path: str | None = Field(
+        None,
+        description="folder or address (s3://...) of images, for dataset=folder, or of tar and parquet "
+        "files, for shards",
+    )
     eval_path: str | None = Field(
-        None, description="folder of test images; for dataset=folder; null: a part of ingest.path"
+        None, description="the same of test images; for dataset=folder, shards; null: a part of ingest.path"
     )
     eval_percentage: float = Field(
         10.0,
         gt=0,
         lt=100,
         description="percent of the images held out for testing, drawn by seed and content; "
-        "for dataset=folder without eval_path",
+        "for dataset=folder, shards without eval_path",
     )
     name: str | None = Field(
         None,
-        description="the folder's name in results and models; for dataset=folder, or out_dataset=folder without "
-        "ood.out_path; null: its own",
+        description="the folder's name in results and models; for dataset=folder, shards, or such an out_dataset "
+        "without ood.out_path; null: its own",
     )
 
     size: int | list[int] | None = Field(
@@ -107,11 +112,22 @@ class IngestParameters(ParameterGroup):
         description="percent of the training images that choose nothing, drawn by seed; their scores, as those of "
         "unseen images, are stored in the detector; 0: none",
     )
+    val_images: int | None = Field(
+        None,
+        ge=1,
+        description="at most so many of the validation images, drawn by seed, are scored after each epoch and choose "
+        "the best; scores are still fitted to all; null: all",
+    )
     on_unreadable: OnUnreadable = Field(
         "stop", description="files that cannot be read; stop: list them and end the run; skip: list and leave them out"
     )
     max_pixels: int = Field(
         MAX_PIXELS, ge=1, description="largest height times width that is decoded; larger images count as unreadable"
+    )
+    verify: Changeable[Verify] = Field(
+        "listing",
+        description="how files of a folder are found unchanged since an earlier command read them; listing: by size, "
+        "times and inode; contents: read and checksum all again",
     )
     num_workers: Changeable[int | None] = Field(None, ge=0, description="processes that decode; null: one per core")
 

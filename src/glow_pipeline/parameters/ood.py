@@ -1,7 +1,7 @@
 """The parameters of outlier scoring: `ood.*`."""
 
 from collections.abc import Collection, Iterator
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -52,11 +52,16 @@ class OodParameters(ParameterGroup):
         None, examples=CLASSES, description="use only outliers of these classes, as ingest.classes; null: all"
     )
     out_path: str | None = Field(
-        None, description="folder of outliers; for out_dataset=folder; null: among the images of ingest.path"
+        None,
+        description="folder or address of outliers; for out_dataset=folder, shards; null: among the images of "
+        "ingest.path",
     )
 
     batch_size: int | None = Field(
         None, ge=1, description="images scored at once; null: 256 on a CPU, on a GPU up to 4,096 of 32x32 pixels"
+    )
+    devices: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        1, description="processes on this machine that share the images, each on its own GPU; auto: one per GPU"
     )
     scores: Annotated[list[Annotated[str, OneOf(ScoreNames())]], BeforeValidator(_split_scores)] = Field(
         [ONE_PASS],

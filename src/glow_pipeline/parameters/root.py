@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from glow_pipeline.images.format import ImageFormat
-from glow_pipeline.images.selection import ImageSelection
+from glow_pipeline.images.selection import OWN, ImageSelection
 from glow_pipeline.images.sources.registry import FOLDER, SOURCES
 from glow_pipeline.parameters.benchmark import BenchmarkParameters
 from glow_pipeline.parameters.calibrate import CalibrateParameters
@@ -17,6 +17,7 @@ from glow_pipeline.parameters.sample import SampleParameters
 from glow_pipeline.parameters.score import ScoreParameters
 from glow_pipeline.parameters.search import SearchParameters
 from glow_pipeline.parameters.train import TrainParameters
+from glow_pipeline.parameters.workers import WorkersParameters
 
 MUTATED = "mutated"  # folder of the models that train.mutation made, within that of the other models
 
@@ -46,6 +47,7 @@ class Parameters(ParameterGroup):
     calibrate: Changeable[CalibrateParameters] = CalibrateParameters()
     score: Changeable[ScoreParameters] = ScoreParameters()
     search: Changeable[SearchParameters] = SearchParameters()
+    workers: Changeable[WorkersParameters] = WorkersParameters()
     own: Changeable[dict[str, object]] = Field(
         {}, description="parameters of your own pipelines, read as params:own.name; not checked"
     )
@@ -53,18 +55,22 @@ class Parameters(ParameterGroup):
     @property
     def image_selection(self) -> ImageSelection:
         """The images of `dataset`."""
-        if self.dataset == FOLDER.name:
-            return self._folder(self.ingest.path, self.ingest.eval_path, self.ingest.classes, self.ingest.name)
+        if self.dataset in OWN:
+            return self._folder(
+                self.ingest.path, self.ingest.eval_path, self.ingest.classes, self.ingest.name, self.dataset
+            )
         return ImageSelection.of(self.dataset, self.ingest.classes)
 
     @property
     def out_image_selection(self) -> ImageSelection:
         """The images of `out_dataset`; all images in `ood.out_path` are test images."""
-        if self.out_dataset != FOLDER.name:
+        if self.out_dataset not in OWN:
             return ImageSelection.of(self.out_dataset, self.ood.out_classes)
         if self.ood.out_path is None:
-            return self._folder(self.ingest.path, self.ingest.eval_path, self.ood.out_classes, self.ingest.name)
-        out = self._folder(self.ood.out_path, self.ood.out_path, self.ood.out_classes)
+            return self._folder(
+                self.ingest.path, self.ingest.eval_path, self.ood.out_classes, self.ingest.name, self.out_dataset
+            )
+        out = self._folder(self.ood.out_path, self.ood.out_path, self.ood.out_classes, source=self.out_dataset)
         return out.distinct_from(self.image_selection)
 
     @property
@@ -97,9 +103,14 @@ class Parameters(ParameterGroup):
         return images.distinct_from(self.image_selection)
 
     def _folder(
-        self, path: str | None, eval_path: str | None, classes: list[int | str] | None, name: str | None = None
+        self,
+        path: str | None,
+        eval_path: str | None,
+        classes: list[int | str] | None,
+        name: str | None = None,
+        source: str = FOLDER.name,
     ) -> ImageSelection:
-        return ImageSelection.of_folder(path, eval_path, self.ingest.eval_percentage, self.seed, classes, name)
+        return ImageSelection.of_folder(path, eval_path, self.ingest.eval_percentage, self.seed, classes, name, source)
 
     @property
     def image_format(self) -> ImageFormat:

@@ -32,7 +32,15 @@ class TrainParameters(ParameterGroup):
         description="images per step of each process: the other way to give train.batch_size, which is then this times "
         "all processes of all machines, and may not change on resume; null: train.batch_size counts",
     )
-    n_epochs: Changeable[int] = Field(100, ge=1, description="passes over the training images, in full batches")
+    n_epochs: Changeable[int] = Field(
+        100, ge=1, description="epochs: passes over the training images, in full batches, or as train.epoch_images says"
+    )
+    epoch_images: int | None = Field(
+        None,
+        ge=1,
+        description="images of an epoch, in full batches, after which validation, metrics and samples come; the next "
+        "epoch goes on in the same pass; null: a pass over all",
+    )
     lr: float = Field(2e-4, gt=0, description="learning rate of Adamax")
     warmup: float = Field(
         10.0, ge=0, description="epochs in which the learning rate rises from 0; at most a tenth of n_epochs"
@@ -62,6 +70,11 @@ class TrainParameters(ParameterGroup):
         lt=1,
         description="share of pixel values that each batch replaces at random; above 0, the model is a background for "
         "ood.scores=likelihood_ratio and is stored apart from the dataset's other models",
+    )
+    stage: Changeable[str | None] = Field(
+        None,
+        description="local folder that the training images are copied to before they are read, once for all processes "
+        "and later commands of a machine; null: they are read where they are",
     )
     num_workers: Changeable[int] = Field(
         0, ge=0, description="processes that read batches ahead; 0: the training process reads them"
@@ -109,6 +122,15 @@ class TrainParameters(ParameterGroup):
     max_restarts: Changeable[int] = Field(
         3, ge=0, description="restarts of all processes from the last checkpoint after one of them died"
     )
+
+    def epoch_steps(self, n_images: int, batch_size: int) -> int:
+        """Return the number of steps of an epoch.
+
+        Args:
+            n_images: number of training images.
+            batch_size: images a step.
+        """
+        return max(1, (self.epoch_images or n_images) // batch_size)
 
     @property
     def batch_size_as_given(self) -> str:

@@ -1,7 +1,7 @@
 """Distributions of scores."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +13,6 @@ from glow_pipeline.plots.axes import LEGEND, name_of, set_figure_title, set_titl
 from glow_pipeline.plots.style import legible, new_figure, style
 from glow_pipeline.plots.text import wrap
 
-Scores = Mapping[str, NDArray[np.floating]]  # name of a set -> scores (n,)
-
 BINS = 60
 NEAR = 0.25  # an axis extends this many ranges of all values beyond their quantiles
 FAR = 5.0  # an axis extends this many ranges of the first set to both sides of it
@@ -24,13 +22,40 @@ DOTS = 3000  # of a set in a scatter plot: more would cover each other
 
 
 @dataclass(frozen=True)
+class Counted:
+    """Values and how often each occurs, for more images than fit in memory.
+
+    Attributes:
+        values: (k,).
+        counts: (k,).
+    """
+
+    values: NDArray[np.floating]
+    counts: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return int(self.counts.sum())
+
+
+Values = NDArray[np.floating] | Counted
+Scores = Mapping[str, Values]  # name of a set -> scores (n,)
+Dots = tuple[NDArray[np.floating], NDArray[np.floating]]  # x and y, each (n,)
+
+
+@dataclass(frozen=True)
 class Joint:
-    """Two scores of the same images, for a scatter plot: their labels and, for each set, their values."""
+    """Two scores of the same images, for a scatter plot.
+
+    Attributes:
+        x_label, x, y_label, y: their labels and, for each set, their values.
+        dots: for each set both scores of the images to draw; None: of some of all images.
+    """
 
     x_label: str
     x: Scores
     y_label: str
     y: Scores
+    dots: Mapping[str, Dots] | None = None
 
 
 def score_histograms(panels: Mapping[str, Scores], title: str, joint: Joint | None = None) -> Figure:
@@ -82,12 +107,14 @@ def _single(label: str, scores: Scores, title: str) -> Figure:
 
 def _draw(axes: Axes, scores: Scores) -> None:
     bins = np.linspace(*limits(scores), BINS + 1)
-    for name, values in scores.items():
-        not_finite = len(values) - int(np.isfinite(values).sum())
-        note = f"{len(values)}, {not_finite} not finite" if not_finite else f"{len(values)}"
+    for name, drawn in scores.items():
+        values, counts = _counted(drawn)
+        not_finite = len(drawn) - _number(np.isfinite(values), counts)
+        note = f"{len(drawn)}, {not_finite} not finite" if not_finite else f"{len(drawn)}"
         axes.hist(
             np.clip(np.where(np.isnan(values), np.inf, values), bins[0], bins[-1]),
             bins=bins.tolist(),
+            weights=counts,
             density=True,
             alpha=0.6,
             label=name_of(axes, name, note),
@@ -98,10 +125,10 @@ def _scatter(axes: Axes, joint: Joint, inches: float, size: float) -> None:
     """Draw two scores against each other; values beyond the axes are drawn on their edge."""
     x_limits, y_limits = limits(joint.x), limits(joint.y)
     for name in joint.x:
-        step = math.ceil(len(joint.x[name]) / DOTS)
+        drawn = (_counted(side[name])[0] for side in (joint.x, joint.y)) if joint.dots is None else joint.dots[name]
         x, y = (
-            np.clip(np.where(np.isnan(values), np.inf, values)[::step], *ends)
-            for values, ends in ((joint.x[name], x_limits), (joint.y[name], y_limits))
+            np.clip(np.where(np.isnan(values), np.inf, values)[:: math.ceil(len(values) / DOTS)], *ends)
+            for values, ends in zip(drawn, (x_limits, y_limits), strict=True)
         )
         axes.scatter(x, y, s=3, alpha=0.4, linewidths=0, rasterized=True)
     label_x(axes, joint.x_label, joint.x, inches, size)
@@ -111,7 +138,8 @@ def _scatter(axes: Axes, joint: Joint, inches: float, size: float) -> None:
 def label_x(axes: Axes, label: str, scores: Scores, inches: float, size: float) -> None:
     """Label an axis with a score and with how many values are beyond its ends."""
     low, high = limits(scores)
-    beyond = {name: int(np.sum(~((values >= low) & (values <= high)))) for name, values in scores.items()}
+    sets = {name: _counted(drawn) for name, drawn in scores.items()}
+    beyond = {name: _number(~((values >= low) & (values <= high)), counts) for name, (values, counts) in sets.items()}
     lines = [wrap(label, inches, size)]
     if any(beyond.values()):
         numbers = " + ".join(map(str, beyond.values()))
@@ -121,17 +149,47 @@ def label_x(axes: Axes, label: str, scores: Scores, inches: float, size: float) 
 
 def limits(scores: Scores) -> tuple[float, float]:
     """Return the ends of an axis for these scores, `low < high` (`score_histograms`)."""
-    finite = [values[np.isfinite(values)].astype(np.float64) for values in scores.values()]
-    together = np.concatenate(finite)
+    finite = [_finite(*_counted(drawn)) for drawn in scores.values()]
+    together = np.concatenate([values for values, _ in finite])
     if not len(together):
         return 0.0, 1.0
-    low, high = np.quantile(together, [0.005, 0.995])
+    low, high = _quantiles(finite, [0.005, 0.995])
     slack = NEAR * (high - low)
     low, high = max(low - slack, together.min()), min(high + slack, together.max())
-    if len(finite[0]):
-        first_low, first_high = np.quantile(finite[0], [0.01, 0.99])
+    if len(finite[0][0]):
+        first_low, first_high = _quantiles(finite[:1], [0.01, 0.99])
         reach = FAR * (first_high - first_low)
         if 0 < reach < np.inf:
             low, high = max(low, first_low - reach), min(high, first_high + reach)
     # One number alone needs room to both sides: of a large one `low + 1` would be `low` in floating point.
     return float(low), float(high if high > low else low + max(1.0, abs(low) / 1000))
+
+
+def _counted(drawn: Values) -> tuple[NDArray[np.floating], NDArray[np.int64] | None]:
+    """Return values and how often each occurs; None: each once."""
+    if not isinstance(drawn, Counted):
+        return drawn, None
+    some = drawn.counts > 0
+    return drawn.values[some], drawn.counts[some]
+
+
+def _number(which: NDArray[np.bool_], counts: NDArray[np.int64] | None) -> int:
+    return int(which.sum() if counts is None else counts[which].sum())
+
+
+def _finite(
+    values: NDArray[np.floating], counts: NDArray[np.int64] | None
+) -> tuple[NDArray[np.float64], NDArray[np.int64] | None]:
+    finite = np.isfinite(values)
+    return values[finite].astype(np.float64), None if counts is None else counts[finite]
+
+
+def _quantiles(
+    sets: Sequence[tuple[NDArray[np.float64], NDArray[np.int64] | None]], at: Sequence[float]
+) -> NDArray[np.float64]:
+    """Return quantiles of the values of all sets together."""
+    values = np.concatenate([values for values, _ in sets])
+    if all(counts is None for _, counts in sets):
+        return np.quantile(values, at)
+    weights = np.concatenate([np.ones(len(values)) if counts is None else counts for values, counts in sets])
+    return np.quantile(values, at, weights=weights, method="inverted_cdf")

@@ -23,7 +23,9 @@ Row = dict[str, float]
 Values = NDArray[np.float64]
 
 
-def training_curves(epochs: Sequence[Row], title: str, *, given_class: bool = False) -> Figure:
+def training_curves(
+    epochs: Sequence[Row], title: str, *, given_class: bool = False, epoch_images: int | None = None
+) -> Figure:
     """Draw bits per dimension, learning rate, gradient norms and speed after each epoch.
 
     The first epochs, and later failures, may have many times the bits of all others. The axis of the bits then ends
@@ -34,6 +36,7 @@ def training_curves(epochs: Sequence[Row], title: str, *, given_class: bool = Fa
             largest_grad_norm and images_per_second; values may be NaN or infinite.
         title: above all panels.
         given_class: whether the bits are of images given their class.
+        epoch_images: images of an epoch, where it is no pass over all.
     """
     figure = new_figure(WIDTH, HEIGHT)
     panels = figure.subplot_mosaic(
@@ -60,6 +63,8 @@ def training_curves(epochs: Sequence[Row], title: str, *, given_class: bool = Fa
     for name in ("bits", "lr", "gradient", "speed"):
         panels[name].tick_params(labelbottom=True)
         panels[name].set_xlabel("epoch")
+    if epoch_images is not None:
+        panels["bits"].set_xlabel(f"epoch of {epoch_images:,} images")
     set_figure_title(figure, title)
     return figure
 

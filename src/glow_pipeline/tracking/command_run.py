@@ -97,6 +97,10 @@ class CommandRun:
         """Store a file in this folder of the run's artifacts; None: beside the folders."""
         self._client.log_artifact(self.address.run_id, str(file), folder)
 
+    def log_text(self, text: str, path: str) -> None:
+        """Store a text as a file at this path of the run's artifacts."""
+        self._client.log_text(self.address.run_id, text, path)
+
     def log_picture(self, file: Path, key: str) -> None:
         """Store a picture for a person who compares runs.
 
@@ -170,6 +174,15 @@ class CommandRun:
         """Show the card, in Markdown, on the model's page; a card that is too long ends with a line that says so."""
         if self.model is not None and self.model.model_id is not None:
             self._client.set_logged_model_tags(self.model.model_id, {NOTE: _shortened(card)})
+
+    def tag_help(self, name: str, done: str) -> None:
+        """Record that the run has done a share of a work of several commands.
+
+        Args:
+            name: the data that they make.
+            done: what is done, and what is missing.
+        """
+        self._client.set_tag(self.address.run_id, f"helped.{name}", done[:TAG_LENGTH])
 
     def tag_detector(self, tags: Mapping[str, object], record: str | None = None) -> None:
         """Record the detector that the run makes or uses.

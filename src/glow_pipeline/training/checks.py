@@ -1,9 +1,12 @@
 """Checks of a training before it starts: whether this machine can do it."""
 
+import os
+
 import torch
 
 from glow_pipeline.device import resolve_device, resolve_precision
 from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.files import typed_path
 from glow_pipeline.parameters import Parameters, TrainParameters
 from glow_pipeline.training.distributed.machines import machine_rank, meeting_point, n_processes, n_processes_in_all
 
@@ -30,6 +33,25 @@ def check_processes(train: TrainParameters, device: torch.device) -> None:
         machine_rank(train.nodes)
         meeting_point(train.rendezvous)
     check_batch_size(train, processes)
+
+
+def check_stage(stage: str | None) -> None:
+    """Check that `train.stage` is a folder of this machine that can be written; make it.
+
+    Raises:
+        GlowPipelineError: it is not.
+    """
+    if stage is None:
+        return
+    reason = "is an address" if "://" in stage else ""
+    try:
+        if not reason:
+            typed_path(stage).mkdir(parents=True, exist_ok=True)
+            reason = "" if os.access(typed_path(stage), os.W_OK) else "cannot be written"
+    except OSError as error:
+        reason = f"cannot be made ({error.strerror})"
+    if reason:
+        raise GlowPipelineError(f"train.stage={stage}: {reason}; give a folder on a disk of this machine, or null")
 
 
 def check_batch_size(train: TrainParameters, processes: int, n_images: int | None = None) -> None:

@@ -35,7 +35,7 @@ class Forecast:
         if epoch > LONG_EPOCH:
             line += (
                 " For shorter epochs lower ingest.size, model.K or model.hidden_channels, or train on a GPU; "
-                "train.n_epochs says how many."
+                "train.n_epochs says how many, and train.epoch_images how long one is."
             )
         return line
 

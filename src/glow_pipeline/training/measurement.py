@@ -12,6 +12,8 @@ from torch import Tensor
 from glow_pipeline.density import modelled_batches
 from glow_pipeline.flow import Glow
 from glow_pipeline.images.batches import Batches
+from glow_pipeline.images.rows import Rows
+from glow_pipeline.images.table import ImageTable
 from glow_pipeline.images.transfer import HostCopy
 from glow_pipeline.outliers.statistics.latents import precise
 from glow_pipeline.training.latent_histograms import LatentCounter, LatentHistogram
@@ -61,11 +63,11 @@ class ExtremeImages:
     """The images at one end of the likelihood.
 
     Attributes:
-        rows: their rows of the table in its folder, int64 (n,), the most extreme first.
+        rows: their rows of the table in its folder (n,), the most extreme first.
         bits_per_dim: of each, float64 (n,); NaN or infinite where the flow overflowed.
     """
 
-    rows: NDArray[np.int64]
+    rows: Rows
     bits_per_dim: NDArray[np.float64]
 
 
@@ -115,7 +117,7 @@ def measure_images(model: Glow, batches: Batches, seed: int) -> Measurement:
         bits.mean().item(),
         model.bits_per_dim(labelled[0].double()).mean().item() if labelled else None,
         _by_level(model, level_sums.double(), log_prob),
-        *_extremes(bits.numpy(), batches.table.rows),
+        *_extremes(bits.numpy(), batches.table),
         [counter.histogram() for counter in counters],
     )
 
@@ -128,10 +130,10 @@ def _by_level(model: Glow, sums: Tensor, log_prob: Tensor) -> BitsByLevel:
     return BitsByLevel(float(model.dequantization.n_bits), levels, n, len(log_prob) - n)
 
 
-def _extremes(bits: NDArray[np.float64], rows: NDArray[np.int64]) -> tuple[ExtremeImages, ExtremeImages]:
+def _extremes(bits: NDArray[np.float64], table: ImageTable) -> tuple[ExtremeImages, ExtremeImages]:
     """Return the most and the least likely images; NaN counts as infinite, and equal ones are in the table's order."""
     worth = np.where(np.isnan(bits), np.inf, bits)
     n = min(EXTREMES, len(bits))
     chosen = np.argsort(worth, kind="stable")[:n], np.argsort(-worth, kind="stable")[:n]
-    lowest, highest = (ExtremeImages(rows[places], bits[places]) for places in chosen)
+    lowest, highest = (ExtremeImages(table.rows_at(places), bits[places]) for places in chosen)
     return lowest, highest

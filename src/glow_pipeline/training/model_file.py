@@ -20,6 +20,7 @@ from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.files import written_whole
 from glow_pipeline.flow import Glow
 from glow_pipeline.flow.coupling import COUPLINGS
+from glow_pipeline.images.content_sets import distinct
 from glow_pipeline.images.format import ImageFormat
 from glow_pipeline.images.table import TableRecord
 from glow_pipeline.training.records import ModelRecord
@@ -53,7 +54,7 @@ class TrainedGlow:
         """Content hashes of the images that may not be tested on: trained on or for calibration. None: unknown."""
         if self.trained_on is None or self.calibration is None:
             return self.trained_on
-        return np.union1d(self.trained_on, self.calibration)
+        return distinct([self.trained_on, self.calibration])
 
 
 def build_flow(image_format: ImageFormat, arguments: dict[str, Any], generator: torch.Generator | None = None) -> Glow:

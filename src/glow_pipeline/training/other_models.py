@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.files import sha256, stored_versions, typed_path
+from glow_pipeline.images.content_sets import distinct
 from glow_pipeline.outliers.other_models import Kind, OtherModels
 from glow_pipeline.outliers.scores import SCORES
 from glow_pipeline.parameters import OodParameters
@@ -71,7 +70,7 @@ def read_other_models(paths: dict[Kind, list[Path]]) -> OtherModels:
         next(iter(flows.get("background", ())), None),
         flows.get("ensemble", ()),
         {kind: [_identity(path) for path in files] for kind, files in paths.items()},
-        np.unique(np.concatenate([np.empty(0, dtype=np.int64), *trained_on])),
+        distinct(trained_on),
     )
 
 

@@ -3,6 +3,7 @@
 import hashlib
 from typing import Any, Literal, Self
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from glow_pipeline.device import Compile
@@ -31,8 +32,8 @@ class PartRecord(BaseModel):
 
     @classmethod
     def of(cls, images: ImageTable, *chose: Literal["weights", "epoch"]) -> Self:
-        hashes = images.content_hashes.astype("<i8")
-        return cls(count=len(images), content_sha256=hashlib.sha256(hashes.tobytes()).hexdigest(), chose=chose)
+        hashes = np.ascontiguousarray(images.content_hashes, dtype="<i8")
+        return cls(count=len(images), content_sha256=hashlib.sha256(hashes.data).hexdigest(), chose=chose)
 
 
 class PartRecords(BaseModel):

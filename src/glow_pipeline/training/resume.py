@@ -26,7 +26,12 @@ PATIENCE = 10.0  # seconds
 BATCH_SIZE = "train.batch_size"
 # Parameters of the identity that were added later, with the value that stands for earlier trainings. It is left out of
 # the identity, whose fingerprint therefore remains that of earlier trainings.
-ADDED: dict[str, object] = {"ingest.calibration_percentage": 0.0, "train.mutation": 0.0}
+ADDED: dict[str, object] = {
+    "ingest.calibration_percentage": 0.0,
+    "ingest.val_images": None,
+    "train.mutation": 0.0,
+    "train.epoch_images": None,
+}
 # Defaults of `ingest` before there were calibration images.
 FORMER_SPLIT = {"val_percentage": 10.0, "calibration_percentage": 0.0}
 

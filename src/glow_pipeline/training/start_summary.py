@@ -10,7 +10,8 @@ from glow_pipeline.counting import counted
 from glow_pipeline.device import resolve_precision
 from glow_pipeline.flow import Glow
 from glow_pipeline.flow.fast.execution import Precision
-from glow_pipeline.images.sources.registry import FOLDER, SOURCES
+from glow_pipeline.images.selection import OWN
+from glow_pipeline.images.sources.registry import SOURCES
 from glow_pipeline.images.table import TableRecord
 from glow_pipeline.memory import available_bytes, in_words, training_bytes
 from glow_pipeline.parameters import Parameters, TrainParameters
@@ -49,7 +50,7 @@ def start_summary(
         folder: folder of its checkpoints; None: it writes none.
     """
     model, train = parameters.model, parameters.train
-    steps = counts["training"] // batch_size
+    steps = train.epoch_steps(counts["training"], batch_size)
     found = ", ".join(f"{count:,} for {part}" for part, count in counts.items())
     lines = [
         f"Images: {record.name}: {found}; {counted(record.num_classes, 'class', 'classes')}; {_prepared(record)}.",
@@ -83,7 +84,7 @@ def announce(task: TrainingTask, flow: Glow, *, scored: int, processes: int, ste
         task.parameters.model.size(flow.image_shape),
         batch=task.batch_size,
         at_once=-(-task.batch_size // (processes * train.accumulate)),
-        scored=min(scored, len(task.val_images)),
+        scored=min(scored, len(task.scored_val_images)),
         activations=train.activations,
         network_bytes=2 if precision == "bfloat16" else 4,
         products=where.type == "cuda" and bool(train.compile),
@@ -135,7 +136,7 @@ def _prepared(record: TableRecord) -> str:
     kind = {1: "grey", 3: "RGB"}[image_format.channels]
     described = f"{image_format.height}x{image_format.width} {kind}, {image_format.n_bits} bits"
     how = {"resize": "resized", "pad": "padded"}[image_format.fit]
-    if record.image_selection.source == FOLDER.name:
+    if record.image_selection.source in OWN:
         return f"{described}, {how} where they differ"
     size = SOURCES[record.image_selection.source].size
     if size is None:

@@ -106,12 +106,13 @@ def initial_state(
         y_weight: weight of the class head's cross-entropy.
         group: the processes that train together.
     """
+    epoch_steps = parameters.epoch_steps(len(batches.table), batches.batch_size)
     # At most a tenth of the run: with the default of 10 epochs a trial of one epoch would learn next to nothing.
     warmup_epochs = min(parameters.warmup, parameters.n_epochs / 10)
     optimizer = Adamax(
         flow.parameters(),
         lr=parameters.lr,
-        warmup_steps=warmup_epochs * len(batches),
+        warmup_steps=warmup_epochs * epoch_steps,
         weight_decay=parameters.decay,
         max_value=parameters.max_grad_clip,
         max_norm=parameters.max_grad_norm,
@@ -127,7 +128,7 @@ def initial_state(
         group=group,
     )
     history = History()
-    metrics = StepMetrics(history, parameters.max_skipped_steps, len(batches), batches.device)
+    metrics = StepMetrics(history, parameters.max_skipped_steps, epoch_steps, batches.device)
     return TrainingState(step, history, metrics, {})
 
 

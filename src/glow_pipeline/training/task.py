@@ -5,14 +5,18 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.files import sha256
+from glow_pipeline.files import sha256, typed_path
+from glow_pipeline.images.content_sets import distinct
 from glow_pipeline.images.parts import CalibrationImages, Parts
+from glow_pipeline.images.staging import stage_table
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.parameters import Parameters, with_complete_batches
 from glow_pipeline.provenance import Provenance
+from glow_pipeline.randomness import generator
 from glow_pipeline.tracking.runs import RunAddress
 from glow_pipeline.training.checkpoint import Checkpoint
 from glow_pipeline.training.named_model import first_model
@@ -31,7 +35,7 @@ class TrainingTask:
 
     Attributes:
         fit_images: images to train on.
-        val_images: images to validate each epoch on.
+        val_images: images to validate each epoch on, or some of them on.
         parameters: all parameters of the command.
         provenance: the run that trains.
         folder: where its checkpoints are; None on a machine that writes none.
@@ -86,6 +90,21 @@ class TrainingTask:
                 f"from ({before}); bring that one back, or start a new training with train.resume=never"
             )
 
+    def staged(self) -> Self:
+        """Return the task with its images on the disk of `train.stage`, where that is given: copied, or found there.
+
+        Raises:
+            GlowPipelineError: they do not fit there, or are damaged where they are.
+        """
+        if (stage := self.parameters.train.stage) is None:
+            self.fit_images.fetch()
+            self.val_images.fetch()
+            return self
+        tables = {table.folder: table for table in (self.fit_images, self.val_images)}
+        copies = {folder: stage_table(table, typed_path(stage)) for folder, table in tables.items()}
+        fit, val = (ImageTable(copies[table.folder], table.rows) for table in (self.fit_images, self.val_images))
+        return replace(self, fit_images=fit, val_images=val)
+
     def in_processes(self, processes: int) -> Self:
         """Return the task with the batches of so many processes, where their size is given for each process."""
         parameters = with_complete_batches(self.parameters, processes)
@@ -97,6 +116,15 @@ class TrainingTask:
         return min(self.parameters.train.batch_size, len(self.fit_images))
 
     @property
+    def scored_val_images(self) -> ImageTable:
+        """The validation images that are scored after each epoch: all, or `ingest.val_images` of them, in order."""
+        most = self.parameters.ingest.val_images
+        if most is None or most >= len(self.val_images):
+            return self.val_images
+        drawn = torch.randperm(len(self.val_images), generator=generator(self.parameters.seed, "val_images"))[:most]
+        return self.val_images.subset(drawn.sort().values.numpy())
+
+    @property
     def parts(self) -> Parts | None:
         """Return the parts of the training table; None: its calibration images are not recorded."""
         if self.calibration_images is None:
@@ -106,7 +134,9 @@ class TrainingTask:
     @property
     def n_images(self) -> dict[str, int]:
         """Return the number of images for each purpose."""
-        counts = {"training": len(self.fit_images), "validation": len(self.val_images)}
+        scored = len(self.scored_val_images)
+        after_each_epoch = "" if scored == len(self.val_images) else f" ({scored:,} after each epoch)"
+        counts = {"training": len(self.fit_images), f"validation{after_each_epoch}": len(self.val_images)}
         if self.calibration_images is not None and len(self.calibration_images):
             counts["calibration"] = len(self.calibration_images)
         return counts if self.test_images is None else {**counts, "testing": len(self.test_images)}
@@ -116,10 +146,9 @@ class TrainingTask:
         """Return content hashes of all images that the weights depend on; None: those of the first are unknown."""
         if self.seen_before is None:
             return None
-        tables = [self.fit_images.content_hashes, self.val_images.content_hashes, self.seen_before]
-        return np.unique(np.concatenate(tables))
+        return distinct([self.fit_images.content_hashes, self.val_images.content_hashes, self.seen_before])
 
     @property
     def calibration(self) -> NDArray[np.int64] | None:
         """Return content hashes of the calibration images; None: not recorded."""
-        return None if self.calibration_images is None else np.unique(self.calibration_images.table.content_hashes)
+        return None if self.calibration_images is None else distinct([self.calibration_images.table.content_hashes])

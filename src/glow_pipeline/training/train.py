@@ -56,7 +56,7 @@ def train(task: TrainingTask, flow: Glow, reporter: Reporter | None = None) -> t
     parameters = task.parameters.train
     device = use_device(task.parameters.device)
     per_machine = n_processes(parameters.devices, device)
-    task = task.in_processes(per_machine * parameters.nodes)
+    task = task.in_processes(per_machine * parameters.nodes).staged()
     if per_machine * parameters.nodes > 1:
         return train_in_processes(task, flow, per_machine, reporter)
     with _memory_in_one_line(parameters):
@@ -127,7 +127,7 @@ def train_in_this_process(
         flow.execution = Execution(parameters.activations, resolve_precision(parameters.precision, device))
     check_shared(parameters, group.shard.world_size)
     check_batch_size(parameters, group.shard.world_size, len(task.fit_images))
-    scored_at_once = _scored_at_once(flow, len(task.val_images), group)
+    scored_at_once = _scored_at_once(flow, len(task.scored_val_images), group)
     start = _start(task, restarted) if group.leads else None
     threads = _threads(task, start, device, group)
     record = initial_record(task, flow, start, device, group.shard.world_size, threads.number)
@@ -153,10 +153,10 @@ def train_in_this_process(
             flow,
             _training_batches(task, flow, device, group),
             Batches(
-                task.val_images,
+                task.scored_val_images,
                 scored_at_once,
                 device,
-                on_device=_keeps_on_device(task, flow, device, len(task.fit_images) + len(task.val_images)),
+                on_device=_keeps_on_device(task, flow, device, len(task.fit_images) + len(task.scored_val_images)),
             ),
             parameters,
             record,

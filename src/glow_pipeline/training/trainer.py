@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -77,18 +78,15 @@ class Trainer:
         self.state = initial_state(flow, train_batches, parameters, y_weight, self.group)
         self.history, self.metrics, self.optimizer = self.state.history, self.state.metrics, self.state.step.optimizer
         self.step: Step = self.state.step  # `start` replaces it by its compiled, captured or watched form
-        self.total_steps = parameters.n_epochs * len(train_batches)
-        self.progress = Progress(
-            0 if start is None else start.step,
-            self.total_steps,
-            len(train_batches),
-            train_batches.batch_size,
-            shown=self.group.leads,
-        )
+        self.epoch_steps = parameters.epoch_steps(len(train_batches.table), train_batches.batch_size)
+        self.total_steps = parameters.n_epochs * self.epoch_steps
+        steps_done, size = 0 if start is None else start.step, train_batches.batch_size
+        self.progress = Progress(steps_done, self.total_steps, self.epoch_steps, size, shown=self.group.leads)
         self.invertibility, self.alarm = Invertibility(flow, *_watched(val_batches, seed)), InvertibilityAlarm()
         self.gradient_alarm = GradientAlarm(parameters.max_grad_norm)
         self.interruption = Interruption()
         self.stopped_by_reporter = False
+        self._pass: Iterator[Batch] | None = None  # the rest of the present pass; an epoch may end within it
 
     def fit(self) -> History:
         """Train to the end.
@@ -105,6 +103,7 @@ class Trainer:
                 self.train_epoch()
                 if not self.history.diverged:
                     self.evaluate_epoch()
+            self._pass = None  # ends what reads ahead
             self.save_checkpoint()
             if self.group.any(bool(self.interruption)):
                 raise self.stopped()
@@ -233,9 +232,17 @@ class Trainer:
         return self._initial_record.model_copy(update={"computation": computation})
 
     def remaining_batches(self) -> Iterator[Batch]:
-        """Return the epoch's batches that have not been trained on, in the order of the seed."""
-        done = self.history.steps - (self.epoch - 1) * len(self.train_batches)
-        return self.train_batches.shuffled(generator(self.seed, "shuffle", self.epoch), first=done)
+        """Yield the epoch's batches that have not been trained on, in the order of the seed in each pass."""
+        step, end = self.history.steps, self.epoch * self.epoch_steps
+        while step < end:
+            passes, first = divmod(step, len(self.train_batches))
+            if self._pass is None:
+                self._pass = self.train_batches.shuffled(generator(self.seed, "shuffle", passes + 1), first=first)
+            left = min(len(self.train_batches) - first, end - step)
+            yield from islice(self._pass, left)
+            step += left
+            if step % len(self.train_batches) == 0:
+                self._pass = None
 
     def inputs(self, batch: Batch, number: int) -> tuple[Tensor, ...]:
         """Return the inputs of step `number`, counted from 0."""

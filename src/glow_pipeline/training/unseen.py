@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.images.content_sets import are_among
+from glow_pipeline.images.rows import rows_where
 from glow_pipeline.images.table import ImageTable, TableOrigin
 from glow_pipeline.training.records import ModelRecord
 from glow_pipeline.training.same_origin import check_same_origin
@@ -40,7 +42,7 @@ def unseen_images(images: ImageTable, trained_on: NDArray[np.int64] | None) -> U
     check_known(images.record, trained_on)
     if trained_on is None:
         return Unseen(images, None)
-    seen = np.isin(images.content_hashes, trained_on)
+    seen = are_among(images.content_hashes, [trained_on])
     if not images.record.image_selection.is_folder:
         return Unseen(images, int(seen.sum()))
     if seen.all():
@@ -48,7 +50,7 @@ def unseen_images(images: ImageTable, trained_on: NDArray[np.int64] | None) -> U
             f"{images.record.name}: each of its {len(images)} images for testing is an exact copy of one that is "
             f"trained on or tested beside it; give others"
         )
-    return Unseen(images.subset(np.flatnonzero(~seen)), int(seen.sum()))
+    return Unseen(images.subset(rows_where(seen, False)), int(seen.sum()))
 
 
 def check_known(origin: TableOrigin, trained_on: NDArray[np.int64] | None) -> None:

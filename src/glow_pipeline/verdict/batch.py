@@ -76,7 +76,7 @@ def batch_of(
     """Return the batch of the files of a command.
 
     Args:
-        file_scores: one row a file, as `FileScorer.score` returns it.
+        file_scores: one row a file, as `score_files` of file_parts.py returns it.
         score: column of the main score.
         known: content hashes of the images that the model or its detector was made with.
         occasion: the command.

@@ -16,7 +16,9 @@ from glow_pipeline.images.decoding import MAX_PIXELS
 from glow_pipeline.images.decoding_workers import Prepared
 from glow_pipeline.images.findings import Findings
 from glow_pipeline.parameters import ScoreParameters
+from glow_pipeline.stores import FolderStore
 from glow_pipeline.verdict import columns
+from glow_pipeline.verdict.file_parts import score_files
 from glow_pipeline.verdict.grey_range import with_grey_range
 from glow_pipeline.verdict.image_inputs import (
     ImageInput,
@@ -135,7 +137,7 @@ class ImageDetector:
         image_format, doubts = with_grey_range(self.judge.image_format, listed, MAX_PIXELS, 0)
         scorer = FileScorer(self.judge, listed, image_format, BATCH_SIZE, num_workers=0, max_pixels=MAX_PIXELS)
         with TemporaryDirectory() as folder:
-            rows = scorer.score(StoredParts(Path(folder)))
+            rows = score_files(scorer, StoredParts(FolderStore(Path(folder))))
         log_findings(findings_of(rows), image_format)
         return rows, doubts
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import NamedTuple
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ from glow_pipeline.outliers.statistics.codecs import codec_versions
 from glow_pipeline.training.model_digest import weights_sha256
 from glow_pipeline.training.model_file import TrainedGlow
 
+NO_IMAGES = np.empty((0, 1, 1, 1), dtype=np.uint8)
 REPAIR = "make a new one: kedro run --pipelines calibrate --params dataset=<the model's>"
 
 
@@ -119,7 +121,8 @@ class Judge:
     def judged(self, images: Iterable[Tensor]) -> Iterator[Judged]:
         """Judge batches of prepared images, uint8 (B, C, H, W) below 2**n_bits on any device, one after the other.
 
-        A score does not depend on the batch that an image is in, nor on what comes before it.
+        A score depends on the batch that an image is in by its last bits at most, and not on what comes before it. An
+        image alone, whose products on a CPU would be of vectors, is judged twice at once.
         """
         hashes: list[NDArray[np.int64]] = []  # of batches that were read and not yet judged
 
@@ -127,13 +130,15 @@ class Judge:
             for batch in images:
                 hashes.append(content_hash(batch).cpu().numpy())
                 if len(batch):
-                    yield self._batch(batch)
+                    yield self._batch(batch.expand(2, *batch.shape[1:]) if len(batch) == 1 else batch)
 
         reasons, record = self.detector.reasons or Reasons(), self.detector.record
         describers: list[Describer] = [*self.requested, reasons]
         for described in described_batches(self.model.flow, batches(), describers, record.seed, record.draws, None):
             while not len(hashes[0]):
                 yield self._nothing(hashes.pop(0))
+            if len(hashes[0]) == 1:
+                described = {name: numbers[:1] for name, numbers in described.items()}
             scores = {score.column: scores_of(score, described[score.name]) for score in self.requested}
             main = scores[self.main.column]
             n_as_outlying = as_outlying(self.calibration, main)
@@ -164,6 +169,28 @@ class Judge:
             Explanation(reason, of_pixels, nearest(self.detector.kept_images, image, n_nearest))
             for reason, of_pixels, image in zip(judged.reasons, surprise, images.cpu().numpy(), strict=True)
         ]
+
+    def to_send(self) -> Self:
+        """Return the judge as other processes need it for `judged`: small, and on the CPU until they place it."""
+        no_hashes = np.empty(0, dtype=np.int64)
+        flow = self.model.flow if self.device.type == "cpu" else deepcopy(self.model.flow).cpu()
+        model = replace(self.model, flow=flow, trained_on=no_hashes, calibration=no_hashes)
+        detector = replace(
+            self.detector,
+            validation_hashes=no_hashes,
+            calibration_hashes=no_hashes,
+            heat_map=None,
+            kept_images=NO_IMAGES,
+        )
+        return replace(self, model=model, detector=detector)
+
+    def at(self, index: int) -> Self:
+        """Return the judge with its flow on the device of its kind that has this number."""
+        if self.device.type == "cuda":
+            device = torch.device("cuda", index)
+            self.model.flow.to(device)
+            return replace(self, device=device)
+        return self
 
     def _batch(self, images: Tensor) -> Batch:
         labels = torch.zeros(len(images), dtype=torch.int64, device=self.device)  # which no score uses

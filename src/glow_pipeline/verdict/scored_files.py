@@ -1,18 +1,16 @@
-"""Scores of files: decoded, prepared and judged as a stream, and stored part by part."""
+"""Scores of files: decoded, prepared and judged as a stream."""
 
-import logging
 import os
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from glow_pipeline.images.decoding import UnreadableImageError, opened
 from glow_pipeline.images.decoding_workers import decode_and_prepare
@@ -23,15 +21,9 @@ from glow_pipeline.images.sources.archives import FilesOnDisk
 from glow_pipeline.verdict import columns
 from glow_pipeline.verdict.judge import Judge
 from glow_pipeline.verdict.listing import ListedFiles
-from glow_pipeline.verdict.score_rows import STAMPS, Rows, findings_as_json, frame_of, values_of
-from glow_pipeline.verdict.stored_parts import StoredParts
-
-logger = logging.getLogger(__name__)
+from glow_pipeline.verdict.score_rows import Rows, findings_as_json, values_of
 
 LARGE = 2**23  # bytes; a larger file is opened before all of it is read
-
-
-NO_ROWS = np.empty(0, dtype=np.int64)
 
 
 class Scored(NamedTuple):
@@ -49,7 +41,7 @@ class FileScorer:
         judge: computes the scores.
         listed: the files.
         image_format: of the judge, with a range of grey values where files have more than 8 bits.
-        batch_size: images that are judged at once.
+        batch_size: images that are judged at once: those of so many files in the list, from a multiple of it on.
         num_workers: processes that decode; None: one for each core.
         max_pixels: larger images are unreadable.
         threads: number on a CPU; None: a measurement chooses it.
@@ -63,51 +55,7 @@ class FileScorer:
     max_pixels: int
     threads: int | None = None
 
-    def score(self, parts: StoredParts) -> pd.DataFrame:
-        """Return one row a file, in the order of the list, with the columns of `columns.py`.
-
-        Files that an earlier command has scored and that have not changed since are not read. However this ends, the
-        rows of the files that are scored by then are stored.
-        """
-        reader = self.listed.reader
-        paths = [os.fsencode(reader.path(row)) for row in range(len(self.listed))]
-        stamps = file_stamps(paths)
-        known = self._known(parts.read([*frame_of(self.judge, {}, NO_ROWS)]), paths, stamps)
-        to_do = np.setdiff1d(np.arange(len(paths)), known.index)
-        if len(known):
-            logger.info(
-                "%s of %s files were scored by an earlier command with this detector, have not changed since, and keep "
-                "their scores (score.on_resume=restart scores all anew)",
-                *(f"{len(known):,}", f"{len(paths):,}"),
-            )
-        with (
-            tqdm(total=len(to_do), desc="score", unit="img", delay=2, leave=False) as bar,
-            self.judge.threads(self.batch_size, len(to_do), self.threads),
-            parts.collecting() as writer,
-        ):
-            for rows, values in self._scored(to_do):
-                own = {columns.PATH: [paths[row] for row in rows], **dict(zip(STAMPS, stamps[rows].T, strict=True))}
-                writer.add(frame_of(self.judge, {**own, **values}, rows))
-                bar.update(len(rows))
-        scored = pd.concat([known, *writer.frames]).sort_index()
-        parts.join(scored)
-        files = [shown_path(path) for path in scored.pop(columns.PATH)]
-        scored.insert(0, columns.FILE, pd.Series(files, index=scored.index, dtype="string"))
-        return scored
-
-    def _known(self, frames: Sequence[pd.DataFrame], paths: Sequence[bytes], stamps: Rows) -> pd.DataFrame:
-        """Return the rows of files that have not changed since they were scored; unreadable ones are tried again."""
-        position = {path: row for row, path in enumerate(paths)} if frames else {}
-        kept = [frame_of(self.judge, {}, NO_ROWS)]
-        for frame in frames:
-            rows = np.array([position.pop(path, -1) for path in frame[columns.PATH]], dtype=np.int64)
-            same = (rows >= 0) & (frame[list(STAMPS)].to_numpy(dtype=np.int64) == stamps[rows]).all(axis=1)
-            same &= frame[columns.UNREADABLE].isna().to_numpy()
-            position |= {paths[row]: row for row in rows[(rows >= 0) & ~same]}
-            kept.append(frame_of(self.judge, frame[same].to_dict("series"), rows[same]))
-        return pd.concat(kept)
-
-    def _scored(self, to_do: Rows) -> Iterator[Scored]:
+    def scored(self, to_do: Rows) -> Iterator[Scored]:
         """Yield the scores of these files, those of unreadable ones between those of batches."""
         batches = _Batches(self, to_do)
         for judged in self.judge.judged(batches):
@@ -141,7 +89,8 @@ class _Batches:
             yield Scored(rows, {columns.UNREADABLE: reasons})
 
     def __iter__(self) -> Iterator[Tensor]:
-        scorer = self._scorer
+        """Yield the images of each block of the list that has some to do: other files never change a file's batch."""
+        scorer, done = self._scorer, 0
         reader = ByPosition(scorer.listed.reader, scorer.max_pixels)
         images: list[Tensor] = []
         rows: list[int] = []
@@ -155,14 +104,13 @@ class _Batches:
             rows += chunk.rows.tolist()
             formats += chunk.formats
             findings += chunk.file_findings
-            while len(rows) >= scorer.batch_size:
-                n = scorer.batch_size
+            done += len(chunk.rows) + len(chunk.unreadable)
+            under_way = self._to_do[done] // scorer.batch_size if done < len(self._to_do) else None
+            while rows and (block := rows[0] // scorer.batch_size) != under_way:
+                n = bisect_left(rows, (block + 1) * scorer.batch_size)
                 self.read.append(_Read(np.array(rows[:n]), formats[:n], findings[:n]))
                 yield torch.stack(images[:n])
                 images, rows, formats, findings = images[n:], rows[n:], formats[n:], findings[n:]
-        if rows:
-            self.read.append(_Read(np.array(rows), formats, findings))
-            yield torch.stack(images)
 
 
 class ByPosition:

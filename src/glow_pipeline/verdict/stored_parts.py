@@ -1,15 +1,18 @@
 """Rows of scored files on disk, in parts that are complete or absent, so that an interrupted command continues."""
 
+import io
 import logging
 import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pandas as pd
 
 from glow_pipeline.files import written_whole
+from glow_pipeline.stores import Store
 
 PART_ROWS = 4096
 PART_SECONDS = 5.0
@@ -21,37 +24,49 @@ class StoredParts:
     """The parts that commands have stored of one list of files, scored in one way.
 
     Several commands may read and write them at once: each part has a name of its own. None deletes a part that it has
-    neither read nor written, and a part that is deleted meanwhile counts as absent.
+    not read, and a part that is deleted meanwhile counts as absent.
 
     Args:
-        folder: of these parts alone; its name follows from everything that the scores depend on.
+        store: of these parts alone; its name follows from everything that the scores depend on.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._parts: list[Path] = []
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._seen: set[str] = set()
+        self._parts: list[str] = []  # that could be read
+
+    def __str__(self) -> str:
+        return str(self._store)
 
     def forget(self) -> None:
         """Delete all parts, so that every file is scored again."""
-        for path in self._folder.glob("[!.]*.parquet"):
-            path.unlink(missing_ok=True)
+        self._store.delete()
 
     def read(self, columns: Sequence[str]) -> list[pd.DataFrame]:
-        """Return the rows of all parts that have these columns."""
-        frames = []
-        for path in sorted(self._folder.glob("[!.]*.parquet")):
-            try:
-                frame = pd.read_parquet(path)
-                if set(frame) != set(columns):
-                    raise ValueError("other columns")
-            except FileNotFoundError:  # another command has joined it to others
-                continue
-            except (OSError, ValueError) as problem:
-                logger.warning("%s: passed over, its files are scored again (%s)", path, problem)
-                continue
-            self._parts.append(path)
-            frames.append(frame)
+        """Return the rows of the parts that were not read before, whatever command wrote them.
+
+        Args:
+            columns: a part with others is passed over.
+        """
+        frames: list[pd.DataFrame] = []
+        while names := sorted(self._names() - self._seen):
+            self._seen.update(names)
+            for name in names:
+                try:
+                    frame = pd.read_parquet(io.BytesIO(self._store.read(name)))
+                    if set(frame) != set(columns):
+                        raise ValueError("other columns")
+                except FileNotFoundError:  # another command has joined it to others, which the next round finds
+                    continue
+                except (OSError, ValueError) as problem:
+                    logger.warning("%s/%s: passed over, its files are scored again (%s)", self, name, problem)
+                    continue
+                self._parts.append(name)
+                frames.append(frame)
         return frames
+
+    def _names(self) -> set[str]:
+        return {name for name in self._store.names() if name.endswith(".parquet")}
 
     @contextmanager
     def collecting(self) -> "Iterator[PartWriter]":
@@ -64,19 +79,22 @@ class StoredParts:
 
     def store(self, rows: pd.DataFrame) -> None:
         """Store rows as a part."""
-        path = self._folder / f"{uuid.uuid4().hex}.parquet"
-        with written_whole(path) as temporary:
-            rows.to_parquet(temporary)
-        self._parts.append(path)
+        name = f"{uuid.uuid4().hex}.parquet"
+        if self._store.folder is not None:
+            with written_whole(self._store.folder / name) as temporary:
+                rows.to_parquet(temporary)
+            return
+        with TemporaryDirectory() as folder:
+            rows.to_parquet(Path(folder) / name)
+            self._store.put(name, Path(folder) / name)
 
     def join(self, rows: pd.DataFrame) -> None:
-        """Replace the parts that were read or written by one that has these rows."""
-        parts = self._parts
-        if len(parts) > 1:
-            self._parts = []
+        """Replace the parts that were read, on a disk, by one that has these rows; in a bucket they stay."""
+        if len(self._parts) > 1 and self._store.folder is not None:
             self.store(rows)
-            for part in parts:
-                part.unlink(missing_ok=True)
+            for name in self._parts:
+                (self._store.folder / name).unlink(missing_ok=True)
+            self._parts = []
 
 
 class PartWriter:
@@ -86,7 +104,6 @@ class PartWriter:
         self._parts = parts
         self._waiting: list[pd.DataFrame] = []
         self._stored_at = time.monotonic()
-        self.frames: list[pd.DataFrame] = []
 
     def add(self, rows: pd.DataFrame) -> None:
         """Add the rows of some files."""
@@ -98,7 +115,5 @@ class PartWriter:
         """Store what was gathered."""
         if not self._waiting:
             return
-        rows = pd.concat(self._waiting)
-        self._parts.store(rows)
-        self.frames.append(rows)
+        self._parts.store(pd.concat(self._waiting))
         self._waiting, self._stored_at = [], time.monotonic()

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.extensions import ExtensionArray
 
+from glow_pipeline.images.content_sets import are_among, distinct
 from glow_pipeline.images.sources.names import printable
 from glow_pipeline.outliers.conformal.benjamini_hochberg import benjamini_hochberg
 from glow_pipeline.outliers.detector import Hashes
@@ -21,7 +22,7 @@ def verdict_table(file_scores: pd.DataFrame, judge: Judge, parameters: ScorePara
     Rows are in the order of rising p-values, then of falling scores, then of the list; unreadable files come last.
 
     Args:
-        file_scores: one row a file, in the order of the list, as `FileScorer.score` returns it.
+        file_scores: one row a file, in the order of the list, as `score_files` of file_parts.py returns it.
         judge: the judge that scored them.
         parameters: of the verdicts: an image is an outlier if its p-value is at most `false_alarm_rate`.
     """
@@ -66,7 +67,7 @@ def copies_of(hashes: pd.Series, files: pd.Series, judge: Judge) -> ExtensionArr
     again = present & (first != np.arange(len(files)))
     copies[again] = files.array[first[again]]
     for name, seen in seen_by(judge).items():
-        copies[present & np.isin(known, seen)] = name
+        copies[present & are_among(known, [seen])] = name
     return copies.array
 
 
@@ -74,7 +75,7 @@ def seen_by(judge: Judge) -> dict[str, Hashes]:
     """Return the content hashes of the images that a model and its detector know, by what they are to them."""
     detector, trained_on = judge.detector, judge.model.trained_on
     training = [hashes for hashes in (trained_on, detector.validation_hashes) if hashes is not None]
-    return {columns.CALIBRATION: detector.calibration_hashes, columns.TRAINING: np.unique(np.concatenate(training))}
+    return {columns.CALIBRATION: detector.calibration_hashes, columns.TRAINING: distinct(training)}
 
 
 def most_suspicious(table: pd.DataFrame) -> list[str]:

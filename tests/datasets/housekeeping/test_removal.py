@@ -31,9 +31,12 @@ CATALOG = {
     "checkpoints": {"type": "x.FolderDataset", "filepath": "data/06_models/*/checkpoints"},
     "benchmark_scores": {"type": "x.FolderDataset", "filepath": "data/07/*/benchmark"},
     "score_progress": {"type": "x.FolderDataset", "filepath": "data/07/*/score_*/progress"},
+    "ood_progress": {"type": "x.FolderDataset", "filepath": "data/07/*/ood_progress"},
 }
 FILES = (
     f"03_primary/digits/1x8x8/train/{OLD}/train/images.npy",
+    "03_primary/digits/1x8x8/train/.parts-0123-64/images-00000.npy",
+    "03_primary/digits/1x8x8/train/.made-with-0123/made_with.json",
     f"06_models/digits/m.safetensors/{OLD}/m.safetensors",
     f"06_models/digits/mutated/m.safetensors/{NEW}/m.safetensors",
     f"06_models/digits/m.safetensors/.removed.1.{OLD}/m.safetensors",
@@ -41,6 +44,7 @@ FILES = (
     f"06_models/digits/checkpoints/abc/{OLD}/lock",
     f"07/digits/benchmark/{OLD}_0123/a.parquet",
     "07/digits/score_mine/progress/0123/a.npy",
+    "07/digits/ood_progress/textures_4567/a.parquet",
 )
 
 
@@ -57,12 +61,15 @@ def test_everything_stored_is_found_once(project: Path) -> None:
     found = {(each.entry, each.images, each.version) for each in find_stored(CATALOG, project)}
     assert found == {
         ("train_images", "digits", OLD),
+        ("train_images", "digits", "parts-0123-64"),
+        ("train_images", "digits", "made-with-0123"),
         ("glow_model", "digits", OLD),
         ("glow_model", "digits", NEW),
         ("samples", "digits", NEW),
         ("checkpoints", "digits", OLD),
         ("benchmark_scores", "digits", OLD),
         ("score_progress", "digits", "0123"),
+        ("ood_progress", "digits", "textures_4567"),
     }
     assert entries_elsewhere(CATALOG) == ["remote"]
 
@@ -78,6 +85,15 @@ def test_choice_follows_labels_age_and_kept_ones(project: Path) -> None:
     assert choose([old, beside], ["all"], 1, None, NOW) == [old]
     with pytest.raises(GlowPipelineError, match="--remove 2027: no stored version begins so"):
         choose(stored, ["2027"], 0, None, NOW)
+
+
+def test_unfinished_parts_are_not_kept_as_versions(project: Path) -> None:
+    """Though their label comes after that of each version."""
+    stored = [each for each in find_stored(CATALOG, project) if each.entry == "train_images"]
+    chosen = choose(stored, ["all"], 1, None, NOW)
+    assert {each.version for each in chosen} == {"parts-0123-64", "made-with-0123"}
+    remove(chosen)
+    assert [each.version for each in find_stored(CATALOG, project) if each.entry == "train_images"] == [OLD]
 
 
 def test_removed_folder_is_gone_and_others_stay(project: Path) -> None:
@@ -158,7 +174,7 @@ def test_data_may_be_a_link_but_no_dataset(project: Path) -> None:
     (project / "disk" / "06_models" / "digits").rename(project / "shared")
     (project / "disk" / "06_models" / "digits").symlink_to(project / "shared")
     assert {each.entry for each in find_stored(CATALOG, project)} == {
-        *("train_images", "samples", "benchmark_scores", "score_progress"),
+        *("train_images", "samples", "benchmark_scores", "score_progress", "ood_progress"),
     }
 
 

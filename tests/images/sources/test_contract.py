@@ -11,6 +11,7 @@ import torch
 
 from glow_pipeline.images.format import ImageFormat
 from glow_pipeline.images.preparation import prepare
+from glow_pipeline.images.selection import OWN
 from glow_pipeline.images.sources.medmnist import MEDMNIST
 from glow_pipeline.images.sources.registry import SOURCES
 from glow_pipeline.images.sources.source import ArraySplit, EncodedSplit, Split
@@ -58,7 +59,7 @@ def test_images_and_labels_are_the_published_ones(publish: Publish, name: str, s
     result = opened(source, raw, split)
     assert result.labels.dtype == np.int64
     assert result.labels.tolist() == list(expected.labels)
-    assert max(expected.labels) < source.num_classes or source.name == "folder"
+    assert max(expected.labels) < source.num_classes or source.name in OWN
     assert result.own_validation == expected.own_validation
     images = images_of(result)
     assert len(images) == len(expected.images)
@@ -120,7 +121,8 @@ def test_table_holds_the_prepared_images(publish: Publish, tmp_path: Path, name:
         assert torch.equal(images, torch.cat(prepared))
         own = sum(row >= len(expected.labels) - expected.own_validation for row in rows)
         assert ImageTable(folder).record.own_validation == own
-        assert ImageTable(folder).names == (None if expected.names is None else [expected.names[row] for row in rows])
+        names = ImageTable(folder).names
+        assert (names and list(names)) == (expected.names and [expected.names[row] for row in rows])
 
 
 # Files ---------------------------------------------------------------------------------------
@@ -145,7 +147,7 @@ def test_split_needs_its_own_files_alone(publish: Publish, name: str, split: Spl
     assert files_below(raw) == {*needed, *miniature.made}  # nothing is unpacked
 
 
-@pytest.mark.parametrize("name", sorted(set(SOURCES) - set(PUBLISHED) - {"folder"}))
+@pytest.mark.parametrize("name", sorted(set(SOURCES) - set(PUBLISHED) - set(OWN)))
 def test_bundled_set_needs_no_raw_folder(tmp_path: Path, name: str) -> None:
     for file in SOURCES[name].files(tmp_path / "absent", "train"):
         assert hashlib.sha256(file.path.read_bytes()).hexdigest() == file.sha256

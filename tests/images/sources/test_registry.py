@@ -7,14 +7,14 @@ from medmnist import INFO
 from torchvision import datasets
 from torchvision.datasets import imagenet
 
-from glow_pipeline.images.selection import ImageSelection
+from glow_pipeline.images.selection import OWN, ImageSelection
 from glow_pipeline.images.sources.medmnist import MEDMNIST
 from glow_pipeline.images.sources.registry import SOURCES, source_of
 from glow_pipeline.images.sources.remote import RemoteFile
 from glow_pipeline.images.sources.source import Source, Split
 
 MEDMNIST_2D = [name for name in INFO if not name.endswith("3d")]
-BUNDLED_OR_OWN = {"digits", "textures", "folder"}
+BUNDLED_OR_OWN = {"digits", "textures", *OWN}
 SPLITS: tuple[Split, Split] = ("train", "test")
 
 each_source = pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES.keys())
@@ -33,10 +33,10 @@ def test_registry_has_every_set_by_name() -> None:
 def test_source_facts_are_complete(source: Source) -> None:
     assert source.channels in (1, 3)
     assert 1 <= source.n_bits <= 8
-    assert source.num_classes >= (1 if source.name == "folder" else 2)
+    assert source.num_classes >= (1 if source.name in OWN else 2)
     assert source.licence
     assert source.title
-    assert source.counts[0] > 0 or source.name == "folder"
+    assert source.counts[0] > 0 or source.name in OWN
     assert "\n" not in source.licence + source.title + source.manual
     # The defaults of model.L=3 have to fit every source as it comes.
     assert all(side % 8 == 0 for side in source.default_size)
@@ -172,7 +172,7 @@ def test_sets_with_an_agreement_are_fetched_by_hand(requested: list[tuple[Path, 
 # Selections -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", sorted(set(SOURCES) - {"folder"}))
+@pytest.mark.parametrize("name", sorted(set(SOURCES) - set(OWN)))
 def test_selection_is_of_the_source_it_names(name: str) -> None:
     assert source_of(ImageSelection.of(name, classes=[0])) is SOURCES[name]
 

@@ -14,16 +14,16 @@ def test_originals_are_apart_from_the_compared(make_table: MakeTable, n: int, n_
     scored, in_first_half, originals = in_sets(table, n_images, seed=0)
     assert len(scored) == min(n, n_images or n)
     assert len(originals) == min(n // 2, n_images or n)
-    assert not set(scored.rows[in_first_half]) & set(originals.rows)
+    assert not set(scored.rows_at(in_first_half)) & set(originals.rows)
     assert in_first_half.any()
     assert (np.diff(scored.rows) > 0).all()
     if n_images is None:
-        assert set(scored.rows[~in_first_half]) == set(originals.rows)
+        assert set(scored.rows_at(~in_first_half)) == set(originals.rows)
 
 
 def test_seed_draws_the_halves(make_table: MakeTable) -> None:
     table = make_table(random_images(20), 8)
-    first, again, other = (in_sets(table, None, seed).originals.rows.tolist() for seed in (0, 0, 1))
+    first, again, other = (list(in_sets(table, None, seed).originals.rows) for seed in (0, 0, 1))
     assert first == again != other
 
 

@@ -1,6 +1,5 @@
 """Stored scores of sets: found again by the same command, never by another, and never half-written."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.outliers.benchmark.changed_images import ChangedImages
 from glow_pipeline.outliers.benchmark.image_changes import CHANGES
-from glow_pipeline.outliers.benchmark.scored_sets import ScoredSets, code_digest
+from glow_pipeline.outliers.benchmark.scored_sets import ScoredSets, code_digest, store_set
 from glow_pipeline.outliers.scores.nll import NegativeLogLikelihood
 from tests.conftest import MakeTable, random_images
 from tests.outliers.toy_scores import Brightness
@@ -19,24 +18,6 @@ from tests.outliers.toy_scores import Brightness
 @pytest.fixture
 def table(make_table: MakeTable) -> ImageTable:
     return make_table(random_images(6), 8)
-
-
-def computing(calls: list[str]) -> Callable[[], pd.DataFrame]:
-    def compute() -> pd.DataFrame:
-        calls.append("computed")
-        return pd.DataFrame({"nll": [1.5, np.inf]})
-
-    return compute
-
-
-def test_second_command_reads_the_stored_scores(table: ImageTable, tmp_path: Path) -> None:
-    calls: list[str] = []
-    paths = {ScoredSets(tmp_path, "v1", {"seed": 0}).score("tiny", table, computing(calls)) for _ in range(2)}
-    (path,) = paths
-    assert calls == ["computed"]
-    assert pd.read_parquet(path)["nll"].tolist() == [1.5, np.inf]
-    assert path.parent.name.startswith("v1_")
-    assert path.name.startswith("tiny_")
 
 
 def test_path_depends_on_command_and_images(table: ImageTable, tmp_path: Path) -> None:
@@ -52,18 +33,13 @@ def test_path_depends_on_command_and_images(table: ImageTable, tmp_path: Path) -
     assert len(set(paths)) == len(paths)
 
 
-def test_interrupted_set_is_computed_again(table: ImageTable, tmp_path: Path) -> None:
-    scored = ScoredSets(tmp_path, "v1", {})
-
-    def interrupted() -> pd.DataFrame:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        scored.score("tiny", table, interrupted)
-    assert not scored.path("tiny", table).exists()
-    calls: list[str] = []
-    assert scored.score("tiny", table, computing(calls)).exists()
-    assert calls == ["computed"]
+def test_stored_set_is_complete_or_absent(tmp_path: Path) -> None:
+    path = ScoredSets(tmp_path, "v1", {}).parts.with_name("tiny.parquet")
+    store_set(path, pd.DataFrame({"nll": [1.5, np.inf]}))
+    assert pd.read_parquet(path)["nll"].tolist() == [1.5, np.inf]
+    with pytest.raises(AttributeError):
+        store_set(path.with_name("other.parquet"), None)  # type: ignore[arg-type]
+    assert [file.name for file in path.parent.iterdir()] == ["tiny.parquet"]
 
 
 def test_digest_covers_a_users_own_score() -> None:

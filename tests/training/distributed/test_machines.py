@@ -37,20 +37,23 @@ def test_rank_comes_from_the_environment(bare: pytest.MonkeyPatch) -> None:
     assert machine_rank(3) == 1
 
 
-@pytest.mark.parametrize("rank", ["3", "-1", "first", ""])
-def test_invalid_rank_is_refused(bare: pytest.MonkeyPatch, rank: str) -> None:
+@pytest.mark.parametrize(
+    ("rank", "allowed"),
+    [("3", "0 to 2, as train.nodes=3"), *((rank, "a number from 0 on") for rank in ("-1", "a", ""))],
+)
+def test_invalid_rank_is_refused(bare: pytest.MonkeyPatch, rank: str, allowed: str) -> None:
     bare.setenv("NODE_RANK", rank)
     with pytest.raises(GlowPipelineError) as refused:
         machine_rank(3)
-    assert str(refused.value) == f"NODE_RANK={rank}: should be 0 to 2, as train.nodes=3"
+    assert str(refused.value) == f"NODE_RANK={rank}: should be {allowed}"
 
 
 def test_missing_rank_is_refused(bare: pytest.MonkeyPatch) -> None:
     with pytest.raises(GlowPipelineError) as refused:
         machine_rank(2)
     assert str(refused.value) == (
-        "train.nodes=2: none of NODE_RANK, GROUP_RANK, SLURM_NODEID says which of them this machine is; "
-        "set NODE_RANK=0 on the first, 1 on the next"
+        "train.nodes=2: none of NODE_RANK, GROUP_RANK, SKYPILOT_NODE_RANK, PET_NODE_RANK, SLURM_NODEID, "
+        "JOB_COMPLETION_INDEX says which of them this is; set NODE_RANK=0 on the first, 1 on the next"
     )
 
 

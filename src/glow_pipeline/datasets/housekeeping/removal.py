@@ -87,6 +87,8 @@ def check_removable(stored: Iterable[Stored]) -> None:
 def _newest(stored: Sequence[Stored], keep: int) -> set[Path]:
     by_place: dict[tuple[str, Path], list[Stored]] = {}
     for each in stored:
+        if each.kind == "parts":
+            continue
         place = each.path.parent.parent if each.kind == "training" else each.path.parent
         by_place.setdefault((each.entry, place), []).append(each)
     ordered = (sorted(each, key=lambda one: one.version, reverse=True) for each in by_place.values())

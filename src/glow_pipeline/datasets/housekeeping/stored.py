@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from glow_pipeline.files import VERSION, VERSION_TIME
+from glow_pipeline.images.table_files import AGREED, BEGUN
 from glow_pipeline.remote_storage import has_scheme
 from glow_pipeline.training.checkpoint_folder import TrainingFolder
 
-Kind = Literal["version", "training", "scores", "progress"]
+Kind = Literal["version", "training", "scores", "progress", "parts"]
 ANY = "*"
 IN_OTHERS = ("ModelCardDataset", "ImageTablesDataset")  # which store where another entry does
 HIDDEN = "."
@@ -26,7 +27,7 @@ class Stored:
     Attributes:
         entry: entry of the catalog.
         kind: a version of an entry; the checkpoints of a training; scores of sets that a benchmark finds again; scores
-            of files with which an interrupted command continues.
+            of files with which an interrupted command continues; parts of an image table that is not complete.
         images: name of the images that it is about.
         version: the label of the command that made it, or of the model that it is about.
         path: the folder.
@@ -142,6 +143,9 @@ def _versions(name: str, pattern: str, project: Path) -> Iterator[Stored]:
         for path in _folders(f"{each}/{ANY}", project):
             if any(path.glob(f"{path.parent.name.partition('.')[0]}*")):
                 yield Stored(name, "version", _images(path, each, project), path.name, path)
+        for tables in _folders(each, project):
+            for path in (*tables.glob(f"{BEGUN}*"), *tables.glob(f"{AGREED}*")):
+                yield Stored(name, "parts", _images(path, each, project), path.name.removeprefix(HIDDEN), path)
 
 
 def _trainings(name: str, pattern: str, project: Path) -> Iterator[Stored]:
@@ -157,8 +161,14 @@ def _scores(name: str, pattern: str, project: Path) -> Iterator[Stored]:
 
 
 def _progress(name: str, pattern: str, project: Path) -> Iterator[Stored]:
-    for path in _folders(f"{pattern}/{ANY}", project):
-        yield Stored(name, "progress", _images(path, pattern, project), path.name, path)
+    for each in _patterns(pattern):
+        for path in _folders(f"{each}/{ANY}", project):
+            yield Stored(name, "progress", _images(path, each, project), path.name, path)
 
 
-_WORKING = {"checkpoints": _trainings, "benchmark_scores": _scores, "score_progress": _progress}
+_WORKING = {
+    "checkpoints": _trainings,
+    "benchmark_scores": _scores,
+    "score_progress": _progress,
+    "ood_progress": _progress,
+}

@@ -87,16 +87,23 @@ class ImageFiles:
             _refuse(problem)
         return (name for name in sorted(files) if self._is_image(folder, name)), sorted(folders)
 
-    def below(self, folder: Path, *above: Path) -> Iterator[str]:
+    def below(self, folder: Path, *above: Path, top: tuple[Iterator[str], list[str]] | None = None) -> Iterator[str]:
         """Yield the names of the images in and below a folder, relative to it, in a fixed order.
 
         Link loops end: no folder is entered twice, nor one of those `above`.
+
+        Args:
+            top: what `directly_in` returned for the folder, so that it need not be listed again.
         """
         seen = {*self._outside, *(identity(path) for path in above)}
         waiting = [""]
         while waiting:
             prefix = waiting.pop()
-            files, folders = self._enter(folder / prefix, seen)
+            if top is None or prefix:
+                files, folders = self._enter(folder / prefix, seen)
+            else:
+                seen.add(identity(folder))
+                files, folders = top
             for name in files:
                 yield prefix + name
             waiting += [f"{prefix}{name}{os.sep}" for name in reversed(folders)]
@@ -111,8 +118,7 @@ class ImageFiles:
 
     def _is_image(self, folder: Path, name: str) -> bool:
         suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122  # many, and pathlib is slow
-        path = os.path.join(folder, name)  # noqa: PTH118
-        if suffix in suffixes() or _begins_as_an_image(path):
+        if suffix in suffixes() or _begins_as_an_image(os.path.join(folder, name)):  # noqa: PTH118
             return True
         shown = printable(suffix)
         self.passed_over[shown if 1 < len(shown) <= LONGEST_SUFFIX else "other"] += 1
@@ -139,6 +145,12 @@ class AllFiles(ImageFiles):
             self.passed_over[name] += 1
             return False
         return True
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether a file's name, with slashes, is hidden or in a folder that is, or in one of the system's."""
+    *folders, _ = parts = name.split("/")
+    return any(part.startswith(".") for part in parts) or any(part.lower() in SYSTEM_FOLDERS for part in folders)
 
 
 def list_counts(passed_over: Mapping[str, int]) -> str:

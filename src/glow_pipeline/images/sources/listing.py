@@ -3,9 +3,10 @@
 import sys
 from pathlib import Path
 
+from glow_pipeline.images.selection import OWN
 from glow_pipeline.images.sources.medmnist import FOLDER as MEDMNIST_FOLDER
 from glow_pipeline.images.sources.medmnist import SIZES
-from glow_pipeline.images.sources.registry import FOLDER, SOURCES
+from glow_pipeline.images.sources.registry import SOURCES
 from glow_pipeline.images.sources.source import Source
 
 COLUMNS = ("dataset", "what", "train", "val", "test", "size", "prepared", "classes", "licence", "on disk")
@@ -16,7 +17,7 @@ def facts(source: Source) -> tuple[str, ...]:
     numbers = [f"{count:,}" if count else "-" for count in source.counts]
     size = "any" if source.size is None else f"{source.channels}x{source.size[0]}x{source.size[1]}"
     prepared = f"{source.channels}x{source.default_size[0]}x{source.default_size[1]}"
-    classes = "-" if source is FOLDER else str(source.num_classes)
+    classes = "-" if source.name in OWN else str(source.num_classes)
     return source.name, source.title, *numbers, size, prepared, classes, source.licence
 
 
@@ -24,7 +25,7 @@ def on_disk(source: Source, raw: Path) -> str:
     """Return `yes`, `no` and how to get the files, or which files are missing; checksums are not compared."""
     found, absent = source.on_disk(raw)
     if not absent:
-        return "your folder" if source is FOLDER else "yes" if found else "in the wheel"
+        return "your folder" if source.name in OWN else "yes" if found else "in the wheel"
     if found:
         return f"without {', '.join(path.name for path in absent)}"
     return "no: by hand" if source.manual else "no: fetched when needed"

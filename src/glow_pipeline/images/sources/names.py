@@ -26,8 +26,12 @@ class Names:
         return len(self._ends)
 
     def __getitem__(self, index: int) -> str:
+        return os.fsdecode(self.encoded(index))
+
+    def encoded(self, index: int) -> bytes:
+        """Return a name as the file system has it."""
         start = self._ends[index - 1] if index else 0
-        return os.fsdecode(bytes(self._text[start : self._ends[index]]))
+        return bytes(self._text[start : self._ends[index]])
 
 
 def printable(name: str) -> str:

@@ -6,6 +6,7 @@ from glow_pipeline.images.sources.celeba import CELEBA
 from glow_pipeline.images.sources.cifar import CIFAR10, CIFAR100
 from glow_pipeline.images.sources.dtd import DTD
 from glow_pipeline.images.sources.folder import folder_source
+from glow_pipeline.images.sources.folder_listing import FolderLooks
 from glow_pipeline.images.sources.idx import FASHIONMNIST, MNIST
 from glow_pipeline.images.sources.imagenet import IMAGENET
 from glow_pipeline.images.sources.medmnist import MEDMNIST
@@ -15,6 +16,7 @@ from glow_pipeline.images.sources.svhn import SVHN
 from glow_pipeline.images.sources.tiny_imagenet import TINYIMAGENET
 
 FOLDER = folder_source(ImageSelection(source="folder"))
+SHARDS = folder_source(ImageSelection(source="shards"))
 
 SOURCES: dict[str, Source] = {
     source.name: source
@@ -33,10 +35,11 @@ SOURCES: dict[str, Source] = {
         IMAGENET,
         CELEBA,
         FOLDER,
+        SHARDS,
     )
 }
 
 
-def source_of(image_selection: ImageSelection) -> Source:
-    """Return the source of these images."""
-    return folder_source(image_selection) if image_selection.source == FOLDER.name else SOURCES[image_selection.source]
+def source_of(image_selection: ImageSelection, looks: FolderLooks | None = None) -> Source:
+    """Return the source of these images; `looks` are those at folders that the command has had."""
+    return folder_source(image_selection, looks) if image_selection.is_folder else SOURCES[image_selection.source]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from glow_pipeline.flow.dequantization import Dequantization
 from glow_pipeline.images.content import content_hash
+from glow_pipeline.images.rows import Places, Rows
 from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.outliers.benchmark.image_changes import CHANGES, ImageChange
@@ -28,20 +29,20 @@ class ChangedImages(ImageTable):
     """
 
     def __init__(self, originals: ImageTable, change: ImageChange, seed: int) -> None:
-        super().__init__(originals.folder, originals.rows)
+        super().__init__(originals.folder, originals.rows, originals.store)
         self._name, self._seed = change.name, seed  # by name, since the function of a change cannot be pickled
         selection = ImageSelection(source=f"{originals.record.name}_{change.name}")
         self.record = originals.record.model_copy(update={"image_selection": selection})
 
-    def __getitem__(self, indices: Any) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, indices: Places) -> tuple[Tensor, Tensor]:
         images, labels = super().__getitem__(indices)
         depth = Dequantization(self.record.image_format.n_bits)
-        rows = self.rows[indices]
+        rows = self.rows_at(indices)
         changed = [self._changed(image, row) for image, row in zip(depth.expand(images), rows, strict=True)]
         return depth.reduce(torch.stack(changed)) if changed else images, labels
 
-    def subset(self, indices: NDArray[np.int64]) -> Self:
-        return type(self)(ImageTable(self.folder, self.rows[indices]), CHANGES[self._name], self._seed)
+    def of_rows(self, rows: Rows) -> Self:
+        return type(self)(ImageTable(self.folder, rows, self.store), CHANGES[self._name], self._seed)
 
     @property
     def content_hashes(self) -> NDArray[np.int64]:

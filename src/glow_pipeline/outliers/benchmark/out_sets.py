@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from glow_pipeline.images.classes import numbers
-from glow_pipeline.images.selection import ImageSelection
-from glow_pipeline.images.sources.registry import FOLDER, SOURCES
+from glow_pipeline.images.selection import OWN, ImageSelection
+from glow_pipeline.images.sources.registry import SOURCES
 from glow_pipeline.outliers.benchmark.image_changes import CHANGES
 from glow_pipeline.registry import ALL
 
@@ -25,7 +25,7 @@ def selection_of(name: str) -> ImageSelection | None:
     source, classes = name, None
     if name not in SOURCES and (found := re.fullmatch(r"(\w+?)_class_([0-9_-]+)", name)) is not None:
         source, classes = found[1], found[2].split("_")
-    if source not in SOURCES or source == FOLDER.name:
+    if source not in SOURCES or source in OWN:
         return None
     chosen = None if classes is None else numbers(classes)
     if classes is not None and (chosen is None or max(chosen) >= SOURCES[source].num_classes):
@@ -64,7 +64,7 @@ def _all(inside: ImageSelection, raw: Path) -> list[str]:
     for source in SOURCES.values():
         selection = ImageSelection.of(source.name)
         _, absent = source.on_disk(raw, ["test"])
-        if source != FOLDER and not absent and not selection.overlaps(inside):
+        if source.name not in OWN and not absent and not selection.overlaps(inside):
             sets.setdefault(_family(selection), source.name)  # of one set in several sizes the first
     return [*CONTROLS, *sets.values(), *(name for name in CHANGES if name not in CONTROLS)]
 

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from glow_pipeline.outliers.benchmark.out_sets import Kind
 from glow_pipeline.outliers.benchmark.pairs import Pair
-from glow_pipeline.outliers.scores.registry import UNREADABLE
+from glow_pipeline.outliers.score_table import StoredScores
 from glow_pipeline.outliers.scores.score import Numbers, Score
 
 
@@ -43,6 +42,11 @@ class ScoredPair:
 
 
 def _values(file: Path, scores: Sequence[Score]) -> dict[str, Numbers]:
-    table = pd.read_parquet(file)
-    readable = table[table[UNREADABLE].isna()]
-    return {score.name: readable[score.column].to_numpy(dtype=np.float64) for score in scores if score.column in table}
+    table = StoredScores([file])
+    return {
+        score.name: np.concatenate(
+            [frame[score.column].to_numpy(dtype=np.float64) for frame in table.readable([score.column])]
+        )
+        for score in scores
+        if score.column in table.columns
+    }

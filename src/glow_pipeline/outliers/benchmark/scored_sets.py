@@ -2,19 +2,29 @@
 
 import inspect
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import platform
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import PIL
+import torch
 
 import glow_pipeline
 from glow_pipeline.files import written_whole
 from glow_pipeline.images.table import ImageTable
+from glow_pipeline.outliers.detector import Detector
+from glow_pipeline.outliers.other_models import OtherModels
+from glow_pipeline.outliers.score_table import ScoreTable
+from glow_pipeline.outliers.scores import SCORES
 from glow_pipeline.outliers.scores.score import Score
+from glow_pipeline.outliers.statistics.codecs import codec_versions
 
 COMPUTING = ("density.py", "randomness.py", "flow/**/*.py", "images/**/*.py", "outliers/**/*.py")  # what scores need
+ROWS_AT_ONCE = 2**20
 
 
 @dataclass(frozen=True)
@@ -41,19 +51,58 @@ class ScoredSets:
             name: name of the set.
             images: its images; their record and rows decide the name of the file.
         """
-        content = sha256(images.record.model_dump_json().encode())
-        content.update(images.rows.tobytes())
-        own = digest_of({**self.depends_on, "images": content.hexdigest()})
-        return self.folder / f"{self.version}_{digest_of(self.depends_on)}" / f"{name}_{own}.parquet"
+        own = digest_of({**self.depends_on, "images": images_digest(images)})
+        return self._folder / f"{name}_{own}.parquet"
 
-    def score(self, name: str, images: ImageTable, compute: Callable[[], pd.DataFrame]) -> Path:
-        """Return the path of a set's scores, which are computed if no earlier command has stored them."""
-        path = self.path(name, images)
-        if not path.exists():
-            scores = compute()
-            with written_whole(path) as temporary:
-                scores.to_parquet(temporary)
-        return path
+    @property
+    def parts(self) -> Path:
+        """The folder of the parts of sets that are not complete yet."""
+        return self._folder / "parts"
+
+    @property
+    def _folder(self) -> Path:
+        return self.folder / f"{self.version}_{digest_of(self.depends_on)}"
+
+
+def store_set(path: Path, scores: pd.DataFrame | ScoreTable) -> None:
+    """Store the scores of a set, completely or not at all."""
+    with written_whole(path) as temporary:
+        scores.to_parquet(temporary)
+
+
+def scores_depend_on(
+    detector: Detector, other_models: OtherModels, names: Sequence[str], *, seed: int, draws: int, device: str
+) -> dict[str, object]:
+    """Return all that the scores of an image by a model depend on, for a digest.
+
+    Args:
+        detector: of the model.
+        other_models: the models that some scores compare with.
+        names: of the scores.
+        seed: of the dequantization noise.
+        draws: of the noise.
+        device: its name.
+    """
+    return {
+        "detector": detector.record.model_dump(mode="json"),
+        "other_models": other_models.record(),
+        "scores": names,
+        "draws": draws,
+        "seed": seed,
+        "device": device,
+        "machine": platform.machine(),
+        "codecs": codec_versions(),
+        "libraries": {"pillow": PIL.__version__, "torch": torch.__version__},
+        "code": code_digest(SCORES[name] for name in names),
+    }
+
+
+def images_digest(images: ImageTable) -> str:
+    """Return a digest of what a table is made of and of its rows."""
+    content = sha256(images.record.model_dump_json().encode())
+    for first in range(0, len(images), ROWS_AT_ONCE):
+        content.update(np.asarray(images.rows[first : first + ROWS_AT_ONCE], dtype=np.int64).tobytes())
+    return content.hexdigest()
 
 
 def digest_of(values: Mapping[str, object]) -> str:

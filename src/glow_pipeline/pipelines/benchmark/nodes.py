@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from glow_pipeline.device import describe_device, resolve_device
-from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.errors import GlowPipelineError, HelperFinished
 from glow_pipeline.images.format import ImageFormat
 from glow_pipeline.images.selection import ImageSelection
+from glow_pipeline.images.sources.folder_listing import FolderLooks
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.images.table_writer import TableWriter, plan_table
 from glow_pipeline.outliers.benchmark.out_sets import CALIBRATION, kind_of, out_set_names, selection_of
@@ -47,6 +48,7 @@ def ingest_out_sets(
     raw_folder: Path,
     models_folder: Path,
     parameters: Parameters,
+    folder_looks: FolderLooks,
 ) -> dict[str, TableWriter]:
     """Plan the tables of the published sets; they are decoded when the catalog saves them.
 
@@ -57,7 +59,14 @@ def ingest_out_sets(
 
     def plan(selection: ImageSelection, of_model: ImageFormat) -> TableWriter:
         return plan_table(
-            selection, "test", of_model, raw_folder, ingest.on_unreadable, ingest.num_workers, ingest.max_pixels
+            selection,
+            "test",
+            of_model,
+            raw_folder,
+            ingest.on_unreadable,
+            ingest.num_workers,
+            ingest.max_pixels,
+            folder_looks,
         )
 
     tables = {}
@@ -86,6 +95,9 @@ def score_sets(
     """Score each set once by each model, unless an earlier command has; return the pairs, those of one set together.
 
     The other direction is without scores that compare with other models: those models are of this direction's images.
+
+    Raises:
+        HelperFinished: this command has done its share of all sets, and parts of others are missing.
     """
     inside, benchmark = glow_model.record.train_table.image_selection, parameters.benchmark
     scores, draws = parameters.ood.score_names, parameters.ood.draws
@@ -97,7 +109,7 @@ def score_sets(
     ]
     scorers = [SetScorer(subject, other_models, test_images, benchmark_scores, parameters) for subject in subjects]
     other_way = benchmark.both_directions and any(SCORES[name].needs is None for name in scores)
-    pairs, without_model = [], []
+    pairs, without_model, complete = [], [], []
     for name in out_set_names(benchmark.out_datasets, inside, raw_folder):
         kind, images = kind_of(name, inside), benchmark_images.get(name)
         if name == CALIBRATION and not _all_calibrated(subjects, scores, requested=name in benchmark.out_datasets):
@@ -112,9 +124,21 @@ def score_sets(
             subject = read_with_detector(model, alone.ood.score_names, draws)
             scorer = SetScorer(subject, OtherModels(), benchmark_images[f"in {name}"], benchmark_scores, alone)
             pairs.append(scorer.pair(inside.key, kind, benchmark_images[f"out {name}"]))
+            complete.append(_scored_all(scorer))
     if without_model:
         logger.info("benchmark.both_directions: no stored model of %s", ", ".join(without_model))
+    if not all([*map(_scored_all, scorers), *complete]):
+        raise HelperFinished
     return pairs
+
+
+def _scored_all(scorer: SetScorer) -> bool:
+    """Score the sets of a scorer, and return whether all have their scores: others may not have done their share."""
+    try:
+        scorer.score()
+    except HelperFinished:
+        return False
+    return True
 
 
 def measure_pairs(

@@ -23,6 +23,7 @@ def create_pipeline() -> Pipeline:
                     "raw_folder",
                     "params:run.models_folder",
                     "parameters",
+                    "params:run.folder_looks",
                 ],
                 "benchmark_images",
                 name="ingest_out_sets",

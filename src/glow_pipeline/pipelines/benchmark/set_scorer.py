@@ -1,13 +1,11 @@
 """Scores of sets by one model, each set once."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import PIL
-import torch
 
 from glow_pipeline.device import describe_device, resolve_device
 from glow_pipeline.images.table import ImageTable
@@ -16,13 +14,13 @@ from glow_pipeline.outliers.benchmark.image_changes import CHANGES
 from glow_pipeline.outliers.benchmark.in_sets import InSets, draw, in_sets
 from glow_pipeline.outliers.benchmark.out_sets import CALIBRATION, Kind
 from glow_pipeline.outliers.benchmark.scored_pair import ScoredPair
-from glow_pipeline.outliers.benchmark.scored_sets import ScoredSets, code_digest
+from glow_pipeline.outliers.benchmark.scored_sets import ScoredSets, scores_depend_on, store_set
 from glow_pipeline.outliers.other_models import OtherModels
 from glow_pipeline.outliers.scores import SCORES
 from glow_pipeline.outliers.scores.score import Numbers
-from glow_pipeline.outliers.statistics.codecs import codec_versions
 from glow_pipeline.parameters import Parameters
-from glow_pipeline.pipelines.ood.nodes import score_images, select_in_images, select_out_images
+from glow_pipeline.pipelines.ood.nodes import select_in_images, select_out_images
+from glow_pipeline.pipelines.scoring import carry_out, scoring_work
 from glow_pipeline.training.models_with_detectors import ModelWithDetector
 
 
@@ -43,9 +41,10 @@ class SetScorer:
     test_images: ImageTable
     folder: Path
     parameters: Parameters
+    _sets: dict[Path, ImageTable] = field(default_factory=dict)
 
     def pair(self, name: str, kind: Kind, out_images: ImageTable | None = None) -> ScoredPair:
-        """Score a set, and the model's own test images if this is the first, and return the pair of both.
+        """Return the pair of the model's own test images and a set; `score` computes their scores.
 
         Args:
             name: name of the set.
@@ -72,16 +71,40 @@ class SetScorer:
             outside=outside,
         )
 
-    def _file(self, name: str, images: ImageTable) -> Path:
-        """Return the path of a set's scores, which are computed unless they are stored."""
+    def score(self) -> None:
+        """Score the sets of all pairs so far whose scores no earlier command has stored.
+
+        Commands that share the work share the images of all sets; one command stores a set before it begins the next.
+
+        Raises:
+            HelperFinished: this command has done its share, and parts of others are missing.
+        """
         given = self.parameters
-        return self._stored.score(
-            name,
-            images,
-            lambda: score_images(
-                *self.subject, self.other_models, images, given.ood, given.train, given.seed, given.device
-            ),
-        )
+        missing = [(path, images) for path, images in self._sets.items() if not path.exists()]
+        one_by_one = given.workers.engine == "processes"
+        for sets in [[each] for each in missing] if one_by_one else [missing] if missing else []:
+            tables = [images for _, images in sets]
+            work = scoring_work(
+                *self.subject,
+                self.other_models,
+                tables,
+                self._stored.parts,
+                given.ood,
+                given.train,
+                given.seed,
+                given.device,
+                given.workers,
+            )
+            scored = carry_out(work, given.ood.devices, given.workers)
+            for (path, _), scores, parts in zip(sets, scored, work.stores, strict=True):
+                store_set(path, scores)
+                parts.delete()
+
+    def _file(self, name: str, images: ImageTable) -> Path:
+        """Return the path of a set's scores, which `score` computes."""
+        path = self._stored.path(name, images)
+        self._sets[path] = images
+        return path
 
     @cached_property
     def _unseen(self) -> ImageTable:
@@ -95,19 +118,16 @@ class SetScorer:
 
     @cached_property
     def _stored(self) -> ScoredSets:
-        ood = self.parameters.ood
-        depends_on = {
-            "detector": self.subject.detector.record.model_dump(mode="json"),
-            "other_models": self.other_models.record(),
-            "scores": ood.score_names,
-            "draws": ood.draws,
-            "batch_size": ood.batch_size,
-            "seed": self.parameters.seed,
-            "device": describe_device(resolve_device(self.parameters.device)),
-            "codecs": codec_versions(),
-            "libraries": {"pillow": PIL.__version__, "torch": torch.__version__},
-            "code": code_digest(SCORES[name] for name in ood.score_names),
-        }
+        given, ood = self.parameters, self.parameters.ood
+        depends_on = scores_depend_on(
+            self.subject.detector,
+            self.other_models,
+            ood.score_names,
+            seed=given.seed,
+            draws=ood.draws,
+            device=describe_device(resolve_device(given.device)),
+        )
+        depends_on["batch_size"] = ood.batch_size
         return ScoredSets(self.folder, str(self._made_with["model"]), depends_on)
 
     @property

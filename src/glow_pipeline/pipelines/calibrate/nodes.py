@@ -12,9 +12,12 @@ from glow_pipeline.density import ModelledBatch, modelled_batches
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.flow import Glow
 from glow_pipeline.images.batches import Batches
+from glow_pipeline.images.content_sets import distinct
 from glow_pipeline.images.format import ImageFormat
 from glow_pipeline.images.parts import CalibrationImages
+from glow_pipeline.images.rows import rows_where
 from glow_pipeline.images.selection import ImageSelection
+from glow_pipeline.images.sources.folder_listing import FolderLooks
 from glow_pipeline.images.split_by_content import draw_by_content
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.images.table_writer import TableWriter, plan_table
@@ -44,6 +47,7 @@ def ingest_calibrate_images(
     raw_folder: Path,
     ingest: IngestParameters,
     calibrate: CalibrateParameters,
+    folder_looks: FolderLooks,
 ) -> TableWriter:
     """Plan the table of the model's training images, or of all images in `calibrate.path`."""
     return plan_table(
@@ -54,6 +58,7 @@ def ingest_calibrate_images(
         ingest.on_unreadable,
         ingest.num_workers,
         ingest.max_pixels,
+        folder_looks,
     )
 
 
@@ -76,14 +81,14 @@ def select_parts(
     left_out = len(calibrate_images) - len(images)
     if left_out:
         logger.info("calibrate.path: %s exact copies of training images are left out", f"{left_out:,}")
-    if len(np.unique(images.content_hashes)) < 2:
+    if len(distinct([images.content_hashes])) < 2:
         raise GlowPipelineError(
             f"calibrate.path={calibrate.path}: {len(images)} images that the model was not trained on; give it two "
             f"different ones at least"
         )
     fits = draw_by_content(images.content_hashes, 50, seed, "calibrate")
-    calibration = CalibrationImages(images.subset(np.flatnonzero(~fits)))
-    return images.subset(np.flatnonzero(fits)), calibration, left_out
+    calibration = CalibrationImages(images.subset(rows_where(fits, False)))
+    return images.subset(rows_where(fits, True)), calibration, left_out
 
 
 def fit_detector(

@@ -23,6 +23,7 @@ def create_pipeline() -> Pipeline:
                 "raw_folder",
                 "params:ingest",
                 "params:calibrate",
+                "params:run.folder_looks",
             ],
             "calibrate_images",
             name="ingest_calibrate_images",

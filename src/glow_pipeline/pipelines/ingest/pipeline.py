@@ -4,7 +4,7 @@ from kedro.pipeline import Node, Pipeline
 
 from glow_pipeline.pipelines.ingest.nodes import ingest_test, ingest_train
 
-SETTINGS = ["params:run.image_format", "raw_folder", "params:ingest"]
+SETTINGS = ["params:run.image_format", "raw_folder", "params:ingest", "params:run.folder_looks"]
 
 
 def create_pipeline() -> Pipeline:

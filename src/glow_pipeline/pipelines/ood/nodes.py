@@ -8,17 +8,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from glow_pipeline.device import describe_device, resolve_device
+from glow_pipeline.images.content_sets import distinct
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.outliers.detector import Detector
 from glow_pipeline.outliers.groups import metrics_of_groups, score_groups
 from glow_pipeline.outliers.other_models import OtherModels
-from glow_pipeline.outliers.report import score_metrics
+from glow_pipeline.outliers.report import metrics_of_table
+from glow_pipeline.outliers.score_table import MOST_IN_MEMORY, BothSets, ScoreTable
 from glow_pipeline.outliers.scores.group_score import GroupScore
-from glow_pipeline.outliers.scores.registry import UNREADABLE
-from glow_pipeline.outliers.scoring import score_table
-from glow_pipeline.parameters import OodParameters, TrainParameters
-from glow_pipeline.pipelines.ood.stored_scores import check_columns, readable_rows, requested_scores
-from glow_pipeline.pipelines.scoring import flow_and_batches
+from glow_pipeline.parameters import OodParameters, TrainParameters, WorkersParameters
+from glow_pipeline.pipelines.ood.stored_scores import check_columns, requested_scores
+from glow_pipeline.pipelines.scoring import carry_out, flow_and_batches, scoring_work
+from glow_pipeline.stores import Place
 from glow_pipeline.training.model_digest import weights_sha256
 from glow_pipeline.training.model_file import TrainedGlow
 from glow_pipeline.training.other_models import check_other_models, find_other_models, read_other_models
@@ -70,7 +71,7 @@ def select_out_images(
 def _seen(model: TrainedGlow, detector: Detector, other_models: OtherModels) -> NDArray[np.int64] | None:
     """Return the content hashes of all images that models and detector know; None: those of the model are unknown."""
     seen = detector.seen_with(model.not_for_testing)
-    return None if seen is None else np.union1d(seen, other_models.trained_on)
+    return None if seen is None else distinct([seen, other_models.trained_on])
 
 
 def load_other_models(glow_model: TrainedGlow, model_folder: Path, ood: OodParameters) -> OtherModels:
@@ -84,42 +85,29 @@ def score_images(
     glow_model: TrainedGlow,
     glow_detector: Detector,
     other_models: OtherModels,
-    images: ImageTable,
+    in_images: ImageTable,
+    unseen_out_images: ImageTable,
+    ood_progress: Place,
     ood: OodParameters,
     train: TrainParameters,
     seed: int,
     device: str,
-) -> pd.DataFrame:
-    """Return one row an image: its set, its file if it has one of its own, its label, a column for each score.
+    workers: WorkersParameters,
+) -> tuple[pd.DataFrame | ScoreTable, pd.DataFrame | ScoreTable]:
+    """Return one row an image of both sets: its set, its file if it has one of its own, its label, and each score.
 
     Files that could not be read follow, without a score and with the reason.
 
     Raises:
         GlowPipelineError: the detector is of another model, or a score is not fitted.
+        HelperFinished: this command has done its share, and parts of others are missing.
     """
-    glow_detector.check_model(weights_sha256(glow_model.flow.state_dict()))
-    requested = glow_detector.requested(ood.score_names)
-    with (
-        flow_and_batches(glow_model, images, ood, train, device) as (flow, batches),
-        other_models.on(batches.device) as others,
-    ):
-        scores = [score.with_models(others) for score in requested]
-        values = score_table(flow, batches, scores, seed, ood.draws)
-    record = images.record
-    scored = pd.DataFrame(
-        {
-            "source": record.name,
-            "split": record.split,
-            "index": pd.array(images.rows, dtype="Int64"),  # in the table, whatever was left out of it
-            "file": images.names,
-            "label": pd.array(images.labels.numpy(), dtype="Int64"),
-            **values,
-            UNREADABLE: None,
-        }
+    tables = [in_images, unseen_out_images]
+    work = scoring_work(
+        glow_model, glow_detector, other_models, tables, ood_progress, ood, train, seed, device, workers
     )
-    unreadable = {"file": list(record.unreadable), UNREADABLE: list(record.unreadable.values())}
-    left_out = pd.DataFrame(unreadable).assign(source=record.name, split=record.split)
-    return pd.concat([scored, left_out], ignore_index=True) if record.unreadable else scored
+    inside, outside = carry_out(work, ood.devices, workers)
+    return inside, outside
 
 
 def judge_groups(
@@ -131,8 +119,12 @@ def judge_groups(
     train: TrainParameters,
     seed: int,
     device: str,
+    in_scores: pd.DataFrame | ScoreTable,  # noqa: ARG001
 ) -> dict[str, object]:
-    """Return the metrics of groups of `ood.group_size` images, in one more pass over both sets; none without groups."""
+    """Return the metrics of groups of `ood.group_size` images, in one more pass over both sets; none without groups.
+
+    It takes `in_scores` to run after `score_images`: of several commands that share the scores, one makes this pass.
+    """
     if not ood.group_score_names:
         return {}
     glow_detector.check_model(weights_sha256(glow_model.flow.state_dict()))
@@ -144,13 +136,18 @@ def judge_groups(
     return metrics_of_groups(scores, by_set[0], by_set[1], ood.group_size, seed)
 
 
-def gather_scores(in_scores: pd.DataFrame, out_scores: pd.DataFrame) -> pd.DataFrame:
-    """Return both sets in one table, with out-of-distribution as the positive class."""
+def gather_scores(
+    in_scores: pd.DataFrame | ScoreTable, out_scores: pd.DataFrame | ScoreTable
+) -> pd.DataFrame | ScoreTable:
+    """Return both sets in one table, with out-of-distribution as the positive class; large ones are read in pieces."""
+    both = BothSets(ScoreTable.of(in_scores), ScoreTable.of(out_scores))
+    if isinstance(in_scores, ScoreTable) or isinstance(out_scores, ScoreTable) or len(both) > MOST_IN_MEMORY:
+        return both
     return pd.concat([in_scores.assign(is_out=False), out_scores.assign(is_out=True)], ignore_index=True)
 
 
 def measure_detection(
-    ood_scores: pd.DataFrame,
+    ood_scores: pd.DataFrame | ScoreTable,
     in_facts: dict[str, object],
     out_facts: dict[str, object],
     ood: OodParameters,
@@ -159,15 +156,10 @@ def measure_detection(
     group_metrics: dict[str, object] | None = None,
 ) -> dict[str, object]:
     """Return the metrics of each score with their intervals, and the names and numbers of both sets."""
-    scored = readable_rows(ood_scores)
-    is_out = scored["is_out"].to_numpy(dtype=bool)
-    scores = requested_scores(ood)
+    scored, scores = ScoreTable.of(ood_scores), requested_scores(ood)
     check_columns(scored, scores)
-    values = {score.column: scored[score.column].to_numpy() for score in scores}
     return {
-        **score_metrics(scores, values, is_out, ood.bootstrap, seed),
-        "n_in": int((~is_out).sum()),
-        "n_out": int(is_out.sum()),
+        **metrics_of_table(scores, scored, ood.bootstrap, seed),
         **in_facts,
         **out_facts,
         **(group_metrics or {}),

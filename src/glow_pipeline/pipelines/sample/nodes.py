@@ -16,7 +16,9 @@ from glow_pipeline.images.classes import position, positions
 from glow_pipeline.images.content import content_hash
 from glow_pipeline.images.examples import draw_examples
 from glow_pipeline.images.format import ImageFormat
+from glow_pipeline.images.rows import as_array
 from glow_pipeline.images.selection import ImageSelection
+from glow_pipeline.images.sources.folder_listing import FolderLooks
 from glow_pipeline.images.sources.source import Split
 from glow_pipeline.images.split_images import SplitImages
 from glow_pipeline.images.table_writer import TableWriter, plan_table
@@ -37,6 +39,7 @@ def read_real_images(
     image_format: ImageFormat,
     raw_folder: Path,
     parameters: Parameters,
+    folder_looks: FolderLooks,
 ) -> RealImages:
     """Draw the test images that `sample.mode` starts from, and open the training images if it uses them."""
     mode, ingest = MODES[parameters.sample.mode], parameters.ingest
@@ -50,13 +53,14 @@ def read_real_images(
             ingest.on_unreadable,
             ingest.num_workers,
             ingest.max_pixels,
+            folder_looks,
         )
 
     real = RealImages.none(image_format.shape)
     if mode.least_test_images:
         real = replace(real, test=_test_images(glow_model, plan("test"), parameters))
     if mode.uses_training_images:
-        real = replace(real, training=_training_images(glow_model, plan("train").images()))
+        real = replace(real, training=_training_images(glow_model, plan("train").images))
     return real
 
 
@@ -71,7 +75,7 @@ def _test_images(glow_model: TrainedGlow, plan: TableWriter, parameters: Paramet
     check_known(plan.origin, glow_model.trained_on)
     num_classes = glow_model.flow.num_classes if glow_model.flow.y_condition else None
     images, labels = draw_examples(
-        plan.images(),
+        plan.images,
         mode.n_test_images(sample.n),
         generator(parameters.seed, "pairs"),
         seen=glow_model.trained_on,
@@ -89,16 +93,16 @@ def _test_images(glow_model: TrainedGlow, plan: TableWriter, parameters: Paramet
 
 def _training_images(glow_model: TrainedGlow, images: SplitImages) -> TrainingImages:
     """Return the images of the split that the model was trained on; all of them where that was not recorded."""
-    trained_on = glow_model.trained_on
+    trained_on, rows = glow_model.trained_on, as_array(images.rows)
 
     def read(places: NDArray[np.int64]) -> Iterator[LabelledImages]:
-        for chunk in images.prepared(images.rows[places]):
+        for chunk in images.prepared(rows[places]):
             seen = np.full(len(chunk.rows), True)
             if trained_on is not None:
                 seen = np.isin(content_hash(chunk.images).numpy(), trained_on)
             yield LabelledImages(chunk.images[seen], torch.from_numpy(images.labels[chunk.rows[seen]]))
 
-    return TrainingImages(images.labels[images.rows], read)
+    return TrainingImages(images.labels[rows], read)
 
 
 def sample_images(

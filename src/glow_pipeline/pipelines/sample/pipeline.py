@@ -11,7 +11,14 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 read_real_images,
-                ["glow_model", "params:run.image_selection", "params:run.image_format", "raw_folder", "parameters"],
+                [
+                    "glow_model",
+                    "params:run.image_selection",
+                    "params:run.image_format",
+                    "raw_folder",
+                    "parameters",
+                    "params:run.folder_looks",
+                ],
                 "real_images",
                 name="read_real_images",
             ),

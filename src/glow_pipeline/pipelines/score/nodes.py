@@ -21,10 +21,13 @@ from glow_pipeline.parameters import Parameters, ScoreParameters
 from glow_pipeline.pipelines.scoring import images_at_once
 from glow_pipeline.plots.batches import batches_figure
 from glow_pipeline.provenance import Provenance
+from glow_pipeline.stores import store_at
+from glow_pipeline.training.distributed.machines import n_processes
 from glow_pipeline.training.model_file import TrainedGlow
 from glow_pipeline.verdict.batch import Occasion, batch_of
 from glow_pipeline.verdict.batch_file import add_batch, history_folder
 from glow_pipeline.verdict.explained_files import FileExplainer
+from glow_pipeline.verdict.file_parts import score_files as score_in_parts
 from glow_pipeline.verdict.grey_range import with_grey_range
 from glow_pipeline.verdict.heat_map_files import HeatMapFiles
 from glow_pipeline.verdict.history import history_table, points_of
@@ -40,7 +43,7 @@ from glow_pipeline.verdict.table import seen_by, verdict_table
 from glow_pipeline.verdict.worth import Worth, check_enough, worth_of
 
 # The code that the rows of files depend on.
-CODE = (*COMPUTING, "verdict/judge.py", "verdict/scored_files.py", "verdict/score_rows.py")
+CODE = (*COMPUTING, "verdict/judge.py", "verdict/file_parts.py", "verdict/scored_files.py", "verdict/score_rows.py")
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +68,9 @@ def score_files(
     """Return one row a file, in the order of the list, and facts of all files together.
 
     Finished files are stored, and a later command with the same model and detector does not score them again.
+
+    Raises:
+        HelperFinished: this command has scored its share (`workers.engine=array`), and not all others have.
     """
     judge = judge_of(glow_model, glow_detector, parameters)
     check_enough(len(judge.calibration), parameters.score.false_alarm_rate)
@@ -80,11 +86,11 @@ def score_files(
         ingest.max_pixels,
         parameters.train.threads,
     )
-    parts = StoredParts(score_progress / _key(judge, listed_files, image_format, parameters))
+    parts = StoredParts(store_at(score_progress / _key(judge, listed_files, image_format, parameters)))
     if parameters.score.on_resume == "restart":
         parts.forget()
-    with memory_in_one_line(f"ood.batch_size={batch_size}", "lower it"):
-        scored = scorer.score(parts)
+    processes = n_processes(ood.devices, judge.device, "ood.devices")
+    scored = score_in_parts(scorer, parts, parameters.workers.choice, processes)
     findings = findings_of(scored)
     notes, warnings = list(findings.notes(image_format)), [f"{line}." for line in findings.warnings(image_format)]
     for note in notes:

@@ -11,7 +11,7 @@ from glow_pipeline.flow import Dequantization
 from glow_pipeline.images.examples import first_of_each_class
 from glow_pipeline.images.table import ImageTable, TableRecord
 from glow_pipeline.images.titles import class_title, model_title
-from glow_pipeline.parameters import ModelParameters, SampleParameters
+from glow_pipeline.parameters import ModelParameters, SampleParameters, TrainParameters
 from glow_pipeline.plots.filmstrip import filmstrip
 from glow_pipeline.plots.grids import labelled_grid
 from glow_pipeline.plots.latents import LatentPanel, latent_histograms
@@ -42,9 +42,16 @@ def plot_dequantization(train_images: ImageTable) -> Figure:
     )
 
 
-def plot_training(train_history: History, train_images: ImageTable, model: ModelParameters) -> Figure:
+def plot_training(
+    train_history: History, train_images: ImageTable, model: ModelParameters, train: TrainParameters
+) -> Figure:
     """Plot bits per dimension, learning rate, gradient norms and speed over the epochs."""
-    return training_curves(train_history.epochs, _title(train_images.record, "training"), given_class=model.y_condition)
+    return training_curves(
+        train_history.epochs,
+        _title(train_images.record, "training"),
+        given_class=model.y_condition,
+        epoch_images=train.epoch_images,
+    )
 
 
 def plot_samples_by_epoch(
@@ -100,7 +107,7 @@ def _panel(number: int, shape: Sequence[int], histogram: LatentHistogram) -> Lat
 
 def _extreme_row(heading: str, extremes: ExtremeImages, table: ImageTable) -> RankedRow:
     """Return a row of these images of the table, each with its bits per dimension, class and file, if it has one."""
-    chosen = ImageTable(table.folder, extremes.rows)
+    chosen = table.of_rows(extremes.rows)
     images, labels = chosen[:]
     classes, files = chosen.record.class_names, chosen.names
     captions = [

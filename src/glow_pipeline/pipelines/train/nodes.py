@@ -13,6 +13,7 @@ from glow_pipeline.device import use_device
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.flow import Glow
 from glow_pipeline.images.batches import Batches
+from glow_pipeline.images.content_sets import are_among
 from glow_pipeline.images.parts import CalibrationImages, count_copies, split_parts
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.parameters import IngestParameters, Parameters, TrainParameters
@@ -109,7 +110,7 @@ def _samples_by_epoch(training: ClaimedTraining, history: History, parameters: P
 
 def _warn_of_seen_calibration(images: CalibrationImages, seen_before: NDArray[np.int64] | None) -> None:
     """Warn of calibration images that the model of `train.checkpoint` was trained on: they look too normal."""
-    seen = 0 if seen_before is None else int(np.isin(images.table.content_hashes, seen_before).sum())
+    seen = 0 if seen_before is None else int(are_among(images.table.content_hashes, [seen_before]).sum())
     if seen:
         logger.warning(
             "%d of %d calibration images were trained on by the model of train.checkpoint: their scores in the "

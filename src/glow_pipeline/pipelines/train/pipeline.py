@@ -57,7 +57,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 plot_training,
-                ["train_history", "train_images", "params:model"],
+                ["train_history", "train_images", "params:model", "params:train"],
                 "training_curves",
                 name="plot_training",
                 tags="report",

@@ -1,22 +1,21 @@
 """The machines and devices of a training, and how they find each other."""
 
-import os
 import socket
 
 import torch
 
 from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.launchers import MACHINES, meeting_place, place_of
 from glow_pipeline.parameters import TrainParameters
 
-RANK_VARIABLES = ("NODE_RANK", "GROUP_RANK", "SLURM_NODEID")
 
-
-def n_processes(devices: int | str, device: torch.device) -> int:
+def n_processes(devices: int | str, device: torch.device, parameter: str = "train.devices") -> int:
     """Return the number of processes on this machine.
 
     Args:
-        devices: `train.devices`.
-        device: the device on which they train.
+        devices: as typed.
+        device: the device on which they train or score.
+        parameter: that gives `devices`.
 
     Raises:
         GlowPipelineError: this machine has fewer devices.
@@ -26,10 +25,10 @@ def n_processes(devices: int | str, device: torch.device) -> int:
         return available
     if device.type == "cuda" and int(devices) > available:
         raise GlowPipelineError(
-            f"train.devices={devices}: torch finds {available} GPUs here; lower it, or set it to auto"
+            f"{parameter}={devices}: torch finds {available} GPUs here; lower it, or set it to auto"
         )
     if device.type == "mps" and int(devices) > 1:
-        raise GlowPipelineError(f"train.devices={devices}: mps is one device; set it to 1")
+        raise GlowPipelineError(f"{parameter}={devices}: mps is one device; set it to 1")
     return int(devices)
 
 
@@ -48,18 +47,7 @@ def machine_rank(machines: int) -> int:
     Raises:
         GlowPipelineError: no environment variable gives a valid one.
     """
-    if machines == 1:
-        return 0
-    for name in RANK_VARIABLES:
-        if name in os.environ:
-            rank = os.environ[name]
-            if rank.isdigit() and int(rank) < machines:
-                return int(rank)
-            raise GlowPipelineError(f"{name}={rank}: should be 0 to {machines - 1}, as train.nodes={machines}")
-    raise GlowPipelineError(
-        f"train.nodes={machines}: none of {', '.join(RANK_VARIABLES)} says which of them this machine is; "
-        f"set NODE_RANK=0 on the first, 1 on the next"
-    )
+    return 0 if machines == 1 else place_of(MACHINES, machines, "train.nodes")[0]
 
 
 def meeting_point(rendezvous: str | None) -> str:
@@ -73,8 +61,8 @@ def meeting_point(rendezvous: str | None) -> str:
     """
     if rendezvous is not None:
         return rendezvous
-    if "MASTER_ADDR" in os.environ and "MASTER_PORT" in os.environ:
-        return f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+    if (place := meeting_place()) is not None:
+        return place
     raise GlowPipelineError(
         "train.rendezvous=null: several machines need a place to meet; set it to host:port of the first machine, or "
         "set MASTER_ADDR and MASTER_PORT"

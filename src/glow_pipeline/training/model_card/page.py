@@ -141,7 +141,7 @@ def _data_facts(record: ModelRecord, training: TrainingResult | None) -> dict[st
         "validation images": _number(parts.validation.count if parts else None),
         "calibration images": _number(parts.calibration.count if parts else None),
         "test images": _number(n_test),
-        **({"unreadable files left out": _number(len(table.unreadable))} if table.unreadable else {}),
+        **({"unreadable files left out": _number(table.n_unreadable)} if table.n_unreadable else {}),
     }
 
 

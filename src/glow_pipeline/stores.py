@@ -1,0 +1,152 @@
+"""Places of many files that are written once: a folder on a disk, or a folder in a bucket.
+
+A file is there whole or not at all, and never changes: whoever writes a name again writes the same bytes. So no place
+needs a lock, a rename of what others read, or a seek.
+"""
+
+import errno
+import os
+import shutil
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from glow_pipeline.buckets import Address, is_address
+from glow_pipeline.files import flush, rename_whole, written_whole
+
+
+class Place(Protocol):
+    """A folder, or an address of one: `Path` or `buckets.Address`. No union, of which Kedro warns in a node's types."""
+
+    def __truediv__(self, name: str, /) -> "Place":
+        """Return the folder of this name in it."""
+        ...
+
+
+class Store(Protocol):
+    """A flat place of files by name. It is sent to other processes, so it must pickle."""
+
+    def names(self) -> set[str]:
+        """Return the names of the files that are there; none where the place does not exist yet."""
+        ...
+
+    def read(self, name: str) -> bytes:
+        """Return the content of a small file.
+
+        Raises:
+            FileNotFoundError: it is not there.
+        """
+        ...
+
+    def fetch(self, name: str, target: Path) -> None:
+        """Copy a file of any size to a local path.
+
+        Raises:
+            FileNotFoundError: it is not there.
+        """
+        ...
+
+    def put(self, name: str, written: Path) -> None:
+        """Take over a complete local file, which is gone afterwards."""
+        ...
+
+    def delete(self) -> None:
+        """Remove the place with all its files, if it exists."""
+        ...
+
+    @property
+    def folder(self) -> Path | None:
+        """The local folder that this is; None for a bucket."""
+        ...
+
+
+@dataclass(frozen=True)
+class FolderStore:
+    """A folder on a disk, which several machines may share."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @property
+    def folder(self) -> Path:
+        return self.path
+
+    def names(self) -> set[str]:
+        try:
+            return {name for name in os.listdir(self.path) if not name.startswith(".")}  # noqa: PTH208  # may be many
+        except FileNotFoundError:
+            return set()
+
+    def read(self, name: str) -> bytes:
+        return (self.path / name).read_bytes()
+
+    def fetch(self, name: str, target: Path) -> None:
+        shutil.copyfile(self.path / name, target)
+
+    def put(self, name: str, written: Path) -> None:
+        """Take over a complete local file, without a temporary one here if it is on the same disk.
+
+        Another command may rename this folder at any moment, when it has found all files in it.
+        """
+        flush(written)
+        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            rename_whole(written, self.path / name)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            with written_whole(self.path / name) as temporary:
+                shutil.copyfile(written, temporary)
+            written.unlink()
+
+    def delete(self) -> None:
+        """Remove the folder: first under another name, so that nobody finds a part of its files."""
+        gone = self.path.with_name(f".{uuid.uuid4().hex[:8]}.{self.path.name}")
+        try:
+            self.path.rename(gone)
+        except FileNotFoundError:
+            return
+        shutil.rmtree(gone, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class BucketStore:
+    """A folder in object storage, where a file appears when its upload is complete.
+
+    Every method raises GlowPipelineError where the storage refuses or does not answer.
+    """
+
+    address: Address
+
+    def __str__(self) -> str:
+        return str(self.address)
+
+    @property
+    def folder(self) -> None:
+        return None
+
+    def names(self) -> set[str]:
+        return {file.name for file in self.address.listed()}
+
+    def read(self, name: str) -> bytes:
+        return b"".join((self.address / name).blocks())
+
+    def fetch(self, name: str, target: Path) -> None:
+        (self.address / name).download(target)
+
+    def put(self, name: str, written: Path) -> None:
+        (self.address / name).upload(written)
+        written.unlink()
+
+    def delete(self) -> None:
+        self.address.delete()
+
+
+def store_at(place: str | Place) -> Store:
+    """Return the store at a path or an address, which may be text: s3://bucket/folder."""
+    if isinstance(place, Address):
+        return BucketStore(place)
+    return BucketStore(Address(str(place))) if is_address(str(place)) else FolderStore(Path(str(place)))
