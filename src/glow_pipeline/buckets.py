@@ -38,7 +38,7 @@ ALIASES = {
     "region_name": "region",
     "project": "project_id",
 }
-# S3 asks again after 1, 2, 4, ... seconds at most; Google's client does so for 15 minutes unless it is told.
+# S3 asks again after 1, 2, 4, ... seconds at most; Google's client does so for 15 minutes by default.
 ATTEMPTS = 5
 CONNECT_SECONDS, ANSWER_SECONDS = 5, 20
 RETRY_SECONDS = 60

@@ -51,7 +51,7 @@ def place_of(launchers: Sequence[Variables], of: int | None, parameter: str) -> 
     """Return the index of this process and the number of all.
 
     Args:
-        launchers: asked in this order.
+        launchers: the first whose variable is set counts.
         of: the number, if the user has given it.
         parameter: that the user can give it by.
 

@@ -1,6 +1,6 @@
 """Places of many files that are written once: a folder on a disk, or a folder in a bucket.
 
-A file is there whole or not at all, and never changes: whoever writes a name again writes the same bytes. So no place
+A file is complete or absent, and never changes: whoever writes a name again writes the same bytes. So no place
 needs a lock, a rename of what others read, or a seek.
 """
 

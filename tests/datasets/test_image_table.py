@@ -475,6 +475,19 @@ def test_begun_parts_are_continued_whoever_does_it(
     assert hidden(tmp_path) == []
 
 
+def test_parts_of_other_sizes_go_with_the_table(
+    plan: TableWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NODE_RANK", "1")
+    shared(tmp_path, 1, of=2, part_images=2).save(plan)
+    shared(tmp_path, 1, of=2, part_images=4).save(plan)
+    assert len(hidden(tmp_path)) == 3
+    entry = dataset(tmp_path, 2)
+    entry.workers = Workers(part_images=3)
+    entry.save(plan)
+    assert hidden(tmp_path) == []
+
+
 def test_commands_that_share_compute_at_the_same_time(
     plan: TableWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

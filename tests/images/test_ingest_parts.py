@@ -116,6 +116,20 @@ def test_only_missing_parts_are_decoded(tmp_path: Path) -> None:
     assert work.missing() == []
 
 
+class Removed(FolderStore):
+    """A store that another command removes whenever a file is put there."""
+
+    def put(self, name: str, written: Path) -> None:
+        raise FileNotFoundError(f"{self.path / name} is gone")
+
+
+def test_table_made_by_others_meanwhile_ends_no_command(tmp_path: Path) -> None:
+    work = work_of(in_memory(10, range(10), "stop").plan, tmp_path, 4)
+    removed = replace(work, store=Removed(tmp_path / "parts-4"))
+    compute(removed, removed.missing())
+    assert removed.missing() == [0, 1, 2]
+
+
 def test_part_without_its_record_is_missing(tmp_path: Path) -> None:
     """It is the last file of a part that is stored."""
     work = work_of(in_memory(10, range(10), "stop").plan, tmp_path, 4)

@@ -108,6 +108,16 @@ def test_copy_is_used_again(in_parts: ImageTable, tmp_path: Path) -> None:
     assert sorted(store.fetched) == [images_file(part) for part in range(3)]
 
 
+@pytest.mark.parametrize("damage", [lambda pixels: pixels[:-1], lambda pixels: pixels[:-1] + b"?"])
+def test_changed_copy_is_made_anew(in_parts: ImageTable, tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    images = stage_table(in_parts, tmp_path / "stage") / IMAGES
+    whole = images.read_bytes()
+    images.write_bytes(damage(whole))
+    os.utime(images, (0, 0))
+    assert stage_table(in_parts, tmp_path / "stage") / IMAGES == images
+    assert images.read_bytes() == whole
+
+
 def test_processes_at_once_make_one_copy(in_parts: ImageTable, tmp_path: Path) -> None:
     store, found = FarStore(in_parts.folder, tmp_path / "notes"), list[Path]()
     source = ImageTable(in_parts.folder, store=store)

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
+from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.images.batches import Batches
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.outliers.other_models import OtherModels
@@ -165,3 +166,21 @@ def test_columns_are_read_alone(tables: list[ImageTable], tmp_path: Path) -> Non
     assert len(scored) == len(whole)
     assert [len(frame) for frame in scored.frames(["index"])] == [8, 8, 6]
     assert np.array_equal(scored.column("nll_bits_per_dim"), whole["nll_bits_per_dim"])
+
+
+def test_damaged_part_is_one_line(tables: list[ImageTable], tmp_path: Path) -> None:
+    parts = work(tables, tmp_path, 8, scorer())
+    assert finish(parts, "processes")
+    file = tmp_path / "0" / parts.parts[1].file
+    whole = file.read_bytes()
+    flipped = bytearray(whole)
+    flipped[60] ^= 1  # within the first column's page
+    for content in (whole[:100], flipped):
+        file.write_bytes(content)
+        with pytest.raises(GlowPipelineError, match="delete the file of this name") as raised:
+            parts.scored()[0].frame()
+        assert str(raised.value).startswith(str(file))
+        assert "\n" not in str(raised.value)
+    file.unlink()
+    assert finish(work(tables, tmp_path, 8, scorer()), "processes")
+    assert_bits_of_one_pass(parts)

@@ -23,7 +23,7 @@ from glow_pipeline.images.format import ImageFormat
 from glow_pipeline.images.ingest_parts import IngestParts, images_of_part, scratch_of_machine
 from glow_pipeline.images.table import ImageTable, TableOrigin
 from glow_pipeline.images.table_commit import commit
-from glow_pipeline.images.table_files import AGREED, BEGUN, SCRATCH
+from glow_pipeline.images.table_files import AGREED, SCRATCH, UNFINISHED
 from glow_pipeline.images.table_writer import TableWriter
 from glow_pipeline.stores import FolderStore
 from glow_pipeline.workers.array import describe_help
@@ -126,14 +126,15 @@ class ImageTableDataset(CopiedVersionDataset[TableWriter, ImageTable]):
         return BucketTables(self._fs.address(folder), self._local(folder))
 
     def _make(self, data: TableWriter, tables: Path, path: Path) -> None:
-        """Make the table here. A small one that nobody has begun is written at once."""
+        """Make the table here. A small one that nobody has started is written at once."""
         work = self._work(data, tables)
         if len(work.sizes) == 1 and not work.store.names() and self.workers.engine == "processes":
             with written_whole(path) as folder:
                 data.write(folder)
-            return
-        self._compute(work, tables)
-        commit(replace(work, agreed=self._agreed(data, tables)), path)
+        else:
+            self._compute(work, tables)
+            commit(work, path)
+        self._forget_parts(data, tables)
 
     def _save_share(self, data: TableWriter, tables: Path, path: Path) -> str | None:
         """Do this command's share while others do theirs; who sees the last part stored makes the table of them.
@@ -152,19 +153,20 @@ class ImageTableDataset(CopiedVersionDataset[TableWriter, ImageTable]):
             if work.missing():
                 return describe_help(work, self.workers.of)
             commit(work, path)
+            self._forget_parts(data, tables)
         return None
 
     def _work(self, data: TableWriter, tables: Path) -> IngestParts:
-        """Return the work, which goes on with parts that others have begun unless the user has typed another size."""
-        begun = f"{BEGUN}{data.origin.digest()}-"
+        """Return the work, which resumes what others have started unless the user has typed another size of a part."""
+        start = f"{UNFINISHED}{data.origin.digest()}-"
         stores = (
-            [FolderStore(folder) for folder in tables.glob(f"{begun}*")] if self.workers.part_images is None else []
+            [FolderStore(folder) for folder in tables.glob(f"{start}*")] if self.workers.part_images is None else []
         )
         if stores:
             fullest = max(stores, key=lambda store: len(store.names()))
-            return IngestParts(data, fullest, int(fullest.path.name.removeprefix(begun)))
+            return IngestParts(data, fullest, int(fullest.path.name.removeprefix(start)))
         of_part = images_of_part(data, self.workers, len(data.images.rows))
-        return IngestParts(data, FolderStore(tables / f"{begun}{of_part}"), of_part)
+        return IngestParts(data, FolderStore(tables / f"{start}{of_part}"), of_part)
 
     def _agreed(self, data: TableWriter, tables: Path) -> FolderStore:
         return FolderStore(tables / f"{AGREED}{data.origin.digest(with_libraries=False)}")
@@ -182,17 +184,21 @@ class ImageTableDataset(CopiedVersionDataset[TableWriter, ImageTable]):
     def _linked(self, data: TableWriter, tables: Path, path: Path) -> bool:
         """Link a version of the same origin, if there is one; delete what killed processes have left."""
         stale = [folder for folder in tables.glob(f"{SCRATCH}*") if _is_stale(folder)]
-        for leftover in (*tables.glob(f"*/.*.{tables.name}"), *tables.glob(f".*.{BEGUN}*"), *stale):
+        for leftover in (*tables.glob(f"*/.*.{tables.name}"), *tables.glob(f".*.{UNFINISHED}*"), *stale):
             shutil.rmtree(leftover, ignore_errors=True)
         existing = self._equal_to(data.origin)
         if existing is None:
             return False
         with written_whole(path) as folder:
             data.link(existing, folder)
-        for begun in tables.glob(f"{BEGUN}{data.origin.digest()}-*"):  # by a process that was killed at its end
-            FolderStore(begun).delete()
-        self._agreed(data, tables).delete()
+        self._forget_parts(data, tables)
         return True
+
+    def _forget_parts(self, data: TableWriter, tables: Path) -> None:
+        """Delete parts of a table that is there: of another size, or left by a process that was killed at its end."""
+        for unfinished in tables.glob(f"{UNFINISHED}{data.origin.digest()}-*"):
+            FolderStore(unfinished).delete()
+        self._agreed(data, tables).delete()
 
     @contextmanager
     def _alone_in(self, tables: Path) -> Iterator[None]:

@@ -135,7 +135,7 @@ def map_in_processes(
 
 @dataclass(frozen=True)
 class _Chunks:
-    """The rows of some parts in chunks, none of which has rows of two parts; made when they are asked for."""
+    """The rows of some parts in chunks, none of which has rows of two parts; made when they are needed."""
 
     parts: Sequence[Rows]
     at_once: int

@@ -1,6 +1,7 @@
 """An image table made in parts: ranges of the chosen rows, each decoded and stored by whoever comes to it."""
 
 import json
+import logging
 import math
 import os
 import platform
@@ -15,7 +16,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.errors import GlowPipelineError, first_line
 from glow_pipeline.images.images_file import ImageCounts, ImagesFile
 from glow_pipeline.images.sources.source import EncodedSplit
 from glow_pipeline.images.split_images import SplitImages
@@ -36,6 +37,8 @@ SHARED_PARTS = 64  # where commands or a cluster share the work
 SHARED_EACH = 4  # parts of a command at least: one that is killed loses at most a quarter of its share
 SHARED_LEAST = 2**11  # images of a part, for less it does not pay to give it away
 MADE_WITH = "made_with.json"
+
+logger = logging.getLogger(__name__)
 
 
 class PartRecord(ImageCounts):
@@ -177,9 +180,12 @@ class IngestParts:
         counts = file.counts(self.images.first_own)
         record = PartRecord(**dict(counts), sha256=file.sha256, unreadable=file.unreadable)
         (folder / "record.json").write_text(record.model_dump_json(), encoding="utf-8")
-        self.store.put(images_file(part), folder / "images.npy")
-        self.store.put(rows_file(part), folder / "rows.parquet")
-        self.store.put(record_file(part), folder / "record.json")
+        try:
+            self.store.put(images_file(part), folder / "images.npy")
+            self.store.put(rows_file(part), folder / "rows.parquet")
+            self.store.put(record_file(part), folder / "record.json")
+        except FileNotFoundError as problem:  # another command has made the table meanwhile, and moved or deleted parts
+            logger.info("%s: part %d is not stored, its place is gone (%s)", self.title, part, first_line(problem))
 
     @contextmanager
     def _scratch_folder(self) -> Iterator[Path]:
@@ -210,10 +216,10 @@ class IngestParts:
             others = json.loads(self.agreed.read(MADE_WITH))
         if here != others:
             differ = [name for name in here if here[name] != others.get(name)]
-            begun, found = (", ".join(f"{name} {of.get(name)}" for name in differ) for of in (others, here))
+            theirs, found = (", ".join(f"{name} {of.get(name)}" for name in differ) for of in (others, here))
             where = "" if self.agreed is None else f", or delete {self.agreed} to begin anew"
             raise GlowPipelineError(
-                f"{self.title}: its other parts are made with {begun}, and this command would use {found}, with which "
+                f"{self.title}: its other parts are made with {theirs}, and this command would use {found}, with which "
                 f"pixels may differ; use the same for all{where}"
             )
 

@@ -23,10 +23,11 @@ from glow_pipeline.images.images_file import images_header
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.images.table_files import BESIDE_IMAGES, CONTENT, IMAGES, RECORD
 
-PIECE = 2**28  # bytes after which an interrupted copy goes on
+PIECE = 2**28  # bytes; an interrupted copy resumes after its last complete piece
 BLOCK = 2**23  # bytes that are read at once
 STREAMS = 8  # pieces that are copied at once: one connection to a NAS or a bucket has a part of its speed
 ROWS = ".rows"  # how many images an interrupted copy has
+MADE = "copied.txt"  # size and time of a complete copy's images
 GIB = 2**30
 
 logger = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ class _Piece:
 def stage_table(table: ImageTable, root: Path) -> Path:
     """Return the folder of a table's copy below `root`; copy it there unless it is there already.
 
-    One process copies while others wait. An interrupted copy goes on where it was.
+    One process copies while others wait. An interrupted copy is resumed.
 
     Args:
         table: is copied with all its rows.
@@ -66,15 +67,19 @@ def stage_table(table: ImageTable, root: Path) -> Path:
     record, digest = table.record, sha256(table.folder / RECORD)
     name = f"{record.name}-{record.split}-{record.image_format.key}-{digest[:16]}"
     target = root / name
-    if target.is_dir():
+    if _is_as_made(target):
         return target
     root.mkdir(parents=True, exist_ok=True)
     waiting = f"waiting for another process of this machine that copies {record.title} to {root}"
     with locked(root / f".{name}.lock", waiting):
-        if not target.is_dir():
+        if not _is_as_made(target):
             partial_copy = root / f".{name}.partial"
             try:
+                if target.is_dir():
+                    logger.warning("%s: %s was changed since it was copied; it is copied anew", target, IMAGES)
+                    shutil.rmtree(target)
                 _Copy(table, partial_copy).write()
+                (partial_copy / MADE).write_text(_stamp(partial_copy), encoding="utf-8")
                 rename_whole(partial_copy, target)
                 (target / ROWS).unlink()
             except OSError as error:
@@ -82,11 +87,24 @@ def stage_table(table: ImageTable, root: Path) -> Path:
                     raise
                 raise GlowPipelineError(
                     f"train.stage={root}: cannot be written ({error.strerror}); make room there and type the same "
-                    f"command again, which goes on with the copy of {record.title}"
+                    f"command again, which resumes the copy of {record.title}"
                 ) from error
             if others := _others_in(root, target):
                 logger.info("%s has copies of other tables; remove those that no training reads: %s", root, others)
     return target
+
+
+def _is_as_made(copy: Path) -> bool:
+    """Return whether a copy is there and complete, and its images have the size and time that they were given."""
+    try:
+        return (copy / MADE).read_text(encoding="utf-8") == _stamp(copy)
+    except FileNotFoundError:
+        return False
+
+
+def _stamp(copy: Path) -> str:
+    status = (copy / IMAGES).stat()
+    return f"{status.st_size} {status.st_mtime_ns}"
 
 
 class _Copy:

@@ -82,7 +82,7 @@ class StoredImages:
         return images[rows]
 
     def reads_ahead(self, rows: NDArray[np.signedinteger]) -> bool:
-        """Return whether the system is told of all these rows of a file first: scattered ones of large tables."""
+        """Return whether all these rows of a file are announced to the system first: scattered ones of large tables."""
         return self._exceed_memory and len(rows) > 0 and int(np.ptp(rows)) >= SCATTERED * len(rows)
 
     @cached_property

@@ -20,7 +20,7 @@ PARTS = "parts.parquet"  # the files of images, where they are several
 NAMES, UNREADABLE, RECORD = "names.parquet", "unreadable.parquet", "record.json"
 # Beginnings of folders beside the versions of a table: of finished parts while it is made, of a part that a process
 # writes (with its machine and process), and of what commands that make it together agree on.
-BEGUN, SCRATCH, AGREED = ".parts-", ".making-", ".made-with-"
+UNFINISHED, SCRATCH, AGREED = ".parts-", ".making-", ".made-with-"
 NAMES_OF_OLD = "names.json"  # in tables from before December 2026
 BESIDE_IMAGES = (LABELS, CONTENT, NAMES, NAMES_OF_OLD, UNREADABLE)  # small files, of which the last three may be absent
 

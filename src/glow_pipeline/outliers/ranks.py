@@ -33,10 +33,10 @@ def rank_function(table: ScoreTable, column: str, most_exact: int = MOST_IN_MEMO
 
 def exact_ranks(table: ScoreTable, column: str, score: NDArray[np.floating]) -> NDArray[np.int64]:
     """Return the rank of each of some scores among all images of the table, in one pass over it."""
-    asked, place = np.unique(ordered(score), return_inverse=True)
-    higher = np.zeros(len(asked) + 1, dtype=np.int64)  # images above exactly so many of the asked scores
+    wanted, place = np.unique(ordered(score), return_inverse=True)
+    higher = np.zeros(len(wanted) + 1, dtype=np.int64)  # images above exactly so many of the wanted scores
     for _, piece in pieces_of(table, column)():
-        higher += np.bincount(np.searchsorted(asked, ordered(piece)), minlength=len(higher))
+        higher += np.bincount(np.searchsorted(wanted, ordered(piece)), minlength=len(higher))
     return (1 + higher.sum() - higher.cumsum())[place]
 
 

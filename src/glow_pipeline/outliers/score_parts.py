@@ -228,7 +228,7 @@ class ScoreParts:
 
         with TemporaryDirectory(prefix="scores_") as folder:
             written = Path(folder) / part.file
-            write_table(pa.table(values), written)
+            write_table(pa.table(values), written, write_page_checksum=True)
             self.stores[part.table].put(part.file, written)
 
     def _images_of_part(self, n: int) -> int:

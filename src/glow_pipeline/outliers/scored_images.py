@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from glow_pipeline.errors import GlowPipelineError, first_line
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.outliers.score_table import ScoreTable
 from glow_pipeline.outliers.scores.registry import UNREADABLE
@@ -47,13 +48,29 @@ class ScoredImages(ScoreTable):
         return len(self._images) + self._images.record.n_unreadable
 
     def _pieces(self, columns: list[str]) -> Iterator[pd.DataFrame]:
-        from pyarrow.parquet import read_table  # imported here since small sets do not need it
-
         scores = [name for name in self._scores if name in columns]
         for rows, file in self._parts.items():
-            values = read_table(file, columns=scores).to_pandas() if scores else {}
+            values: pd.DataFrame | dict[str, Numbers] = _stored(file, scores) if scores else {}
             yield _rows(self._images, rows, values, columns)
         yield from _unreadable_rows(self._images, columns)
+
+
+def _stored(file: Path, scores: list[str]) -> pd.DataFrame:
+    """Return these scores of a part.
+
+    Raises:
+        GlowPipelineError: the file is damaged.
+    """
+    import pyarrow as pa  # imported here since small sets do not need it
+    from pyarrow.parquet import read_table
+
+    try:
+        return read_table(file, columns=scores, page_checksum_verification=True).to_pandas()
+    except (OSError, pa.ArrowException) as problem:
+        raise GlowPipelineError(
+            f"{file}: these stored scores cannot be read ({first_line(problem)}); delete the file of this name among "
+            f"the stored scores (ood_progress or benchmark in data/), and type the same command again"
+        ) from problem
 
 
 def scores_in_memory(images: ImageTable, values: Mapping[str, Numbers]) -> pd.DataFrame:

@@ -15,7 +15,7 @@ def _here(work: PartWork, _of: int | None, processes: int) -> None:
 
 
 def _on_ray(work: PartWork, _of: int | None, _processes: int) -> None:
-    from glow_pipeline.workers.ray_cluster import compute_on_ray  # imported here, where it was asked for
+    from glow_pipeline.workers.ray_cluster import compute_on_ray  # Ray's engine alone needs it
 
     compute_on_ray(work, work.missing())
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from glow_pipeline.files import VERSION, VERSION_TIME
-from glow_pipeline.images.table_files import AGREED, BEGUN
+from glow_pipeline.images.table_files import AGREED, UNFINISHED
 from glow_pipeline.remote_storage import has_scheme
 from glow_pipeline.training.checkpoint_folder import TrainingFolder
 
@@ -144,7 +144,7 @@ def _versions(name: str, pattern: str, project: Path) -> Iterator[Stored]:
             if any(path.glob(f"{path.parent.name.partition('.')[0]}*")):
                 yield Stored(name, "version", _images(path, each, project), path.name, path)
         for tables in _folders(each, project):
-            for path in (*tables.glob(f"{BEGUN}*"), *tables.glob(f"{AGREED}*")):
+            for path in (*tables.glob(f"{UNFINISHED}*"), *tables.glob(f"{AGREED}*")):
                 yield Stored(name, "parts", _images(path, each, project), path.name.removeprefix(HIDDEN), path)
 
 

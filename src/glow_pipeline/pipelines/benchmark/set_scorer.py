@@ -98,7 +98,8 @@ class SetScorer:
             scored = carry_out(work, given.ood.devices, given.workers)
             for (path, _), scores, parts in zip(sets, scored, work.stores, strict=True):
                 store_set(path, scores)
-                parts.delete()
+                if given.workers.engine != "array":  # of several commands another one may read them now
+                    parts.delete()
 
     def _file(self, name: str, images: ImageTable) -> Path:
         """Return the path of a set's scores, which `score` computes."""
