@@ -27,7 +27,7 @@ from glow_pipeline.images.parts import Parts, count_copies, split_parts
 from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.images.stored_images import StoredImages
 from glow_pipeline.images.table import ImageTable, TableRecord
-from glow_pipeline.images.table_files import CONTENT, IMAGES, LABELS, NAMES, RECORD, write_names
+from glow_pipeline.images.table_files import CONTENT, IMAGES, LABELS, RECORD, write_names
 
 MIB = 2**20
 FORMAT = ImageFormat(channels=3, height=64, width=64, n_bits=8, fit="resize")
@@ -56,7 +56,7 @@ def main() -> None:
         for name in ("open", "split and first batch", "rows sent to a process", "copies"):
             print_step(f"{options.images:,} images", name, folder / "table")
         write_sparse(folder / "named", options.names)
-        write_names(folder / "named" / NAMES, [(f"class_{i % 99:02}/{i:016}.png" for i in range(options.names))])
+        write_names(folder / "named", [(f"class_{i % 99:02}/{i:016}.png" for i in range(options.names))])
         print_step(f"{options.names:,} images", "names", folder / "named")
         compared_hashes(options.hashes)
         cold_reads(folder / "cold.npy", options.cold, options.rounds)

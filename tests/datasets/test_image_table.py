@@ -26,7 +26,7 @@ from glow_pipeline.images.preparation import prepare
 from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.images.sources.source import ArraySplit
 from glow_pipeline.images.table import ImageTable
-from glow_pipeline.images.table_files import CONTENT, IMAGES, LABELS, NAMES, RECORD
+from glow_pipeline.images.table_files import CONTENT, FEW_NAMES, IMAGES, LABELS, RECORD
 from glow_pipeline.images.table_writer import TableWriter, plan_table
 from glow_pipeline.workers.choice import Workers
 from tests.conftest import MakeSource, random_images
@@ -126,7 +126,7 @@ def test_linked_table_keeps_its_names(tmp_path: Path) -> None:
     plan = plan_table(images, "test", SMALL, tmp_path)
     dataset(tmp_path, 1).save(plan)
     dataset(tmp_path, 2).save(not_decodable(plan))
-    assert folder_of(tmp_path, 2).joinpath(NAMES).samefile(folder_of(tmp_path, 1) / NAMES)
+    assert folder_of(tmp_path, 2).joinpath(FEW_NAMES).samefile(folder_of(tmp_path, 1) / FEW_NAMES)
     assert list(dataset(tmp_path, 2).load().names or ()) == ["a.png", "b.png"]
 
 

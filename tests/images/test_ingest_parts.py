@@ -18,7 +18,7 @@ from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.images.sources.source import ArraySplit
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.images.table_commit import commit
-from glow_pipeline.images.table_files import CONTENT, IMAGES, LABELS, NAMES, PARTS, RECORD, UNREADABLE
+from glow_pipeline.images.table_files import CONTENT, FEW_NAMES, IMAGES, LABELS, PARTS, RECORD, UNREADABLE
 from glow_pipeline.images.table_writer import TableWriter, plan_table
 from glow_pipeline.stores import FolderStore
 from glow_pipeline.workers.choice import Workers
@@ -27,7 +27,7 @@ from glow_pipeline.workers.processes import compute
 from tests.conftest import MakeSource, random_images
 from tests.images.plans import IMAGE_FORMAT, in_memory, one_split, picture_folder
 
-SMALL_FILES = (LABELS, CONTENT, NAMES, UNREADABLE, RECORD)
+SMALL_FILES = (LABELS, CONTENT, FEW_NAMES, UNREADABLE, RECORD)
 
 
 def work_of(plan: TableWriter, folder: Path, part_images: int) -> IngestParts:
@@ -90,7 +90,9 @@ def test_one_part_makes_the_usual_table(tmp_path: Path) -> None:
 def test_committed_table_has_no_other_files(tmp_path: Path) -> None:
     folder = made(in_memory(10, range(10), "stop").plan, tmp_path, 4)
     images = [f"images-0000{part}.npy" for part in range(3)]
-    assert sorted(file.name for file in folder.iterdir()) == sorted([*images, PARTS, LABELS, CONTENT, NAMES, RECORD])
+    assert sorted(file.name for file in folder.iterdir()) == sorted(
+        [*images, PARTS, LABELS, CONTENT, FEW_NAMES, RECORD]
+    )
     assert not (tmp_path / "parts-4").exists()
 
 

@@ -14,7 +14,14 @@ from pydantic import ValidationError
 from glow_pipeline.images.format import ImageFormat
 from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.images.table import ImageTable, TableOrigin, TableRecord
-from glow_pipeline.images.table_files import IMAGES, LABELS, NAMES, RECORD, UNREADABLE, write_names, write_unreadable
+from glow_pipeline.images.table_files import (
+    IMAGES,
+    LABELS,
+    RECORD,
+    UNREADABLE,
+    write_names,
+    write_unreadable,
+)
 from tests.conftest import MakeTable, random_images
 
 IMAGE_FORMAT = ImageFormat(channels=1, height=2, width=2, n_bits=8, fit="resize")
@@ -61,7 +68,7 @@ def written(folder: Path, images: NDArray[np.uint8], own_validation: int = 0) ->
     """A table as the format has it, by hand: label and name of an image are its row."""
     np.save(folder / IMAGES, images)
     np.save(folder / LABELS, np.arange(len(images)))
-    write_names(folder / NAMES, [[f"{row}.png" for row in range(len(images))]])
+    write_names(folder, [[f"{row}.png" for row in range(len(images))]])
     record = {
         "image_selection": {"source": "s"},
         "split": "train",

@@ -7,8 +7,9 @@ import pytest
 from glow_pipeline.files import sha256
 from glow_pipeline.images.rows import Rows
 from glow_pipeline.images.table_files import (
+    FEW_NAMES,
     IN_GROUP,
-    NAMES_OF_OLD,
+    NAMES,
     PartFile,
     images_file,
     read_names,
@@ -28,8 +29,8 @@ def name(row: int) -> str:
 
 @pytest.fixture(scope="module")
 def names(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("names") / "names.parquet"
-    write_names(path, (map(name, range(COUNT)[first : first + 1000]) for first in range(0, COUNT, 1000)))
+    path = tmp_path_factory.mktemp("names") / NAMES
+    write_names(path.parent, (map(name, range(COUNT)[first : first + 1000]) for first in range(0, COUNT, 1000)))
     return path
 
 
@@ -61,13 +62,13 @@ def test_single_names_and_slices_can_be_read(names: Path) -> None:
 
 
 def test_names_do_not_depend_on_the_chunks(names: Path, tmp_path: Path) -> None:
-    write_names(tmp_path / "names.parquet", [map(name, range(COUNT))])
+    write_names(tmp_path, [map(name, range(COUNT))])
     assert sha256(tmp_path / "names.parquet") == sha256(names)
 
 
 def test_names_of_earlier_tables_are_read(tmp_path: Path) -> None:
-    (tmp_path / NAMES_OF_OLD).write_text(json.dumps(["a.png", "b.png", "c.png"]), encoding="utf-8")
-    assert list(read_names(tmp_path / NAMES_OF_OLD, np.array([2, 0]))) == ["c.png", "a.png"]
+    (tmp_path / FEW_NAMES).write_text(json.dumps(["a.png", "b.png", "c.png"]), encoding="utf-8")
+    assert list(read_names(tmp_path / FEW_NAMES, np.array([2, 0]))) == ["c.png", "a.png"]
 
 
 def test_parts_are_read_as_they_are_written(tmp_path: Path) -> None:
@@ -82,3 +83,11 @@ def test_unreadable_files_are_read_as_they_are_written(tmp_path: Path, count: in
     files = [(f"{index}.png", "is empty") for index in range(count)]
     write_unreadable(tmp_path / "unreadable.parquet", [files[:1], [], files[1:]])
     assert list(read_unreadable(tmp_path / "unreadable.parquet")) == files
+
+
+@pytest.mark.parametrize("count", [0, 1, IN_GROUP, IN_GROUP + 1])
+def test_few_names_are_text(tmp_path: Path, count: int) -> None:
+    write_names(tmp_path, [map(name, range(count))])
+    (file,) = tmp_path.iterdir()
+    assert file.name == (FEW_NAMES if count <= IN_GROUP else NAMES)
+    assert list(read_names(file, range(count))) == [name(row) for row in range(count)]

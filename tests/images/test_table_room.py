@@ -18,7 +18,7 @@ from torch import Tensor
 
 from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.images.sources.source import ArraySplit, EncodedSplit
-from glow_pipeline.images.table_files import IMAGES, LABELS, NAMES, RECORD
+from glow_pipeline.images.table_files import FEW_NAMES, IMAGES, LABELS, RECORD
 from glow_pipeline.images.table_writer import TableWriter, disk_note, plan_table
 from tests.conftest import MakeSource, random_images
 from tests.images.plans import (
@@ -71,7 +71,7 @@ def test_space_is_checked_for_the_chosen_images(
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is always full")
-@pytest.mark.parametrize("file", [IMAGES, LABELS, NAMES, RECORD])
+@pytest.mark.parametrize("file", [IMAGES, LABELS, FEW_NAMES, RECORD])
 def test_disk_that_fills_up_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str) -> None:
     mkdir = Path.mkdir
 

@@ -15,7 +15,7 @@ from glow_pipeline.images.format import ImageFormat
 from glow_pipeline.images.preparation import prepare
 from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.images.table import ImageTable, OnUnreadable, TableOrigin
-from glow_pipeline.images.table_files import IMAGES, LABELS, NAMES, RECORD
+from glow_pipeline.images.table_files import FEW_NAMES, IMAGES, LABELS, RECORD
 from glow_pipeline.images.table_writer import plan_table
 from tests.conftest import MakeSource, random_images
 from tests.images.pictures import deep_png, encoded
@@ -227,5 +227,5 @@ def test_names_are_stored_printable(tmp_path: Path) -> None:
 
 def test_images_of_arrays_have_no_names(make_source: MakeSource, tmp_path: Path) -> None:
     plan_table(make_source(random_images(3)), "train", IMAGE_FORMAT, tmp_path).write(tmp_path / "table")
-    assert not (tmp_path / "table" / NAMES).exists()
+    assert not (tmp_path / "table" / FEW_NAMES).exists()
     assert ImageTable(tmp_path / "table").names is None

@@ -26,10 +26,10 @@ from glow_pipeline.images.sources.source import Split
 from glow_pipeline.images.stored_images import StoredImages
 from glow_pipeline.images.table_files import (
     CONTENT,
+    FEW_NAMES,
     IMAGES,
     LABELS,
     NAMES,
-    NAMES_OF_OLD,
     PARTS,
     RECORD,
     UNREADABLE,
@@ -218,7 +218,7 @@ class ImageTable:
     @property
     def names(self) -> Sequence[str] | None:
         """Names of the images' files, read when they are needed; None where images have no files of their own."""
-        for name in (NAMES, NAMES_OF_OLD):
+        for name in (NAMES, FEW_NAMES):
             if (self.folder / name).is_file():
                 return read_names(self.folder / name, self.rows)
         return None

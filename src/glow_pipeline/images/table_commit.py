@@ -11,7 +11,6 @@ from glow_pipeline.images.table_files import (
     CONTENT,
     IMAGES,
     LABELS,
-    NAMES,
     PARTS,
     UNREADABLE,
     PartFile,
@@ -78,7 +77,7 @@ def _write_rows(folder: Path, work: IngestParts, count: int) -> None:
                     yield rows.column(NAME).to_pylist()
 
         if isinstance(work.images.split, EncodedSplit):
-            write_names(folder / NAMES, names())
+            write_names(folder, names())
         else:
             for _ in names():
                 pass

@@ -21,8 +21,8 @@ NAMES, UNREADABLE, RECORD = "names.parquet", "unreadable.parquet", "record.json"
 # Beginnings of folders beside the versions of a table: of finished parts while it is made, of a part that a process
 # writes (with its machine and process), and of what commands that make it together agree on.
 UNFINISHED, SCRATCH, AGREED = ".parts-", ".making-", ".made-with-"
-NAMES_OF_OLD = "names.json"  # in tables from before December 2026
-BESIDE_IMAGES = (LABELS, CONTENT, NAMES, NAMES_OF_OLD, UNREADABLE)  # small files, of which the last three may be absent
+FEW_NAMES = "names.json"  # of up to IN_GROUP images, and of any number in tables from before December 2026
+BESIDE_IMAGES = (LABELS, CONTENT, NAMES, FEW_NAMES, UNREADABLE)  # small files, of which the last three may be absent
 
 IN_GROUP = 2**16  # rows that are written and read at once
 
@@ -77,9 +77,14 @@ def read_unreadable(path: Path) -> Iterator[UnreadableFile]:
 # Names -------------------------------------------------------------------------------------------
 
 
-def write_names(path: Path, chunks: Iterable[Iterable[str]]) -> None:
-    """Write the names of the images' files, printable, in the order of the rows."""
-    _write(path, {"name": str}, (((name,) for name in chunk) for chunk in chunks))
+def write_names(folder: Path, chunks: Iterable[Iterable[str]]) -> None:
+    """Write the names of the images' files, printable, in the order of the rows: a few as text, many as parquet."""
+    names = chain.from_iterable(chunks)
+    first = list(islice(names, IN_GROUP + 1))
+    if len(first) <= IN_GROUP:
+        (folder / FEW_NAMES).write_text(json.dumps(first, ensure_ascii=False, indent=0), encoding="utf-8")
+    else:
+        _write(folder / NAMES, {"name": str}, [((name,) for name in chain(first, names))])
 
 
 class FileNames(Sequence[str]):
@@ -116,10 +121,10 @@ def read_names(path: Path, rows: Rows) -> Sequence[str]:
     """Return the names of these rows.
 
     Args:
-        path: as `write_names` writes it, or the JSON list of earlier tables.
+        path: as `write_names` writes it, of few images or many.
         rows: in any order.
     """
-    if path.name == NAMES_OF_OLD:
+    if path.name == FEW_NAMES:
         names = json.loads(path.read_text(encoding="utf-8"))
         return [names[row] for row in rows]
     return FileNames(path, rows)

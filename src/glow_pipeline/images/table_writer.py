@@ -30,7 +30,6 @@ from glow_pipeline.images.table_files import (
     CONTENT,
     IMAGES,
     LABELS,
-    NAMES,
     RECORD,
     UNREADABLE,
     write_names,
@@ -96,7 +95,7 @@ class TableWriter:
                 with array_file(folder / name, counts.count) as array:
                     array.write(values.data)
             if (names := images.names(file.rows)) is not None:
-                write_names(folder / NAMES, [names])
+                write_names(folder, [names])
             if file.unreadable:
                 write_unreadable(folder / UNREADABLE, [file.unreadable.items()])
             write_record(folder, self.record(images, counts))

@@ -54,7 +54,7 @@ def test_folder_and_bucket_have_the_same_tables(bucket: TestBucket, tmp_path: Pa
         stored(bucket)[f"x/{file.relative_to(tmp_path / 'x')}"] = file.read_bytes()
     for place, folder in ((tmp_path / "x", "disk"), (f"{bucket.address}/x", "bucket")):
         plan_table(selection(place, place, source="folder"), "test", IMAGE_FORMAT, tmp_path).write(tmp_path / folder)
-    for name in ("images.npy", "labels.npy", "content.npy", "names.parquet"):
+    for name in ("images.npy", "labels.npy", "content.npy", "names.json"):
         assert (tmp_path / "disk" / name).read_bytes() == (tmp_path / "bucket" / name).read_bytes()
 
 
