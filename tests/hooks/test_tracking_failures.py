@@ -57,7 +57,7 @@ def test_error_is_raised_also_without_a_server(
     project = copy_project(tmp_path)
     (project / "database").mkdir()
     point_to(project, "sqlite:///database/mlflow.db")
-    monkeypatch.setattr("glow_pipeline.pipelines.ingest.nodes.plan_table", broken)
+    monkeypatch.setattr("glow_pipeline.pipelines.ingest.nodes.plan_images", broken)
     with pytest.raises(ValueError, match="no such luck"):
         run(project, "ingest")
     logged = [message.split(" (")[0] for message in caplog.messages if message.startswith("MLflow")]

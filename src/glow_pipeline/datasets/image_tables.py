@@ -49,7 +49,7 @@ class ImageTablesDataset(CopiedVersionDataset[Mapping[str, TableWriter], dict[st
 
     @property
     def pending(self) -> str | None:
-        """What this run has done for tables of which parts are missing; None where all are complete."""
+        """Return what this run has done for tables of which parts are missing; None where all are complete."""
         done = [dataset.pending for dataset in (self._saved or {}).values() if dataset.pending is not None]
         return "; ".join(done) or None
 

@@ -88,7 +88,7 @@ class CopiedVersionDataset(OwnVersionDataset[_DI, _DO]):
 
     @property
     def is_local(self) -> bool:
-        """Whether the versions are on a local disk."""
+        """Return whether the versions are on a local disk."""
         return self._fs is None
 
     @property

@@ -1,4 +1,4 @@
-"""What a node needs to know of its run and no data is: which images, their format, the provenance, folders to work in.
+"""Values that a node needs of its run and that are no data: which images, their format, the provenance, its folders.
 
 A node takes such a value as `params:run.<name>`. It is a parameter that the run itself gives, and so Kedro-Viz hides it
 together with the other parameters, where an entry of the catalog would be drawn as data.

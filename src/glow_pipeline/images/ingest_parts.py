@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 
 class PartRecord(ImageCounts):
-    """What is known of a stored part; written when its other files are there.
+    """Facts of a stored part; written when its other files are there.
 
     Attributes:
         sha256: of its file of images.

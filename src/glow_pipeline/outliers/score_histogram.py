@@ -25,7 +25,7 @@ Pieces = Callable[[], Iterable[Piece]]  # reads all rows once more
 
 @dataclass(frozen=True)
 class ScoreHistogram:
-    """How many images of both sets have which scores, from the lowest.
+    """Numbers of images of both sets by their scores, from the lowest.
 
     Attributes:
         lower: (k,), rising; bin i holds scores from lower[i] to below lower[i + 1], and the last one infinity.

@@ -205,7 +205,7 @@ def _in_parquet(shard: ShardFile, file: Any) -> Iterator[_Row]:
 
 
 class ImageColumns(NamedTuple):
-    """Where the images of a parquet file are.
+    """The place of the images in a parquet file.
 
     Attributes:
         column: of images: bytes, or a struct of `bytes` and `path`.

@@ -16,7 +16,7 @@ from glow_pipeline.images.format import ImageFormat
 from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.images.sources.folder_listing import FolderLooks
 from glow_pipeline.images.table import ImageTable
-from glow_pipeline.images.table_writer import TableWriter, plan_table
+from glow_pipeline.images.table_writer import TableWriter
 from glow_pipeline.outliers.benchmark.out_sets import CALIBRATION, kind_of, out_set_names, selection_of
 from glow_pipeline.outliers.benchmark.pairs import matrix, names_of, with_seeds
 from glow_pipeline.outliers.benchmark.scored_pair import ScoredPair
@@ -27,6 +27,7 @@ from glow_pipeline.outliers.other_models import OtherModels
 from glow_pipeline.outliers.scores import SCORES
 from glow_pipeline.parameters import Parameters
 from glow_pipeline.pipelines.benchmark.set_scorer import SetScorer, without_other_models
+from glow_pipeline.pipelines.planning import plan_images
 from glow_pipeline.plots.heat_map import heat_map
 from glow_pipeline.tracking.metric_logger import MetricLogger
 from glow_pipeline.tracking.metric_names import DETECTION, in_group
@@ -58,16 +59,7 @@ def ingest_out_sets(
     ingest, benchmark = parameters.ingest, parameters.benchmark
 
     def plan(selection: ImageSelection, of_model: ImageFormat) -> TableWriter:
-        return plan_table(
-            selection,
-            "test",
-            of_model,
-            raw_folder,
-            ingest.on_unreadable,
-            ingest.num_workers,
-            ingest.max_pixels,
-            folder_looks,
-        )
+        return plan_images(selection, "test", of_model, raw_folder, ingest, folder_looks)
 
     tables = {}
     for name in out_set_names(benchmark.out_datasets, image_selection, raw_folder):

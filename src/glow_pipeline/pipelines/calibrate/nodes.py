@@ -20,7 +20,7 @@ from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.images.sources.folder_listing import FolderLooks
 from glow_pipeline.images.split_by_content import draw_by_content
 from glow_pipeline.images.table import ImageTable
-from glow_pipeline.images.table_writer import TableWriter, plan_table
+from glow_pipeline.images.table_writer import TableWriter
 from glow_pipeline.outliers.detector import Detector, DetectorRecord, UsedImages
 from glow_pipeline.outliers.heat_maps.heat_map import HeatMap, rows_for_heat_map
 from glow_pipeline.outliers.kept_images import keep_images
@@ -31,6 +31,7 @@ from glow_pipeline.outliers.scoring import Describer, described_batches, fit_sco
 from glow_pipeline.outliers.statistics.codecs import codec_versions
 from glow_pipeline.parameters import CalibrateParameters, IngestParameters, OodParameters, Parameters
 from glow_pipeline.parameters.ood import one_pass_names
+from glow_pipeline.pipelines.planning import plan_images
 from glow_pipeline.pipelines.scoring import flow_and_batches
 from glow_pipeline.provenance import Provenance
 from glow_pipeline.training.model_digest import weights_sha256
@@ -50,14 +51,12 @@ def ingest_calibrate_images(
     folder_looks: FolderLooks,
 ) -> TableWriter:
     """Plan the table of the model's training images, or of all images in `calibrate.path`."""
-    return plan_table(
+    return plan_images(
         calibrate_selection,
         "train" if calibrate.path is None else "test",
         image_format,
         raw_folder,
-        ingest.on_unreadable,
-        ingest.num_workers,
-        ingest.max_pixels,
+        ingest,
         folder_looks,
     )
 

@@ -5,8 +5,9 @@ from pathlib import Path
 from glow_pipeline.images.format import ImageFormat
 from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.images.sources.folder_listing import FolderLooks
-from glow_pipeline.images.table_writer import TableWriter, plan_table
+from glow_pipeline.images.table_writer import TableWriter
 from glow_pipeline.parameters import IngestParameters
+from glow_pipeline.pipelines.planning import plan_images
 
 
 def ingest_train(
@@ -17,16 +18,7 @@ def ingest_train(
     folder_looks: FolderLooks,
 ) -> TableWriter:
     """Plan the table of training images of `dataset`; they are decoded when the catalog saves it."""
-    return plan_table(
-        image_selection,
-        "train",
-        image_format,
-        raw_folder,
-        ingest.on_unreadable,
-        ingest.num_workers,
-        ingest.max_pixels,
-        folder_looks,
-    )
+    return plan_images(image_selection, "train", image_format, raw_folder, ingest, folder_looks)
 
 
 def ingest_test(
@@ -37,13 +29,4 @@ def ingest_test(
     folder_looks: FolderLooks,
 ) -> TableWriter:
     """Plan a table of test images; in-distribution and out-of-distribution images take the same path."""
-    return plan_table(
-        image_selection,
-        "test",
-        image_format,
-        raw_folder,
-        ingest.on_unreadable,
-        ingest.num_workers,
-        ingest.max_pixels,
-        folder_looks,
-    )
+    return plan_images(image_selection, "test", image_format, raw_folder, ingest, folder_looks)

@@ -21,9 +21,10 @@ from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.images.sources.folder_listing import FolderLooks
 from glow_pipeline.images.sources.source import Split
 from glow_pipeline.images.split_images import SplitImages
-from glow_pipeline.images.table_writer import TableWriter, plan_table
+from glow_pipeline.images.table_writer import TableWriter
 from glow_pipeline.memory import memory_in_one_line
 from glow_pipeline.parameters import Parameters, SampleParameters, TrainParameters
+from glow_pipeline.pipelines.planning import plan_images
 from glow_pipeline.plots.movie import Movie
 from glow_pipeline.randomness import generator
 from glow_pipeline.sampling import MODES, LabelledImages, RealImages, SampleRequest, TrainingImages, sampling_threads
@@ -45,16 +46,7 @@ def read_real_images(
     mode, ingest = MODES[parameters.sample.mode], parameters.ingest
 
     def plan(split: Split) -> TableWriter:
-        return plan_table(
-            image_selection,
-            split,
-            image_format,
-            raw_folder,
-            ingest.on_unreadable,
-            ingest.num_workers,
-            ingest.max_pixels,
-            folder_looks,
-        )
+        return plan_images(image_selection, split, image_format, raw_folder, ingest, folder_looks)
 
     real = RealImages.none(image_format.shape)
     if mode.least_test_images:
