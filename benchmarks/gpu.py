@@ -35,11 +35,12 @@ from torch import Tensor
 from glow_pipeline.device import use_device
 from glow_pipeline.flow import Glow
 from glow_pipeline.flow.fast.execution import Activations, Execution, Precision
-from glow_pipeline.flow.fast.kernels.support import Kernel, usable
+from glow_pipeline.flow.fast.kernels.kinds import Kernel
+from glow_pipeline.flow.fast.kernels.support import usable
 from glow_pipeline.flow.level import Level
 from glow_pipeline.flow.step import FlowStep
-from glow_pipeline.training.acceleration import Captured
 from glow_pipeline.training.adamax import Adamax
+from glow_pipeline.training.captured_step import Captured
 from glow_pipeline.training.step import TrainingStep, losses
 
 DRY_RUN = bool(os.environ.get("DRY_RUN"))

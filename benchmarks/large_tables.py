@@ -53,7 +53,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.folder) as temporary:
         folder = Path(temporary)
         write_sparse(folder / "table", options.images)
-        for name in ("open", "split and first batch", "rows sent to a process", "copies"):
+        for name in ("open", "split and first batch", "rows sent to a process", "copies", "hashes in a model's file"):
             print_step(f"{options.images:,} images", name, folder / "table")
         write_sparse(folder / "named", options.names)
         write_names(folder / "named", [(f"class_{i % 99:02}/{i:016}.png" for i in range(options.names))])
@@ -113,6 +113,16 @@ def copies(folder: Path) -> None:
     count_copies(parts, parts.validation)
 
 
+def hashes_in_file(folder: Path) -> None:
+    """Split the table, and write the content hashes of the images that a model is trained on, as its file has them."""
+    from glow_pipeline.training.model_file import TRAINED_ON  # the other steps do without the memory of these imports
+    from glow_pipeline.training.safetensors_file import write_safetensors
+
+    parts = parts_of(folder)
+    trained_on = distinct([parts.fit.stored_hashes, parts.validation.stored_hashes])
+    write_safetensors(folder / "hashes.safetensors", {TRAINED_ON: torch.from_numpy(trained_on)}, {})
+
+
 def names(folder: Path) -> None:
     """Read all names of files."""
     assert sum(len(name) > 0 for name in ImageTable(folder).names or ()) == ImageTable(folder).record.count
@@ -124,6 +134,7 @@ STEPS: dict[str, Callable[[Path], object]] = {
     "split and first batch": first_batch,
     "rows sent to a process": sent_rows,
     "copies": copies,
+    "hashes in a model's file": hashes_in_file,
     "names": names,
 }
 

@@ -33,6 +33,7 @@ from glow_pipeline.outliers.scores import SCORES
 from glow_pipeline.outliers.scoring import score_table
 from glow_pipeline.stores import FolderStore
 from glow_pipeline.workers.engines import finish
+from glow_pipeline.workers.fingerprint import Fingerprint
 from glow_pipeline.workers.part_work import Seat
 
 RAW = Path(__file__).parents[1] / "data" / "01_raw"
@@ -110,7 +111,7 @@ def run_all(work: ScoreParts) -> None:
 
 def parts_of(scorer: Scorer, images: ImageTable, folder: Path) -> ScoreParts:
     """Return the work of scoring the images in `PARTS` parts."""
-    return ScoreParts(scorer, [images], [FolderStore(folder)], -(-len(images) // PARTS))
+    return ScoreParts(scorer, [images], [FolderStore(folder)], -(-len(images) // PARTS), Fingerprint("", {}, ""))
 
 
 def stored_digest(work: ScoreParts) -> str:

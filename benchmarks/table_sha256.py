@@ -14,8 +14,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from glow_pipeline.buckets import Address, is_address
-from glow_pipeline.datasets.image_table import BY_ORIGIN, VERSION
-from glow_pipeline.images.bucket_tables import BucketTables, read_table
+from glow_pipeline.images.bucket_tables import BY_ORIGIN, VERSION_FILE, BucketTables, read_table
 from glow_pipeline.images.table import ImageTable
 
 AT_ONCE = 2**14  # images
@@ -36,9 +35,9 @@ def opened(place: str, copies: Path) -> ImageTable:
     """Return the table in a folder, or in a bucket: s3://.../<format>/<split>/<version>/<split>."""
     if not is_address(place):
         return ImageTable(Path(place))
-    stored = read_table(Address(place) / VERSION)
+    stored = read_table(Address(place) / VERSION_FILE)
     if stored is None:
-        sys.exit(f"{place}: there is no {VERSION}")
+        sys.exit(f"{place}: there is no {VERSION_FILE}")
     return BucketTables(Address(place.rstrip("/").rsplit("/", 3)[0]) / BY_ORIGIN, copies).open(stored)
 
 

@@ -48,9 +48,9 @@ class MlflowServer:
             # Without the server's job runners, eight more processes.
             environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
             self._process = subprocess.Popen(typed, env=environment, stdout=log, stderr=log, start_new_session=True)
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 240
         while time.monotonic() < deadline:
-            with suppress(OSError), urllib.request.urlopen(f"{self.address}/health", timeout=2):
+            with suppress(OSError), urllib.request.urlopen(f"{self.address}/health", timeout=10):
                 return
             time.sleep(0.1)
         raise TimeoutError((self._folder / "server.log").read_text())

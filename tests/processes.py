@@ -21,7 +21,7 @@ def fresh_processes() -> ForkServerContext:
     return context
 
 
-def ended(target: Callable[..., None], *arguments: Any, timeout: float = 120) -> int | None:
+def ended(target: Callable[..., None], *arguments: Any, timeout: float = 240) -> int | None:
     """Run this in a process; return its exit code, negative if a signal ended it, None if it did not end in time."""
     process = fresh_processes().Process(target=target, args=arguments)
     process.start()
@@ -32,7 +32,7 @@ def ended(target: Callable[..., None], *arguments: Any, timeout: float = 120) ->
     return code
 
 
-def comes(condition: Callable[[], object], seconds: float = 60) -> bool:
+def comes(condition: Callable[[], object], seconds: float = 120) -> bool:
     """Wait for the condition; return whether it came true within so many seconds."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -78,6 +78,7 @@ class TestBucket:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 128  # a connection beyond that of the default, 5, is tried again after a second
     state: S3Server
 
 

@@ -1,4 +1,4 @@
-"""Paths, modules and links in the documents exist, and docs/architecture.md names every room."""
+"""Paths, modules and links in the documents exist, and docs/architecture.md names every package."""
 
 import importlib
 import re
@@ -64,25 +64,25 @@ def anchors(document: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_architecture_names_every_room_once() -> None:
+def test_architecture_names_every_package_once() -> None:
     packages = {str(file.parent.relative_to(PACKAGE)) for file in PACKAGE.rglob("__init__.py")} - {"."}
     modules = {file.stem for file in PACKAGE.glob("*.py")} - {"__init__"}
-    rooms = {room for room in packages | modules if not room.startswith("pipelines/")}
-    assert sorted(rooms_of_architecture()) == sorted(rooms)
+    named = {name for name in packages | modules if not name.startswith("pipelines/")}
+    assert sorted(packages_of_architecture()) == sorted(named)
 
 
 def test_architecture_lists_the_import_layers() -> None:
     layers = [set(layer.split(" | ")) for layer in import_layers()]
-    named = [room for room in rooms_of_architecture() if any(room in layer for layer in layers)]
-    ranks = [next(rank for rank, layer in enumerate(layers) if room in layer) for room in named]
+    named = [name for name in packages_of_architecture() if any(name in layer for layer in layers)]
+    ranks = [next(rank for rank, layer in enumerate(layers) if name in layer) for name in named]
     assert set(named) == set().union(*layers)
     assert ranks == sorted(ranks)
 
 
-def rooms_of_architecture() -> list[str]:
+def packages_of_architecture() -> list[str]:
     """Return the names in the first column of docs/architecture.md's tables, from the top."""
     rows = re.findall(r"^\| (`.*?) \|", (ROOT / "docs" / "architecture.md").read_text(), flags=re.MULTILINE)
-    return [room for row in rows for room in re.findall(r"`([\w/]+)`", row)]
+    return [name for row in rows for name in re.findall(r"`([\w/]+)`", row)]
 
 
 def import_layers() -> list[str]:

@@ -3,6 +3,7 @@
 import re
 import runpy
 import shutil
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,7 @@ def written(folder: str) -> dict[str, object]:
     return values
 
 
+@cache  # they are read while tests are collected, by each process of a parallel run
 def parameters_of(preset: str) -> Parameters:
     found: Parameters = SCRIPT["parameters_of"](ROOT, preset)
     return found

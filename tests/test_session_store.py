@@ -24,7 +24,8 @@ def begin(project: Path, stamp: str) -> str:
     return str(store["session_id"])
 
 
-def test_sessions_started_at_once_have_different_names(tmp_path: Path) -> None:
+def test_sessions_started_at_once_have_different_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_store, "PATIENCE", 60)  # not two, but 64, on a machine that is busy
     kedros = generate_timestamp()
     with ThreadPoolExecutor(16) as threads:
         names = list(threads.map(lambda _: begin(tmp_path, kedros), range(64)))

@@ -3,6 +3,7 @@
 import errno
 import pickle
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -110,3 +111,24 @@ def test_folder_has_no_file_before_it_is_complete(tmp_path: Path, monkeypatch: p
     (tmp_path / "written").write_bytes(b"1")
     FolderStore(tmp_path / "store").put("a", tmp_path / "written")
     assert seen == [[]]
+
+
+def test_first_claim_lasts(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stores, "CLAIM_SECONDS", 0.0)
+    assert [store.claim("a", by) for by in ("1", "0", "1")] == ["1", "1", "1"]
+    assert store.claim("b", "0") == "0"
+
+
+def test_one_of_many_claims_at_once_wins(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda number: FolderStore(tmp_path).claim("a", str(number)), range(8)))
+    assert len(set(answers)) == 1
+    assert FolderStore(tmp_path).names() == {"a"}
+
+
+def test_claims_at_once_in_a_bucket_have_one_owner(bucket: TestBucket, tmp_path: Path) -> None:
+    store = store_at(f"{bucket.address}/a/store")
+    for by in ("3", "1"):  # as both are written before either looks again
+        (tmp_path / by).touch()
+        store_at(f"{bucket.address}/a/store/work").put(by, tmp_path / by)
+    assert [store.claim("work", by) for by in ("3", "1", "0")] == ["1", "1", "1"]

@@ -33,6 +33,7 @@ from glow_pipeline.training.distributed.process_group import SingleProcess
 from glow_pipeline.training.evaluation import mean_bits_per_dim
 from glow_pipeline.training.inputs import initialize, inputs_of
 from glow_pipeline.training.new_flow import untrained_flow
+from glow_pipeline.training.passes import Passes
 from glow_pipeline.training.state import initial_state
 from results.commands import configuration
 from results.origin import origin_now
@@ -91,7 +92,7 @@ class Training:
         self.flow: Glow = untrained_flow(parameters, record.image_format, record.num_classes)
         self.flow.execution = Execution()
         self.batches = Batches(self.parts.fit, train.batch_size, CPU, drop_last=True)
-        initialize(self.flow, self.batches, parameters.seed)
+        initialize(self.flow, Passes(self.batches, parameters.seed).first_batch(), parameters.seed)
         self.state = initial_state(self.flow, self.batches, train, parameters.model.y_weight, SingleProcess())
         self.state.step.average.start()
         self.state.step.optimizer.warmup_steps = 0 if not train.warmup or steps is None else WARMUP * steps

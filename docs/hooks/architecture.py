@@ -17,12 +17,12 @@ LETTER = 5.6  # width of one of the subjects' letters, on average
 
 def picture(project: Path) -> str:
     """Return the SVG of the project's layers, what a person types at the top, the model at the bottom."""
-    subjects = subjects_of_rooms(project)
+    subjects = subjects_of_packages(project)
     boxes, y = [], float(TITLE)
-    for rooms in import_layers(project):
-        shared: dict[str, list[str]] = {}  # rooms that share a subject share a box
-        for room in rooms:
-            shared.setdefault(subjects[room], []).append(room)
+    for packages in import_layers(project):
+        shared: dict[str, list[str]] = {}  # packages that share a subject share a box
+        for package in packages:
+            shared.setdefault(subjects[package], []).append(package)
         width = (WIDTH - 2 * MARGIN - (len(shared) - 1) * GAP) / len(shared)
         lines = {subject: textwrap.wrap(subject, int((width - 24) / LETTER)) for subject in shared}
         height = NAME + LINE * max(map(len, lines.values()))
@@ -36,7 +36,7 @@ def picture(project: Path) -> str:
             "<title>Import layers of glow_pipeline</title>",
             '<rect width="100%" height="100%" fill="#ffffff"/>',
             f'<text x="{MARGIN}" y="28" font-size="15" fill="#333333">'
-            "A room imports only rooms below it. Commands come in at the top; the model is at the bottom.</text>",
+            "A package imports only packages below it. Commands come in at the top; the model is at the bottom.</text>",
             *boxes,
             "</svg>\n",
         ]
@@ -44,22 +44,22 @@ def picture(project: Path) -> str:
 
 
 def import_layers(project: Path) -> list[list[str]]:
-    """Return the rooms of each layer of the import contract, the highest first."""
+    """Return the packages of each layer of the import contract, the highest first."""
     contracts = tomllib.loads((project / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     (layers,) = (each["layers"] for each in contracts if each.get("containers") == ["glow_pipeline"])
     return [layer.split(" | ") for layer in layers]
 
 
-def subjects_of_rooms(project: Path) -> dict[str, str]:
-    """Return what docs/architecture.md says about each room; rooms of one row share what it says."""
+def subjects_of_packages(project: Path) -> dict[str, str]:
+    """Return what docs/architecture.md says about each package; packages of one row share what it says."""
     subjects: dict[str, str] = {}
     text = (project / "docs" / "architecture.md").read_text(encoding="utf-8")
     for names, cell in re.findall(r"^\| (`.*?`) \| (.*) \|$", text, flags=re.MULTILINE):
         subject = re.sub(r" \(\[.*?\]\(.*?\)\)", "", cell)  # a link is none in a picture
         said = subject.replace("`", "").split("; ")
-        rooms = re.findall(r"`([\w/]+)`", names)
-        shared = said if len(said) == len(rooms) else [subject.replace("`", "")] * len(rooms)
-        subjects |= dict(zip(rooms, shared, strict=True))
+        packages = re.findall(r"`([\w/]+)`", names)
+        shared = said if len(said) == len(packages) else [subject.replace("`", "")] * len(packages)
+        subjects |= dict(zip(packages, shared, strict=True))
     return subjects
 
 

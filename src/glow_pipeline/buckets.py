@@ -3,45 +3,20 @@
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
-from functools import lru_cache
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from glow_pipeline.answers import GIVEN_UP_AFTER, answer_of
+from glow_pipeline.bucket_connection import connected, storage_of
 from glow_pipeline.errors import GlowPipelineError, first_line
 
 SCHEMES = "s3a?|gs|gcs|abfss?"
 ADDRESS = re.compile(rf"({SCHEMES})://([^/?#]+)/?([^?#]*)")
 FORMS = "s3://bucket/folder, gs://bucket/folder or abfs://container@account.dfs.core.windows.net/folder"
-# Options of `pyarrow.fs` that a person can give, with the names that s3fs, gcsfs and adlfs have for them.
-OPTIONS = {
-    "s3": (
-        *("access_key", "secret_key", "session_token", "anonymous", "region", "endpoint_override", "scheme"),
-        *("role_arn", "session_name", "external_id", "proxy_options", "force_virtual_addressing", "tls_ca_file_path"),
-        *("request_timeout", "connect_timeout"),
-    ),
-    "gs": ("anonymous", "project_id", "target_service_account", "scheme", "endpoint_override"),
-    "abfs": (
-        *("account_name", "account_key", "sas_token", "tenant_id", "client_id", "client_secret"),
-        *("blob_storage_authority", "blob_storage_scheme", "dfs_storage_authority", "dfs_storage_scheme"),
-    ),
-}
-ALIASES = {
-    "key": "access_key",
-    "secret": "secret_key",
-    "token": "session_token",
-    "anon": "anonymous",
-    "endpoint_url": "endpoint_override",
-    "region_name": "region",
-    "project": "project_id",
-}
-# S3 asks again after 1, 2, 4, ... seconds at most; Google's client does so for 15 minutes by default.
-ATTEMPTS = 5
-CONNECT_SECONDS, ANSWER_SECONDS = 5, 20
-RETRY_SECONDS = 60
 BLOCK = 8 * 2**20  # bytes of one request for a part of a file
 
 
@@ -98,6 +73,11 @@ class Address:
         return self.path.rpartition("/")[2]
 
     @property
+    def parent(self) -> "Address":
+        """The folder that this is in."""
+        return Address(self.text.rstrip("/").rpartition("/")[0], self.options)
+
+    @property
     def path(self) -> str:
         """Path of `pyarrow.fs`: bucket/folder."""
         _, host, inner = _parts(self.text)
@@ -109,7 +89,7 @@ class Address:
         scheme, host, _ = _parts(self.text)
         endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
         with self._one_line():
-            return _connected(os.getpid(), _storage_of(scheme), host, self.options, endpoint)
+            return connected(os.getpid(), storage_of(scheme), host, self.options, endpoint)
 
     def listed(self, recursive: bool = False) -> Iterator[Listed]:
         """Yield the files of a folder, in the order of their names; none where it does not exist.
@@ -122,7 +102,7 @@ class Address:
         start = len(self.path) + 1
         with self._one_line():
             selector = FileSelector(self.path, allow_not_found=True, recursive=recursive)
-            found = self.filesystem.get_file_info(selector)
+            found = answer_of(self.text, partial(self.filesystem.get_file_info, selector))
         if not found:
             self.check_bucket()
         files = (info for info in found if info.type == FileType.File)
@@ -143,8 +123,7 @@ class Address:
 
     def size(self) -> int:
         """Return the bytes of a file; 0 where it is none."""
-        with self._one_line():
-            return self.filesystem.get_file_info(self.path).size or 0
+        return self._info(self.path).size or 0
 
     def check_bucket(self) -> None:
         """Check that there is such a bucket.
@@ -153,9 +132,8 @@ class Address:
             GlowPipelineError: there is none.
         """
         bucket = self.path.partition("/")[0]
-        with self._one_line():
-            if self.filesystem.get_file_info(bucket).type.name == "NotFound":
-                raise GlowPipelineError(f"{self.text}: there is no bucket {bucket}; make it, or correct the address")
+        if self._info(bucket).type.name == "NotFound":
+            raise GlowPipelineError(f"{self.text}: there is no bucket {bucket}; make it, or correct the address")
 
     def open(self) -> Any:
         """Return the file as a `pyarrow.NativeFile` to read ranges of, by `read_at(size, offset)` or `read(size)`.
@@ -168,6 +146,16 @@ class Address:
         """
         with self._one_line():
             return self.filesystem.open_input_file(self.path)
+
+    def start(self, size: int) -> bytes:
+        """Return the first bytes of the file, or all where it has less.
+
+        Raises:
+            FileNotFoundError: it is not there.
+        """
+        with self._one_line(), self.open() as file:
+            content: bytes = file.read(size)
+        return content
 
     def blocks(self) -> Iterator[bytes]:
         """Yield the content of the file, a block at a time.
@@ -210,9 +198,24 @@ class Address:
         with self._one_line(), suppress(FileNotFoundError):
             self.filesystem.delete_dir(self.path)
 
-    def _kind(self) -> str:
+    def check_removable(self) -> None:
+        """Check that the user may write and remove files here, by those of a file without content."""
         with self._one_line():
-            return str(self.filesystem.get_file_info(self.path).type.name)
+            probe = f"{self.path}/.removal-check"
+            self.filesystem.open_output_stream(probe).close()
+            self.filesystem.delete_file(probe)
+
+    def delete_file(self) -> None:
+        """Remove a file, if it exists."""
+        with self._one_line(), suppress(FileNotFoundError):
+            self.filesystem.delete_file(self.path)
+
+    def _kind(self) -> str:
+        return str(self._info(self.path).type.name)
+
+    def _info(self, path: str) -> Any:
+        with self._one_line():
+            return answer_of(self.text, partial(self.filesystem.get_file_info, path), GIVEN_UP_AFTER)
 
     @contextmanager
     def _one_line(self) -> Iterator[None]:
@@ -227,61 +230,9 @@ class Address:
             ) from error
 
 
-def connection_options(address: str, *given: Mapping[str, Any] | None) -> tuple[tuple[str, Any], ...]:
-    """Return the options of a catalog entry, by the names that `pyarrow.fs` has for them.
-
-    Args:
-        address: of the entry.
-        given: its credentials and its fs_args.
-
-    Raises:
-        GlowPipelineError: `pyarrow.fs` has no such option.
-    """
-    allowed = OPTIONS[_storage_of(address)]
-    flat = {name: value for each in given for name, value in (each or {}).items()}
-    flat |= flat.pop("client_kwargs", {})  # of s3fs
-    options = {ALIASES.get(name, name): value for name, value in flat.items()}
-    for name in options:
-        if name not in allowed:
-            raise GlowPipelineError(f"{address}: credentials: {name}: not an option; these are: {', '.join(allowed)}")
-    return tuple(sorted(options.items()))
-
-
-def _storage_of(address: str) -> str:
-    """Return the kind of storage, a key of `OPTIONS`, of an address or its scheme."""
-    return "s3" if address.startswith("s3") else "gs" if address.startswith("g") else "abfs"
-
-
 def _parts(address: str) -> tuple[str, str, str]:
     """Return the scheme, the bucket and the path in it."""
     found = ADDRESS.fullmatch(address)
     if found is None:
         raise GlowPipelineError(f"{address}: not an address of object storage; write {FORMS}, without ? and #")
     return found[1], found[2], found[3]
-
-
-@lru_cache(maxsize=16)  # one connection, however many addresses are used
-def _connected(_pid: int, kind: str, host: str, options: tuple[tuple[str, Any], ...], endpoint: str | None) -> Any:
-    """Return a file system of this process: a forked one has no use for the connections of another."""
-    from pyarrow import fs
-
-    given = dict(options)
-    if kind == "s3":
-        if endpoint and "endpoint_override" not in given:
-            given["endpoint_override"] = endpoint
-        if "endpoint_override" not in given and not {"AWS_REGION", "AWS_DEFAULT_REGION"} & os.environ.keys():
-            given.setdefault("region", fs.resolve_s3_region(host))
-        return fs.S3FileSystem(
-            **{"connect_timeout": CONNECT_SECONDS, "request_timeout": ANSWER_SECONDS, **given},
-            retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS),
-            allow_delayed_open=True,  # a small file is one request
-        )
-    if kind == "gs":
-        return fs.GcsFileSystem(**given, retry_time_limit=timedelta(seconds=RETRY_SECONDS))
-    account = host.partition("@")[2].partition(".")[0] or os.environ.get("AZURE_STORAGE_ACCOUNT_NAME")
-    if not given.setdefault("account_name", account):
-        raise GlowPipelineError(
-            f"abfs://{host}: no storage account; write abfs://container@account.dfs.core.windows.net/folder, or set "
-            f"AZURE_STORAGE_ACCOUNT_NAME"
-        )
-    return fs.AzureFileSystem(**given)

@@ -3,7 +3,7 @@
 import logging
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from fnmatch import fnmatch
 from functools import cached_property
@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import click
 from kedro.config import MissingConfigException, OmegaConfigLoader
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
@@ -25,6 +25,7 @@ from glow_pipeline.verdict.listing import list_name
 logger = logging.getLogger(__name__)
 LOCAL = "local"
 NEEDED = ("parameters", "catalog", "mlflow")
+UNREADABLE = (YAMLError, OmegaConfBaseException, MissingConfigException, OSError, ValueError, AttributeError)
 SUFFIXES = (".yml", ".yaml", ".json")  # those that Kedro reads
 
 
@@ -74,14 +75,7 @@ class ConfigLoader(OmegaConfigLoader):
             }
         try:
             loaded = self._load(key)
-        except (
-            YAMLError,
-            OmegaConfBaseException,
-            MissingConfigException,
-            OSError,
-            ValueError,
-            AttributeError,
-        ) as error:
+        except UNREADABLE as error:
             line = self._error_line(key, error)
             if line is None:
                 raise
@@ -134,6 +128,15 @@ class ConfigLoader(OmegaConfigLoader):
             self._report_overrides(local)
         merged: dict[str, Any] = self._merge_configs(loaded, local, key, folder)
         return merged
+
+    def _resolve_catalog_config(self, aggregate_config: Iterable[DictConfig]) -> dict[str, Any]:
+        """Resolve the catalog: first its own names, which begin with an underscore, since most entries have some."""
+        config = cast(DictConfig, OmegaConf.unsafe_merge(*aggregate_config))
+        for name in map(str, config):
+            if name.startswith("_") and isinstance(config[name], str):
+                config[name] = literal(config[name])
+        resolved: dict[str, Any] = super()._resolve_catalog_config([config])
+        return resolved
 
     @staticmethod
     def _soft_merge(config: dict[str, Any], env_config: dict[str, Any], *_path: str | None) -> dict[str, Any]:

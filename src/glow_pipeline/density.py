@@ -11,6 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from glow_pipeline.flow import Glow
+from glow_pipeline.flow.float64 import float64_device
 from glow_pipeline.flow.glow import LevelTrace, TopLatent
 from glow_pipeline.images.batches import Batch, Batches
 from glow_pipeline.images.content import content_noise
@@ -176,8 +177,8 @@ def scoring_batch(model: Glow, chosen: int | None = None) -> int:
 
 
 def exact(values: Tensor) -> Tensor:
-    """Return float64: on the device of the values, or of MPS, which has no float64, on the CPU."""
-    return (values.cpu() if values.device.type == "mps" else values).double()
+    """Return float64, on the device of the values if it has float64."""
+    return values.to(float64_device(values.device)).double()
 
 
 def pass_threads(model: Glow, batch_size: int, total: int, fixed: int | None = None) -> AbstractContextManager[None]:

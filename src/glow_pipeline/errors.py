@@ -27,7 +27,7 @@ class TrainingStopped(Exception):  # noqa: N818  # it is no error
 
 
 class HelperFinished(TrainingStopped):
-    """The end of a command that has helped others: to train, or to make what it cannot go on without.
+    """The end of a command that has only helped others: in a training, or with parts of a table or of scores.
 
     Whoever raises it has logged what was done.
     """

@@ -7,13 +7,17 @@ needs a lock, a rename of what others read, or a seek.
 import errno
 import os
 import shutil
+import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Protocol
 
 from glow_pipeline.buckets import Address, is_address
 from glow_pipeline.files import flush, rename_whole, written_whole
+
+CLAIM_SECONDS = 2.0  # within which a claim in a bucket, which has no locks, is seen by those that came at the same time
 
 
 class Place(Protocol):
@@ -49,6 +53,10 @@ class Store(Protocol):
 
     def put(self, name: str, written: Path) -> None:
         """Take over a complete local file, which is gone afterwards."""
+        ...
+
+    def claim(self, name: str, by: str) -> str:
+        """Return who has claimed this name: `by`, unless another one was first. A claim lasts."""
         ...
 
     def delete(self) -> None:
@@ -102,6 +110,23 @@ class FolderStore:
                 shutil.copyfile(written, temporary)
             written.unlink()
 
+    def claim(self, name: str, by: str) -> str:
+        """Return who has claimed this name: a folder gets it that has a file of its owner, if no other folder has it.
+
+        Such a rename is possible once, also on a network drive without locks.
+        """
+        claimed, own = self.path / name, self.path / f".{uuid.uuid4().hex[:8]}.{name}"
+        own.mkdir(parents=True)
+        (own / by).touch()
+        try:
+            rename_whole(own, claimed)
+        except OSError:
+            shutil.rmtree(own)
+            if not claimed.is_dir():
+                raise
+        (first,) = os.listdir(claimed)  # noqa: PTH208
+        return first
+
     def delete(self) -> None:
         """Remove the folder: first under another name, so that nobody finds a part of its files."""
         gone = self.path.with_name(f".{uuid.uuid4().hex[:8]}.{self.path.name}")
@@ -140,6 +165,16 @@ class BucketStore:
     def put(self, name: str, written: Path) -> None:
         (self.address / name).upload(written)
         written.unlink()
+
+    def claim(self, name: str, by: str) -> str:
+        """Return who has claimed this name; of several that claim it within seconds the first in alphabetical order."""
+        claims = BucketStore(self.address / name)
+        if not claims.names():
+            with TemporaryDirectory() as folder:
+                (Path(folder) / by).write_text(by, encoding="utf-8")
+                claims.put(by, Path(folder) / by)
+            time.sleep(CLAIM_SECONDS)
+        return min(claims.names())
 
     def delete(self) -> None:
         self.address.delete()

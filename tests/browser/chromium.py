@@ -24,10 +24,13 @@ QUIET = (
     *(("--no-sandbox",) if hasattr(os, "geteuid") and os.geteuid() == 0 else ()),
 )
 SIZE = {"width": 1400, "height": 900}
-PATIENCE = 30_000  # milliseconds that Playwright waits for an element
+PATIENCE = 120_000  # milliseconds that Playwright waits for an element
 # A page whose layout needs more than one frame; by the Resize Observer specification (section 3.4.2) the sizes are
 # delivered with the next one. Whether it happens depends on how busy the machine is.
 NEXT_FRAME = "ResizeObserver loop completed with undelivered notifications."
+
+
+WIDTH = "image => image.decode().then(() => image.naturalWidth)"  # of an `img`, when it has been loaded
 
 
 @dataclass

@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.processes import comes
 from tests.project import ROOT, environment_of_make, free_port
 
-PATIENCE = 120  # seconds
+PATIENCE = 240  # seconds
 
 
 @contextmanager
@@ -40,11 +40,11 @@ def made(target: str, project: Path) -> Iterator[str]:
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGTERM)
-        process.wait(30)
+        process.wait(PATIENCE)
 
 
 def answers(address: str) -> bool:
     try:
-        return bool(urllib.request.urlopen(address, timeout=2).status == 200)
+        return bool(urllib.request.urlopen(address, timeout=10).status == 200)
     except (urllib.error.URLError, OSError):
         return False

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from playwright.sync_api import expect
 
-from tests.browser.chromium import Watched
+from tests.browser.chromium import WIDTH, Watched
 from tests.browser.servers import made
+from tests.processes import comes
 
 STAGES = ("ingest", "train", "calibrate", "sample", "ood")
 HIDDEN = ("image_selection", "image_format", "provenance", "training", "parameters")
@@ -18,9 +19,8 @@ def test_pipelines_open_with_previews(browser: Watched, digits_project: Path) ->
         page.goto(address)
         nodes = page.locator(".pipeline-node")
         expect(nodes.first).to_be_visible()
-        names = set(nodes.all_text_contents())
-        assert set(STAGES) <= names
-        assert names.isdisjoint(HIDDEN)
+        assert comes(lambda: set(STAGES) <= set(nodes.all_text_contents()))
+        assert set(nodes.all_text_contents()).isdisjoint(HIDDEN)
         browser.screenshot("kedro_viz_all")
 
         page.goto(f"{address}/?pid=__default__&sn=training_curves")
@@ -28,7 +28,7 @@ def test_pipelines_open_with_previews(browser: Watched, digits_project: Path) ->
             ".pipeline-metadata__plot img, .preview-image img, img.pipeline-metadata__plot-image"
         ).first
         expect(picture).to_be_visible()
-        assert picture.evaluate("image => image.naturalWidth") > 300
+        assert picture.evaluate(WIDTH) > 300
         browser.screenshot("kedro_viz_training_curves")
 
         page.goto(f"{address}/?pid=__default__&sn=train_metrics")

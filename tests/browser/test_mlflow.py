@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.chromium import Watched
+from tests.browser.chromium import WIDTH, Watched
 from tests.browser.servers import made
+from tests.processes import comes
 from tests.project import kedro_run
 
 TYPED = "model.K=2,model.L=2,model.hidden_channels=8,train.n_epochs=2,train.warmup=0,train.sample_and_save_freq=1"
@@ -46,7 +47,8 @@ def test_runs_open_compare_and_explain_themselves(browser: Watched, project: Pat
         open_page(page, addresses["as charts"])
         lines = page.locator(".js-plotly-plot").first.locator(".scatterlayer path.js-line")
         expect(lines.first).to_be_visible()  # of the validation images' bits/dim
-        assert len(set(lines.evaluate_all("lines => lines.map(line => line.style.stroke)"))) == 2
+        strokes = "lines => lines.map(line => line.style.stroke)"
+        assert comes(lambda: len(set(lines.evaluate_all(strokes))) == 2)  # each run's line comes when it is fetched
         browser.screenshot("mlflow_charts")
 
         open_page(page, addresses["with the one before"])
@@ -62,7 +64,7 @@ def test_runs_open_compare_and_explain_themselves(browser: Watched, project: Pat
         page.get_by_text("training_curves.png").click()
         picture = page.locator("img[src^='blob:'], img[src*='training_curves']").first
         expect(picture).to_be_visible()
-        assert picture.evaluate("image => image.naturalWidth") > 300
+        assert picture.evaluate(WIDTH) > 300
         browser.screenshot("mlflow_artifacts")
 
         page.get_by_role("tab", name="Overview").click()

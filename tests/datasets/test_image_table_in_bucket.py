@@ -20,7 +20,7 @@ from glow_pipeline.images.table_writer import TableWriter, plan_table
 from glow_pipeline.stores import BucketStore
 from glow_pipeline.workers.choice import Workers
 from tests.conftest import MakeSource, random_images
-from tests.datasets.test_image_table import IMAGES_IN, SMALL, not_decodable, version
+from tests.datasets.tiny_tables import IMAGES_IN, SMALL, not_decodable, version
 from tests.s3_server import TestBucket
 
 
@@ -87,6 +87,34 @@ def test_files_of_images_come_when_they_are_read(plan: TableWriter, bucket: Test
     bucket.server.forget()
     assert torch.equal(dataset(bucket, 2).load()[2:4][0], prepare(IMAGES_IN, SMALL)[2:4])
     assert bucket.server.requests["get"] == 1  # of the version
+
+
+def test_version_of_a_table_removed_meanwhile_is_none(plan: TableWriter, bucket: TestBucket) -> None:
+    dataset(bucket, 1).save(plan)
+    (record,) = [key for key in bucket.objects if "/by-origin/" in key and key.endswith(f"{plan.origin.digest()}.json")]
+
+    def remove_meanwhile(kind: str, key: str, count: int) -> None:
+        if kind == "put" and version(2) in key:
+            bucket.server.objects[bucket.name].pop(record, None)
+
+    bucket.server.failure = remove_meanwhile
+    with pytest.raises(DatasetError, match="were removed meanwhile"):
+        dataset(bucket, 2).save(plan)
+    assert not [key for key in bucket.objects if version(2) in key]
+
+
+def test_parts_removed_meanwhile_make_no_table(plan: TableWriter, bucket: TestBucket) -> None:
+    def remove_meanwhile(kind: str, key: str, count: int) -> None:
+        if kind == "put" and key.endswith("labels.npy"):
+            for name in [name for name in bucket.objects if name.endswith("/00000.json")]:
+                del bucket.server.objects[bucket.name][name]
+
+    bucket.server.failure = remove_meanwhile
+    with pytest.raises(DatasetError, match="parts were removed while the table was made"):
+        dataset(bucket, 1).save(plan)
+    bucket.server.forget()
+    dataset(bucket, 2).save(plan)
+    assert content(dataset(bucket, 3).load())[0] == prepare(IMAGES_IN, SMALL).numpy().tobytes()
 
 
 def test_requests_grow_with_the_parts_alone(make_source: MakeSource, bucket: TestBucket, tmp_path: Path) -> None:

@@ -141,6 +141,30 @@ def test_card_is_stored_beside_its_model(bucket: TestBucket) -> None:
     assert card(bucket, 2).load().markdown == "# A page"
 
 
+def test_shown_card_is_the_newest_and_fetches_no_model(bucket: TestBucket) -> None:
+    model(bucket, 1).save(trained(epochs=1))
+    card(bucket, 1).save(ModelCard("# A page", b"png", None, DAY.format(1)))
+    bucket.server.objects[bucket.name][f"m/{MODEL}/{DAY.format(1)}/README.md"] = b"# Of another machine"
+    bucket.server.forget()
+    assert card(bucket, 2).load().markdown == "# Of another machine"
+    assert "Of another machine" in card(bucket, 2).preview()
+    assert bucket.server.requests["get"] == 4  # the page and the picture, twice
+
+
+def test_folder_removed_while_it_is_fetched_is_none(bucket: TestBucket) -> None:
+    folder(bucket, 1).save(Writer())
+    forget_copies()
+    bucket.server.failure = lambda kind, key, count: 404 if kind == "head" and key.endswith("a.txt") else None
+    with pytest.raises(DatasetError, match="is not there any more; load another version"):
+        folder(bucket, 2).load()
+    del bucket.server.objects[bucket.name][f"maps/{DAY.format(1)}/maps/.complete"]
+    bucket.server.forget()
+    incomplete = WrittenFolderDataset(filepath=f"{bucket.address}/maps", version=Version(DAY.format(1), DAY.format(2)))
+    with pytest.raises(DatasetError, match="is not there any more; load another version"):
+        incomplete.load()
+    assert not list(Path(COPIES).rglob("a.txt"))
+
+
 def test_edited_card_is_uploaded_last_and_alone(bucket: TestBucket) -> None:
     model(bucket, 1).save(trained(epochs=1))
     forget_copies()

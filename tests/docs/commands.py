@@ -81,10 +81,10 @@ def python_blocks() -> list[tuple[str, str]]:
     ]
 
 
-def _tokens(document: Path) -> Iterator[Token]:
-    for token in MarkdownIt("commonmark").enable("table").parse(document.read_text(encoding="utf-8")):
-        yield token
-        yield from token.children or []
+@cache
+def _tokens(document: Path) -> list[Token]:
+    parsed = MarkdownIt("commonmark").enable("table").parse(document.read_text(encoding="utf-8"))
+    return [each for token in parsed for each in (token, *(token.children or []))]
 
 
 def _lines(token: Token) -> Iterator[tuple[str, str]]:

@@ -74,6 +74,7 @@ TESTS |= dict.fromkeys(
     ),
     "test_documented_commands_are_understood",
 )
+TESTS["kedro versions --remove parts"] = "test_parts_are_removed_by_their_label"
 # Commands that no test runs, and why.
 REASONS = {
     "git pull": "needs a remote repository",

@@ -77,9 +77,9 @@ def test_make_ended_leaves_no_server(tmp_path: Path) -> None:
             version = json.load(page)
         assert version == {"installed": kedro_viz_version, "is_outdated": False, "latest": kedro_viz_version}
         make.send_signal(signal.SIGTERM)
-        assert comes(lambda: not answers(port), seconds=5)
-        assert comes(lambda: not any(map(alive, found[1:])), seconds=5)
-        lines = make.communicate(timeout=5)[0].splitlines()
+        assert comes(lambda: not answers(port))
+        assert comes(lambda: not any(map(alive, found[1:])))
+        lines = make.communicate(timeout=60)[0].splitlines()
     assert [line for line in lines if not line.startswith(("exec ", "make: "))] == [
         f"The pipelines are drawn at http://127.0.0.1:{port}/; Ctrl-C ends it."
     ]
@@ -91,5 +91,5 @@ def test_signal_to_the_group_frees_the_port(tmp_path: Path, number: int) -> None
     port = free_port()
     with drawn(copy_project(tmp_path), port) as make:
         os.killpg(make.pid, number)
-        assert comes(lambda: not answers(port), seconds=5)
-        make.communicate(timeout=5)
+        assert comes(lambda: not answers(port))
+        make.communicate(timeout=60)

@@ -64,6 +64,14 @@ def test_commands_with_all_in_a_bucket(bucket: TestBucket, tmp_path: Path) -> No
     assert "AUROC" in command(other, "ood", f"{IN},{OUT},device=cpu", "--env", "cluster")
     (card,) = [text for key, text in bucket.objects.items() if key.endswith("README.md")]
     assert "AUROC" in card.decode()
+    # Each clone knows its own runs, and the bucket is of both.
+    stored, remove = dict(bucket.objects), ("versions", "--env", "cluster", "--remove", "all", "--yes")
+    refused = kedro(project, *remove)
+    assert refused.returncode == 1
+    assert "may be of another project or clone" in refused.stdout
+    assert bucket.objects == stored
+    assert " in buckets; " in kedro(project, *remove, "--force").stdout
+    assert bucket.objects == {}
 
 
 def test_table_of_a_bucket_trains_the_same_model(bucket: TestBucket, tmp_path: Path) -> None:

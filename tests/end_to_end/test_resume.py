@@ -112,8 +112,29 @@ def newest_step(project: Path) -> int:
     return max((int(path.name[5:14]) for path in checkpoints(project)), default=-1)
 
 
+# Appended to the settings of a project: gives tests on a busy machine time to stop a training of a second.
+SLOWER = """
+import time
+from glow_pipeline.training.checkpoint_folder import TrainingFolder
+
+write = TrainingFolder.write
+
+
+def write_and_wait(folder, checkpoint, keep):
+    path = write(folder, checkpoint, keep)
+    if checkpoint.step >= {after}:
+        time.sleep(0.5)
+    return path
+
+
+TrainingFolder.write = write_and_wait
+"""
+
+
 def stopped_by_sigterm(project: Path, after: int) -> str:
     """Stop the command with SIGTERM once it has a checkpoint of this step or a later one; return what it printed."""
+    with (project / "src" / "glow_pipeline" / "settings.py").open("a") as settings:
+        settings.write(SLOWER.format(after=after))
     stopped = Command(project)
     assert comes(lambda: newest_step(project) >= after)
     os.killpg(stopped.process.pid, signal.SIGTERM)

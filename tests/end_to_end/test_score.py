@@ -21,6 +21,7 @@ from tests.project import files_below, kedro, kedro_run, versions
 from tests.verdict.odd_files import write_odd_files
 
 TABLE = "07_model_output/digits/score_scans/scored_files.{}/*/*"
+PROGRESS = "07_model_output/digits/score_scans/progress/{}"
 WORTH = "08_reporting/digits/score_scans/score_worth.json/*/*"
 BY_DEFAULT = "ood.score=density_sum,train.threads=1,ingest.num_workers=0"
 
@@ -94,7 +95,7 @@ def test_model_elsewhere_judges_alike(digits_project: Path, tmp_path: Path) -> N
 
 
 def parts_of(project: Path) -> int:
-    return len(versions(project, "07_model_output/digits/score_scans/progress/*/*.parquet"))
+    return len(versions(project, PROGRESS.format("*/*.parquet")))
 
 
 def write_copies(folder: Path, n: int) -> None:
@@ -140,9 +141,9 @@ def test_commands_share_a_list_and_one_is_killed(
     command = [sys.executable, "-m", "kedro", "run", "--pipelines", "score", "--params", params]
     monkeypatch.setenv("NODE_RANK", "1")
     with subprocess.Popen(command, cwd=digits_project, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as started:
-        while not parts_of(digits_project):
+        while not versions(digits_project, PROGRESS.format("made_with-*")):  # it begins; its share takes a second
             assert started.poll() is None
-            time.sleep(0.05)
+            time.sleep(0.005)
         started.kill()
         started.communicate()
     for index in (0, 2):

@@ -85,7 +85,7 @@ def recorded(project: Path) -> tuple[list[str], list[tuple[int, float]]]:
     """Return the statuses of MLflow's runs, and the steps and values of the validation bits per dimension."""
     with closing(sqlite3.connect(project / "mlflow.db")) as database:
         statuses = [status for (status,) in database.execute("select status from runs order by start_time")]
-        key = "where key = 'val_bits_per_dim' order by step"
+        key = "where key = 'val/bits_per_dim' order by step"
         return statuses, list(database.execute(f"select step, value from metrics {key}"))
 
 

@@ -7,8 +7,6 @@ import click
 import pytest
 import torch
 
-from glow_pipeline.hooks.checks import SHARED
-from glow_pipeline.pipeline_registry import register_pipelines
 from tests.hooks.helpers import refused
 from tests.project import TINY, copy_project, files_below, run, versions
 
@@ -53,11 +51,6 @@ def test_unsupported_precision_is_refused_early(tmp_path: Path) -> None:
 
 def test_precision_matters_only_to_trainings(trained: Path) -> None:
     run(trained, "sample", device="cpu", train={"precision": "tf32"})
-
-
-def test_workers_are_checked_where_they_are_used() -> None:
-    unshared = {name for name, pipeline in register_pipelines().items() if not SHARED & pipeline.all_outputs()}
-    assert unshared == {"sample", "register"}
 
 
 def test_ood_before_train_names_the_command_to_type(tmp_path: Path) -> None:

@@ -1,11 +1,14 @@
 """A checkout that belongs to another user, as far as it can be seen by one."""
 
+import errno
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from glow_pipeline.hooks import permissions
+from glow_pipeline.hooks.one_line import line_of
 from tests.hooks.helpers import refused
 from tests.project import copy_project, run
 
@@ -33,6 +36,16 @@ def test_file_where_a_folder_is_needed_is_refused(tmp_path: Path) -> None:
     project = copy_project(tmp_path)
     (project / "data" / "03_primary").touch()
     assert refused(project, "ingest").startswith(f"{project}/data/03_primary: is a file, where a folder is needed")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no statvfs")
+@pytest.mark.parametrize("name", ["existing", "not/existing"])
+def test_read_only_disk_has_no_owner_to_ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    (tmp_path / "existing").touch()
+    monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_flag=os.ST_RDONLY))
+    line = line_of(OSError(errno.EROFS, "Read-only file system", str(tmp_path / name)))
+    assert line is not None
+    assert line.startswith(f"{tmp_path / name}: its disk is mounted read-only; mount it for writing")
 
 
 @pytest.mark.parametrize("name", ["existing", "not/existing"])

@@ -73,7 +73,7 @@ def test_unreachable_server_is_reported_within_seconds(tmp_path: Path) -> None:
     started = time.monotonic()
     with pytest.raises(click.ClickException, match=r"^mlflow.yml: tracking_uri=http://127.0.0.1:1: no run could be"):
         run(project, "ingest")
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 60, "MLflow by itself would try for minutes"
     assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "1"
 
 

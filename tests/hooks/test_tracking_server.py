@@ -25,6 +25,12 @@ RANGES = {"train.lr": {"low": 1e-3}, "model.K": None, "model.hidden_channels": N
 SEARCH: dict[str, Any] = {"search": {"n_trials": 2, "ranges": RANGES}}
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a busy machine's server take more than the 6 seconds for an answer after which a run goes on without."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
+
+
 def clone(folder: Path, address: str) -> Path:
     """A project in a git checkout, whose runs go to this server."""
     project = copy_project(folder, mlflow_used=False)

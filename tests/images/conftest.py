@@ -49,6 +49,18 @@ def send(handler: BaseHTTPRequestHandler, content: bytes, length: int | None = N
     handler.wfile.write(content)
 
 
+def wait_for_later_times(path: Path, clock: Path) -> None:
+    """Wait until changes have a later time stamp than that of a file: kernels may take the time of their last tick.
+
+    Args:
+        path: the file.
+        clock: a file that is made for this.
+    """
+    clock.touch()
+    while clock.stat().st_ctime_ns <= path.stat().st_ctime_ns:
+        clock.touch()
+
+
 @pytest.fixture
 def mirror(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
     """A server that sends what the test puts into `files`."""

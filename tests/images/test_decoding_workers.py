@@ -131,7 +131,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     gc.collect()
     for child in multiprocessing.active_children():  # which end within a tenth of a second
-        child.join(timeout=30)
+        child.join(timeout=120)
     assert multiprocessing.active_children() == []
 
 

@@ -12,6 +12,7 @@ from glow_pipeline.images import parts as parts_module
 from glow_pipeline.images import rows as rows_module
 from glow_pipeline.images.content import content_hash
 from glow_pipeline.images.parts import CalibrationImages, Parts, count_copies, split_parts
+from glow_pipeline.images.rows import as_array
 from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.images.split_by_content import draw_by_content
 from glow_pipeline.images.table import ImageTable
@@ -147,7 +148,7 @@ def test_images_of_the_parts_are_the_tables(make_table: MakeTable) -> None:
     images = random_images(12)
     parts = split_parts(make_table(images, 8), 25, 25, 0)
     for part in (parts.fit, parts.validation, parts.calibration.table):
-        assert torch.equal(part[:][0], images[part.rows])
+        assert torch.equal(part[:][0], images[as_array(part.rows)])
 
 
 def test_calibration_images_are_no_image_table(make_table: MakeTable) -> None:

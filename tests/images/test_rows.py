@@ -5,9 +5,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from glow_pipeline.images import rows as rows_module
-from glow_pipeline.images.rows import CHUNK, PackedRows, packed, random_order, rows_where
+from glow_pipeline.images.rows import BLOCK, CHUNK, PackedRows, as_array, packed, random_order, rows_where
 from glow_pipeline.randomness import generator
 
 
@@ -33,7 +34,7 @@ def test_many_increasing_rows_are_sent_as_bits() -> None:
     assert len(sent) < count / 8 + 1000
     received = pickle.loads(sent)
     assert isinstance(received, PackedRows)
-    again = received.unpacked()
+    again = received[:]
     assert isinstance(again, np.ndarray)
     assert again.dtype == np.int32
     assert np.array_equal(again, rows)
@@ -43,3 +44,31 @@ def test_many_increasing_rows_are_sent_as_bits() -> None:
 def test_other_rows_are_sent_as_they_are(rows: list[int]) -> None:
     given = np.array(rows, dtype=np.int32)
     assert packed(given, 100 if len(rows) == 1 else 4) is given
+
+
+MARKED = st.lists(st.sampled_from([0, 0, 1, 1, 255, 7]), max_size=4 * BLOCK).map(
+    lambda some: np.unpackbits(np.array([*some, 16], dtype=np.uint8))
+)
+
+
+@given(marked=MARKED, data=st.data())
+def test_packed_rows_are_indexed_as_an_array(marked: NDArray[np.uint8], data: st.DataObject) -> None:
+    rows, expected = PackedRows(np.packbits(marked)), np.flatnonzero(marked)
+    n = len(expected)
+    some = np.array(data.draw(st.lists(st.integers(-n, n - 1), max_size=9)), dtype=np.int64)
+    assert list(rows) == as_array(rows).tolist() == expected.tolist()
+    assert (len(rows), rows[n - 1], rows[-n]) == (n, expected[-1], expected[0])
+    for places in (data.draw(st.slices(n)), some):
+        assert rows[places].dtype == np.int32
+        assert rows[places].tolist() == expected[places].tolist()
+    with pytest.raises(IndexError, match=f"there are {n} images"):
+        rows[n]
+
+
+def test_rows_of_large_tables_are_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows_module, "LARGE", 64)
+    values = np.arange(64) % 16
+    assert isinstance(rows_where(values != 3, True), PackedRows)
+    assert list(rows_where(values != 3, True)) == np.flatnonzero(values != 3).tolist()
+    assert isinstance(rows_where(np.arange(64), 3), np.ndarray)  # few
+    assert isinstance(rows_where(values[:63] != 3, True), np.ndarray)

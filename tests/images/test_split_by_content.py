@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from glow_pipeline.images import split_by_content
+from glow_pipeline.images import content_sets
 from glow_pipeline.images.split_by_content import draw_by_content
 
 
@@ -49,7 +49,7 @@ def test_both_parts_have_images(count: int, percentage: float) -> None:
 def test_draw_does_not_depend_on_its_pieces(monkeypatch: pytest.MonkeyPatch, percentage: float) -> None:
     every = hashes(50)
     at_once = draw_by_content(every, percentage, 0, "test")
-    monkeypatch.setattr(split_by_content, "CHUNK", 7)
+    monkeypatch.setattr(content_sets, "CHUNK", 7)
     assert np.array_equal(draw_by_content(every, percentage, 0, "test"), at_once)
 
 

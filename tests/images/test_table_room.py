@@ -100,7 +100,7 @@ def in_child(target: Callable[..., None], *arguments: object) -> int:
     receiver, sender = multiprocessing.Pipe()
     process = multiprocessing.get_context("fork").Process(target=target, args=(*arguments, sender))
     process.start()
-    process.join(60)
+    process.join(240)
     assert process.exitcode == 0
     assert receiver.poll()
     answer: int = receiver.recv()

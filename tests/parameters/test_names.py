@@ -3,7 +3,7 @@
 from typing import Any
 
 from glow_pipeline.parameters import Parameters, changeable_on_resume, known_names, nearest
-from glow_pipeline.training.resume import ADDED, identity
+from glow_pipeline.training.identity import ADDED, identity
 
 # With another value of one of these it is another training. A new parameter is marked `Changeable` or named here.
 DECIDES_WHAT_IS_LEARNED = {

@@ -41,11 +41,12 @@ def test_halves_of_a_folder_leave_out_training_images(make_table: MakeTable) -> 
     assert 25 < len(val) < 65
 
 
-def test_copies_are_in_one_half(make_table: MakeTable) -> None:
+def test_copies_are_in_one_half(make_table: MakeTable, caplog: pytest.LogCaptureFixture) -> None:
     table = make_table(torch.cat([random_images(30)] * 2), 4)
     val, calibration, _ = select_parts(model(np.empty(0, np.int64)), table, FOLDER, 0)
     assert not set(val.content_hashes) & set(calibration.table.content_hashes)
     assert len(val) + len(calibration) == 60
+    assert "30 of its 60 images are exact copies of others of them" in caplog.text
 
 
 def test_halves_do_not_depend_on_other_images(make_table: MakeTable) -> None:
@@ -60,7 +61,8 @@ def test_halves_do_not_depend_on_other_images(make_table: MakeTable) -> None:
 
 def test_folder_of_training_images_is_refused(make_table: MakeTable) -> None:
     table = make_table(random_images(5), 4)
-    with pytest.raises(GlowPipelineError, match=r"^calibrate\.path=mine: 1 images that the model was not trained on; "):
+    refusal = r"^calibrate\.path=mine: 1 different image that the model was not trained on; "
+    with pytest.raises(GlowPipelineError, match=refusal):
         select_parts(model(table.content_hashes[:4]), table, FOLDER, 0)
 
 

@@ -44,5 +44,5 @@ def test_exhausted_memory_while_scoring_is_one_line(
     work = scoring_work(model, detector, OtherModels(), [table], tmp_path, ood, TrainParameters(), 0, "cpu", workers)
     monkeypatch.setattr(Glow, "log_prob", full)
     with pytest.raises(NotEnoughMemoryError) as error:
-        carry_out(work, ood.devices, workers)
+        carry_out(work, tmp_path, ood.devices, workers)
     assert str(error.value) == "ood.batch_size=256: memory does not suffice; lower it"

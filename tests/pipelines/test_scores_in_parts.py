@@ -11,11 +11,13 @@ import click
 import pandas as pd
 import pytest
 
+from tests.hooks.helpers import inputs_of, runs
 from tests.processes import comes
 from tests.project import kedro_run, versions
 
 PARAMS = "ood.score=nll,ood.scores=nll+typicality,ood.bootstrap=20,ood.batch_size=8,train.threads=1"
 PARTS = "07_model_output/digits/ood_progress/*/*.parquet"
+CLAIMS = "07_model_output/digits/ood_progress/continues-*"
 SCORES = "07_model_output/digits/vs_textures/ood_scores.parquet/*/*"
 
 pytestmark = pytest.mark.slow
@@ -90,6 +92,26 @@ def test_killed_command_of_an_array_is_typed_again(digits_project: Path, in_one_
     pd.testing.assert_frame_equal(scores(digits_project), in_one_pass, check_exact=True)
 
 
+def test_command_killed_after_the_scores_is_typed_again(digits_project: Path, in_one_pass: pd.DataFrame) -> None:
+    recorded = len(runs(digits_project))
+    array = "workers.engine=array,workers.of=2,workers.part_images=64"
+    assert "This machine has helped: its share" in printed(digits_project, array, NODE_RANK="1")
+    killed = start(digits_project, array, NODE_RANK="0")
+    assert comes(lambda: versions(digits_project, CLAIMS), seconds=120)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert not versions(digits_project, SCORES)
+    output = printed(digits_project, array, NODE_RANK="1")
+    assert "all parts of score digits and textures are stored, and the command with the number 0 of 0 to 1" in output
+    assert not versions(digits_project, SCORES)
+    printed(digits_project, array, NODE_RANK="0")
+    pd.testing.assert_frame_equal(scores(digits_project), in_one_pass, check_exact=True)
+    newest, *others = runs(digits_project)[: len(runs(digits_project)) - recorded]
+    assert newest.info.status == "FINISHED"
+    assert {"test_images", "out_images"} <= inputs_of(newest).keys()
+    assert all(run.info.status == "RUNNING" for run in others), "of the killed one, if it had begun"
+
+
 def test_benchmark_is_shared_by_an_array(digits_project: Path) -> None:
     typed = "benchmark.out_datasets=blur+noise+textures"
     alone = shutil.copytree(digits_project, digits_project.with_name("alone"))
@@ -98,6 +120,8 @@ def test_benchmark_is_shared_by_an_array(digits_project: Path) -> None:
     assert "This machine has helped" in printed(digits_project, array, pipeline="benchmark", NODE_RANK="1")
     assert not versions(digits_project, "07_model_output/digits/benchmark/*/*.parquet")
     printed(digits_project, array, pipeline="benchmark", NODE_RANK="0")
+    again = printed(digits_project, array, pipeline="benchmark", NODE_RANK="1")
+    assert "all parts of the benchmark are stored, and the command with the number 0 of 0 to 1 continues" in again
     assert versions(digits_project, "07_model_output/digits/benchmark/*/parts/*/*"), "another command may read them now"
     shared, own = (
         pd.read_parquet(versions(project, "08_reporting/digits/benchmark.parquet/*/*")[-1])

@@ -71,7 +71,7 @@ def work(images: ImageTable, progress: Path, workers: WorkersParameters, **chang
 
 def test_small_tables_are_scored_without_a_trace(images: ImageTable, tmp_path: Path) -> None:
     progress, workers = tmp_path / "progress", WorkersParameters()
-    inside, outside = carry_out(work(images, progress, workers), 2, workers)
+    inside, outside = carry_out(work(images, progress, workers), progress, 2, workers)
     assert (len(inside), len(outside)) == (30, 7)
     assert not progress.exists()
 
@@ -80,12 +80,12 @@ def test_same_command_finds_its_scores_again(
     images: ImageTable, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     workers = WorkersParameters(part_images=8)
-    first = carry_out(work(images, tmp_path / "progress", workers), 1, workers)
+    first = carry_out(work(images, tmp_path / "progress", workers), tmp_path / "progress", 1, workers)
     with caplog.at_level(logging.INFO):
-        again = carry_out(work(images, tmp_path / "progress", workers), 1, workers)
+        again = carry_out(work(images, tmp_path / "progress", workers), tmp_path / "progress", 1, workers)
     (line,) = caplog.messages
     assert line.startswith("score tiny and tiny: 37 of 37 images were scored before with the same model")
-    in_memory = carry_out(work(images, tmp_path, WorkersParameters()), 1, WorkersParameters())
+    in_memory = carry_out(work(images, tmp_path, WorkersParameters()), tmp_path, 1, WorkersParameters())
     for scored in (first, again):
         for one, other in zip(scored, in_memory, strict=True):
             pd.testing.assert_frame_equal(cast(pd.DataFrame, one), cast(pd.DataFrame, other), check_exact=True)
@@ -112,19 +112,32 @@ def test_commands_of_an_array_share_both_tables(
         for rank in (2, 0):
             monkeypatch.setenv("NODE_RANK", str(rank))
             with pytest.raises(HelperFinished):
-                carry_out(work(images, tmp_path / "progress", workers), 1, workers)
+                carry_out(work(images, tmp_path / "progress", workers), tmp_path / "progress", 1, workers)
     assert [line for line in caplog.messages if line.startswith("This machine has helped")]
     monkeypatch.setenv("NODE_RANK", "1")
-    shared = carry_out(work(images, tmp_path / "progress", workers), 1, workers)
-    alone = carry_out(work(images, tmp_path, WorkersParameters()), 1, WorkersParameters())
+    shared = carry_out(work(images, tmp_path / "progress", workers), tmp_path / "progress", 1, workers)
+    alone = carry_out(work(images, tmp_path, WorkersParameters()), tmp_path, 1, WorkersParameters())
     for one, other in zip(shared, alone, strict=True):
         pd.testing.assert_frame_equal(cast(pd.DataFrame, one), cast(pd.DataFrame, other), check_exact=True)
+
+
+def test_array_names_parts_that_do_not_count(
+    images: ImageTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("NODE_RANK", "0")
+    workers = WorkersParameters(engine="array", of=2, part_images=8)
+    for size in (4, 5):
+        own = work(images, tmp_path, workers, ood=NLL.model_copy(update={"batch_size": size}))
+        with pytest.raises(HelperFinished):
+            carry_out(own, tmp_path, 1, workers)
+    (line,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert "other commands make its parts with batch_size=4, and this one with batch_size=5" in line
 
 
 def test_many_rows_stay_on_disk(images: ImageTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     workers = WorkersParameters(part_images=8)
     monkeypatch.setattr(scoring, "MOST_IN_MEMORY", 10)
-    inside, outside = carry_out(work(images, tmp_path, workers), 1, workers)
+    inside, outside = carry_out(work(images, tmp_path, workers), tmp_path, 1, workers)
     assert isinstance(inside, ScoreTable)
     assert isinstance(outside, pd.DataFrame)
     assert [len(frame) for frame in inside.frames()] == [8, 8, 8, 6]

@@ -16,7 +16,7 @@ from glow_pipeline.errors import TrainingStopped
 from glow_pipeline.flow import Glow
 from glow_pipeline.hooks import RunHook
 from glow_pipeline.pipeline_registry import register_pipelines
-from glow_pipeline.pipelines.search import nodes
+from glow_pipeline.search import trial_training
 from glow_pipeline.search.heartbeats import Heartbeats
 from glow_pipeline.training.model_file import read_record
 from glow_pipeline.training.reporter import TrialReporter
@@ -137,7 +137,7 @@ def test_stopped_trial_is_killed_and_queued_again(tmp_path: Path, monkeypatch: p
 
     project = copy_project(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(nodes, "train_trial", stops)
+        patch.setattr(trial_training, "train_trial", stops)
         with pytest.raises(SystemExit) as ended:
             search(project, 1)
     assert ended.value.code == 143
@@ -151,7 +151,7 @@ def test_no_trial_takes_the_checkpoint_of_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Not even of a trial that differs only in its length, and so in its warmup."""
-    train: Callable[..., Any] = vars(nodes)["train"]
+    train: Callable[..., Any] = vars(trial_training)["train"]
     stopped: list[Path | None] = []
 
     def stop_once(task: TrainingTask, flow: Glow, reporter: TrialReporter) -> Any:
@@ -166,7 +166,7 @@ def test_no_trial_takes_the_checkpoint_of_another(
     fixed = dict.fromkeys(("train.lr", "model.K", "model.hidden_channels"))
     given = {"ranges": {**fixed, "train.n_epochs": {"choices": [1, 2]}}, "pruner": "none"}
     project = copy_project(tmp_path)
-    monkeypatch.setattr(nodes, "train", stop_once)
+    monkeypatch.setattr(trial_training, "train", stop_once)
     monkeypatch.setattr(Heartbeats, "retry", lambda _self: lambda *_: None)  # as after a kill that was not noticed yet
     with caplog.at_level(logging.INFO), pytest.raises(SystemExit):
         search(project, 2, **given)
@@ -209,7 +209,7 @@ def test_searching_and_training_in_one_command_split_once() -> None:
 
 @pytest.mark.slow
 def test_too_large_or_diverging_trials_continue_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    train_trial, calls = nodes.train_trial, []
+    train_trial, calls = trial_training.train_trial, []
 
     def too_large(*given: Any) -> float:
         calls.append(given)
@@ -217,11 +217,11 @@ def test_too_large_or_diverging_trials_continue_search(tmp_path: Path, monkeypat
             raise torch.OutOfMemoryError
         return train_trial(*given)
 
-    monkeypatch.setattr(nodes, "train_trial", too_large)
+    monkeypatch.setattr(trial_training, "train_trial", too_large)
     ranges = {**RANGES, "train.lr": {**RATES, "choices": [1e-3, 1e12]}, "train.max_skipped_steps": {"choices": [1]}}
     found = search(copy_project(tmp_path), 6, ranges=ranges)
     first = [found[column][0] for column in ("state", "val_bits_per_dim", "error")]
-    assert first == ["diverged", float("inf"), nodes.TOO_LARGE]
+    assert first == ["diverged", float("inf"), trial_training.TOO_LARGE]
     later = found[1:]
     diverged = later[later["state"] == "diverged"]
     assert (later["state"].isin(["complete", "pruned", "diverged"])).all()

@@ -1,5 +1,6 @@
 """A search whose trainings take no time."""
 
+import os
 import time
 from dataclasses import replace
 from multiprocessing.context import ForkServerProcess
@@ -13,7 +14,7 @@ from glow_pipeline.parameters import Parameters, parse_parameters
 from glow_pipeline.search.heartbeats import Heartbeats
 from glow_pipeline.search.study import open_study
 from glow_pipeline.search.trial_runs import Objective, OnEpoch, OnNotAllowed, run_trials
-from tests.processes import fresh_processes
+from tests.processes import comes, fresh_processes
 
 RANGES: dict[str, Any] = {
     "train.lr": {"low": 1e-4, "high": 1e-2, "log": True},
@@ -22,7 +23,7 @@ RANGES: dict[str, Any] = {
 }
 
 
-QUICK = Heartbeats(interval=1, grace=3, poll=0.1)
+QUICK = Heartbeats(interval=1, grace=60, poll=0.1)
 IMPATIENT = replace(QUICK, grace=1)  # where no other process runs, which could be slow for a moment
 
 
@@ -52,21 +53,22 @@ def bits_of(_trial: object, parameters: Parameters, on_epoch: OnEpoch) -> float:
     return parameters.model.K / 10
 
 
-def search_slowly(project: Path, n_trials: int, seconds: float) -> None:
-    """Search with trials that take so many seconds each; touch `running` in each of them."""
+def search_slowly(project: Path, n_trials: int, seconds: float, processes: int = 1) -> None:
+    """Search with trials that take so many seconds each; the first one also waits until so many processes have one."""
 
     def objective(trial: object, parameters: Parameters, on_epoch: OnEpoch) -> float:
         value = bits_of(trial, parameters, on_epoch)
-        (project / "running").touch()
+        (project / f"running_{os.getpid()}").touch()
+        assert comes(lambda: len(list(project.glob("running_*"))) == processes)
         time.sleep(seconds)
         return value
 
     run_quickly(opened(project), searching(n_trials), objective)
 
 
-def start_search(project: Path, n_trials: int, seconds: float) -> ForkServerProcess:
+def start_search(project: Path, n_trials: int, seconds: float, processes: int = 1) -> ForkServerProcess:
     """Start a process that does `search_slowly`."""
-    process = fresh_processes().Process(target=search_slowly, args=(project, n_trials, seconds))
+    process = fresh_processes().Process(target=search_slowly, args=(project, n_trials, seconds, processes))
     process.start()
     return process
 

@@ -1,8 +1,10 @@
 """Addresses of databases, valid and not."""
 
 from pathlib import Path
+from threading import Thread
 
 import pytest
+from filelock import FileLock
 
 from glow_pipeline.errors import GlowPipelineError
 from tests.search.helpers import opened, searching
@@ -17,6 +19,19 @@ def test_database_is_in_the_project(
     monkeypatch.setenv("SEARCHES", str(tmp_path / "absolute"))
     opened(tmp_path, searching(storage="sqlite:///$SEARCHES/a.db"))
     assert (tmp_path / "absolute" / "a.db").is_file()
+
+
+def test_tables_are_created_by_one_process(tmp_path: Path) -> None:
+    file = tmp_path / "data" / "06_models" / "optuna.db"
+    file.parent.mkdir(parents=True)
+    second = Thread(target=opened, args=(tmp_path,))
+    with FileLock(file.with_name(".optuna.db.lock")):
+        second.start()
+        second.join(0.3)
+        assert second.is_alive()
+        assert not file.exists()
+    second.join()
+    assert file.is_file()
 
 
 @pytest.mark.parametrize(

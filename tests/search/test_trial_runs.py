@@ -134,7 +134,7 @@ def test_search_without_allowed_values_ends(tmp_path: Path, n_trials: int) -> No
 
 
 def test_two_processes_share_the_trials(tmp_path: Path) -> None:
-    both = [start_search(tmp_path, 12, seconds=0.3) for _ in range(2)]
+    both = [start_search(tmp_path, 12, seconds=0.1, processes=2) for _ in range(2)]
     for process in both:
         process.join(timeout=120)
     assert [process.exitcode for process in both] == [0, 0]

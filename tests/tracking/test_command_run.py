@@ -3,13 +3,12 @@
 import math
 import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
-from glow_pipeline.errors import HelperFinished, TrainingStopped
+from glow_pipeline.errors import TrainingStopped
 from glow_pipeline.tracking.command_run import CommandRun, status_of
 from glow_pipeline.tracking.destination import Destination, TrackingConfig, destination
 from glow_pipeline.tracking.start import start_run
@@ -93,15 +92,6 @@ def test_figures_count_for_the_used_model(place: Destination, client: MlflowClie
     assert [(metric.key, metric.value) for metric in model.metrics or []] == [("auroc", 0.5)]
     assert [file.path for file in client.list_artifacts(trains.address.run_id, "model")] == ["model/record.json"]
     assert client.get_run(scores.address.run_id).data.tags["model"] == "glow"
-
-
-def test_share_of_several_commands_is_a_tag(place: Destination, client: MlflowClient) -> None:
-    with suppress(HelperFinished), started(place) as run:
-        run.tag_help("train_images", "its share is stored; " + "missing: many" * 100)
-        raise HelperFinished
-    done = client.get_run(run.address.run_id)
-    assert done.info.status == "FINISHED"
-    assert done.data.tags["helped.train_images"] == ("its share is stored; " + "missing: many" * 100)[:500]
 
 
 def test_input_is_recorded_with_its_digest(place: Destination, client: MlflowClient, tmp_path: Path) -> None:

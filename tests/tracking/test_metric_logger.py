@@ -20,7 +20,7 @@ from glow_pipeline.tracking.runs import RunAddress, client_of
 from tests.mlflow_server import MlflowServer, StubServer, serving
 
 
-def until(holds: Callable[[], bool], seconds: float = 20) -> None:
+def until(holds: Callable[[], bool], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, "it never came"
@@ -78,12 +78,9 @@ def test_logging_never_waits_for_a_server_that_hangs(stub: StubServer, run: RunA
         stub.hangs.clear()
         logger.log_metrics({"loss": 0.0}, 0)
         until(lambda: stub.calls == 1)  # the thread is in the middle of a request
-        slowest = 0.0
         for step in range(1, 100):
-            started = time.perf_counter()
             logger.log_metrics({"loss": 0.0, "lr": 0.0}, step)
-            slowest = max(slowest, time.perf_counter() - started)
-        assert slowest < 0.05
+        assert stub.calls == 1, "no call waited until that request was given up, after 6 seconds"
         stub.hangs.set()
     assert stub.steps() == list(range(100))
 
@@ -94,15 +91,18 @@ def test_close_gives_up_and_names_the_loss(
 ) -> None:
     with MetricLogger(run, patience=0.5) as logger:
         logger.log_metrics({"loss": 0.0}, 5)
-        until(lambda: stub.steps() == [5])
+        until(lambda: not logger._rows)
+        assert stub.steps() == [5]
         if how == "hangs":
             stub.hangs.clear()
         stub.away = True
         for step in (10, 20, 30):
             logger.log_metrics({"loss": 0.0}, step)
         logger.log_figure(Figure, "samples", 1)
+        if how == "away":
+            until(lambda: len(caplog.messages) == 1)
         started = time.monotonic()
-    assert 0.4 < time.monotonic() - started < 2
+    assert 0.4 < time.monotonic() - started < 5, "half a second, and not the 6 of a request"
     last = caplog.messages[-1]
     assert "1 figures and 3 rows of metrics, of steps 10, 20, 30" in last
     assert "checkpoint" in last
@@ -157,10 +157,11 @@ def test_failing_figures_do_not_delay_metrics(
     stub: StubServer, run: RunAddress, caplog: pytest.LogCaptureFixture
 ) -> None:
     stub.artifacts.write_bytes(b"a file where the folder should be")
-    with MetricLogger(run, patience=0.5) as logger:
+    with MetricLogger(run, patience=0.5, longest_pause=0.05) as logger:
         logger.log_figure(Figure, "samples", 1)
         until(lambda: len(caplog.messages) == 1)
         logger.log_metrics({"loss": 0.0}, 10)
+        until(lambda: not logger._rows)
     assert stub.steps() == [10]
     assert "1 figures" in caplog.messages[-1]
     assert "rows" not in caplog.messages[-1]
@@ -232,10 +233,17 @@ def no_figure() -> Figure:
 
 
 def log_after_a_failed_figure(run: RunAddress, then: Callable[[MetricLogger], None]) -> None:
+    all_logged = threading.Event()
+
+    def no_figure_yet() -> Figure:
+        all_logged.wait()
+        return no_figure()
+
     with MetricLogger(run) as logger:
-        logger.log_figure(no_figure, "first", 0)
+        logger.log_figure(no_figure_yet, "first", 0)
         logger.log_figure(Figure, "second", 0)
         logger.log_metrics({"loss": 1.0}, 10)
+        all_logged.set()
         then(logger)
 
 

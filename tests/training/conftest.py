@@ -1,10 +1,12 @@
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from glow_pipeline.flow.fast import execution
 from glow_pipeline.training.shipped_models import CHECKSUMS, SHIPPED
 from tests.conftest import MakeTable, random_images
 from tests.project import ROOT
@@ -29,3 +31,13 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "notebooks").mkdir()
     monkeypatch.chdir(tmp_path / "notebooks")
     return tmp_path
+
+
+@pytest.fixture
+def own_compilations() -> Iterator[None]:
+    """Forget after a test the compilations of it, and those that failed."""
+    execution._compiled.cache_clear()
+    torch._dynamo.reset()
+    yield
+    execution._compiled.cache_clear()
+    torch._dynamo.reset()

@@ -14,7 +14,7 @@ import torch.distributed as dist
 from glow_pipeline.training.distributed.process_group import DistributedGroup
 
 T = TypeVar("T")
-PATIENCE = 100  # seconds
+PATIENCE = 240  # seconds
 
 
 def together(n: int, work: Callable[[DistributedGroup], T], leader: int = 0) -> list[T]:

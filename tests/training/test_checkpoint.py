@@ -21,7 +21,7 @@ from glow_pipeline.training.checkpoint import HEADER_KEY, Checkpoint, read_check
 from glow_pipeline.training.checkpoint_folder import TrainingFolder
 from glow_pipeline.training.history import History
 from glow_pipeline.training.model_file import read_model
-from glow_pipeline.training.resume import check_resume
+from glow_pipeline.training.named_checkpoint import check_resume
 from tests.training.helpers import checkpoint, checkpoint_record
 
 ROW = {"epoch": 1, "lr": 0.1, "grad_norm": math.inf, "step": 7}

@@ -37,6 +37,7 @@ def test_model_is_named_by_file_folder_or_name(clone: Path) -> None:
         ("digts", "model=digts: no shipped model has this name; did you mean digits? Known are digits"),
         ("zzz", "model=zzz: no shipped model has this name; known are digits"),
         ("a.safetensors", "model=a.safetensors: no such file; give the path of a stored .safetensors model or of its "),
+        ("s3://b/a.safetensors", "model=s3://b/a.safetensors: is in a bucket, and this is read from a disk; copy it "),
         ("/nowhere/a", "model=/nowhere/a: no such file; give the path of a stored .safetensors model or of its folder"),
     ],
 )

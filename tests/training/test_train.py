@@ -27,10 +27,10 @@ from glow_pipeline.training.checkpoint import read_checkpoint
 from glow_pipeline.training.checkpoint_folder import TrainingFolder
 from glow_pipeline.training.distributed.process_group import SingleProcess
 from glow_pipeline.training.history import Metrics
+from glow_pipeline.training.identity import identity
 from glow_pipeline.training.model_file import read_model, write_model
 from glow_pipeline.training.new_flow import untrained_flow
 from glow_pipeline.training.records import PartRecords
-from glow_pipeline.training.resume import identity
 from glow_pipeline.training.task import TrainingTask
 from glow_pipeline.training.train import _scored_at_once, train
 from tests.conftest import MakeTable, jittered_glow, model_record, random_images

@@ -96,7 +96,12 @@ def test_last_of_the_commands_goes_on(
     assert caplog.messages[-1].startswith("This machine has helped: its share (parts 0, 3, 6 of 8) of score is stored")
     assert "missing: parts 1, 4, 7" in caplog.messages[-1]
     monkeypatch.setenv("NODE_RANK", "1")
-    pd.testing.assert_frame_equal(rows_of(judge, folder, tmp_path, ARRAY), at_once, check_exact=True)
+    for _ in range(2):
+        pd.testing.assert_frame_equal(rows_of(judge, folder, tmp_path, ARRAY), at_once, check_exact=True)
+    monkeypatch.setenv("NODE_RANK", "0")
+    with pytest.raises(HelperFinished):
+        rows_of(judge, folder, tmp_path, ARRAY)
+    assert "the command with the number 1 of 0 to 2 continues" in caplog.messages[-1]
 
 
 def test_one_command_alone_tries_unreadable_files_again(judge: Judge, folder: Path, tmp_path: Path) -> None:

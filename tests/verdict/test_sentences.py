@@ -1,6 +1,6 @@
 import pytest
 
-from glow_pipeline.verdict.sentences import files_are, listed, percent
+from glow_pipeline.verdict.sentences import files_are, listed, p_is, percent
 
 
 @pytest.mark.parametrize(
@@ -18,3 +18,8 @@ def test_verbs_agree_with_their_number() -> None:
 def test_long_lists_end_in_dots() -> None:
     assert listed(["PNG", "JPEG"]) == "PNG, JPEG"
     assert listed("abcdef", at_most=3) == "a, b, c, ..."
+
+
+@pytest.mark.parametrize(("p", "text"), [(0.5634, "p = 0.56"), (1.0, "p = 1"), (9.9e-324, "p < 1e-15")])
+def test_p_values_have_the_digits_that_mean_something(p: float, text: str) -> None:
+    assert p_is(p) == text

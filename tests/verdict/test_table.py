@@ -103,6 +103,13 @@ def test_closing_lines_name_five_files(judge: Judge) -> None:
     assert "/s/6\\n.png: brighter" in lines[1]
 
 
+def test_closing_lines_name_copies(judge: Judge) -> None:
+    calibration = int(judge.detector.calibration_hashes[0])
+    lines = most_suspicious(table_of(judge, [1.0, 0.0], content_hash=[calibration, 5]))
+    assert "/scans/a.png (exact copy: calibration image): brighter" in lines[1]
+    assert "copy" not in lines[2]
+
+
 def test_list_without_a_readable_file_has_a_table(judge: Judge) -> None:
     table = table_of(judge, [None, None])
     assert letters(table) == "ab"

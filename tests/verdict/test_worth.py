@@ -26,9 +26,11 @@ from glow_pipeline.verdict.columns import (
     VERDICT,
     WIDTH,
 )
+from glow_pipeline.verdict.doubts import calibration_images, unknown_training
 from glow_pipeline.verdict.worth import Worth, check_enough, lines_of_worth, worth_of
 
 CALIBRATION_SCORES = np.arange(199) / 199
+NO_HASHES = np.empty(0, dtype=np.int64)
 
 
 def judged(
@@ -58,15 +60,21 @@ def judged(
 
 
 def worth(
-    scores: Sequence[float | None], copies: Mapping[int, str] | None = None, kind: str = "PNG", **parameters: float
+    scores: Sequence[float | None],
+    copies: Mapping[int, str] | None = None,
+    kind: str = "PNG",
+    calibration_hashes: Sequence[int] = (),
+    **parameters: float,
 ) -> Worth:
     chosen = ScoreParameters(**parameters)  # type: ignore[arg-type]
     files = FileFormats()
     files.add(FileFormat("PNG", 28, 28, "grey"))
     used = UsedImages(count=len(CALIBRATION_SCORES), file_formats=files)
-    detector = Detector({}, {"nll": CALIBRATION_SCORES}, DetectorRecord(model_sha256="", calibration=used))
+    record = DetectorRecord(model_sha256="", calibration=used)
+    hashes = np.sort(np.array(calibration_hashes, dtype=np.int64))
+    detector = Detector({}, {"nll": CALIBRATION_SCORES}, record, calibration_hashes=hashes)
     table = judged(scores, chosen, copies).assign(**{KIND: kind})
-    return worth_of(table, detector, "nll", chosen)
+    return worth_of(table, detector, "nll", chosen, NO_HASHES)
 
 
 EVEN = [(i + 0.3) / 50 for i in range(50)]  # as the calibration scores are
@@ -87,6 +95,7 @@ def test_worth_of_a_list_has_the_guarantees() -> None:
         "false_discovery_rate": 0.1,
         "bh_fewest": 3,
         "at_least_outliers": 2,
+        "guaranteed": True,
     }
 
 
@@ -188,3 +197,41 @@ def test_too_few_calibration_images_are_refused_before_work() -> None:
 def test_files_of_another_kind_are_warned_of() -> None:
     (warning,) = worth(EVEN, kind="JPEG").warnings
     assert warning.startswith("50 of 50 files are JPEG, the calibration images PNG: ")
+
+
+def doubts_of_calibration(hashes: Sequence[int], trained_on: Sequence[int]) -> list[str]:
+    detector = Detector({}, {}, DetectorRecord(model_sha256=""), calibration_hashes=np.sort(hashes))
+    return list(calibration_images(detector, np.array(trained_on, dtype=np.int64)))
+
+
+def test_repeated_calibration_images_are_warned_of() -> None:
+    (warning,) = doubts_of_calibration([*range(9)] * 40, [])
+    assert warning.startswith("The 360 calibration images are 9 different ones and exact copies of them: ")
+    assert "no p-value below 0.1 can be believed" in warning
+    assert not doubts_of_calibration([0, *range(99)], [])
+
+
+def test_nothing_is_guaranteed_by_repeated_calibration_images() -> None:
+    scores = [*EVEN, 2.0, 2.1, 2.2, 2.3, 2.4, 2.5, 2.6, 2.7]
+    sound, repeated = worth(scores), worth(scores, calibration_hashes=[1, 2, 3] * 66 + [4])
+    assert sound.guaranteed
+    assert sound.at_least_outliers > 0
+    assert sound.folder_p_value is not None
+    assert not repeated.guaranteed
+    assert (repeated.at_least_outliers, repeated.folder_p_value) == (0, None)
+    assert [line.partition(":")[0] for line in lines_of_worth(repeated)] == [
+        "Of 58 files 10 are outliers at a false-alarm rate of 5%.",
+        "False alarms",
+    ]
+    assert "no rate is guaranteed" in lines_of_worth(repeated)[1]
+
+
+def test_calibration_images_trained_on_are_warned_of() -> None:
+    (warning,) = doubts_of_calibration(range(100), [98, 99, 500])
+    assert warning.startswith("2 of the 100 calibration images are exact copies of training images: ")
+    assert not doubts_of_calibration(range(100), [99, 500])
+
+
+def test_unknown_training_images_are_warned_of() -> None:
+    (warning,) = unknown_training(None)
+    assert "does not say which images it was trained on" in warning

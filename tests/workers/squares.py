@@ -21,6 +21,7 @@ class Squares:
         refused: a part that the user has to do something about.
         killed: a part whose process is killed when it is computed for the first time.
         seconds: of each part.
+        meet: the first part of each process waits until all of them have one.
     """
 
     folder: Path
@@ -28,6 +29,7 @@ class Squares:
     refused: int | None = None
     killed: int | None = None
     seconds: float = 0.0
+    meet: bool = False
     uses_gpu: bool = False
     title: str = "squares"
 
@@ -43,6 +45,9 @@ class Squares:
             if part == self.refused:
                 raise GlowPipelineError(f"part {part}: is odd; choose another")
             time.sleep(self.seconds)
+            (self.folder / f"{seat.index}.of").touch()
+            while self.meet and len(list(self.folder.glob("*.of"))) < seat.of:
+                time.sleep(0.01)
             before = self.folder / f"{part}.killed"
             if part == self.killed and not before.exists():
                 before.touch()

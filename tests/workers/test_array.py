@@ -1,11 +1,13 @@
 """The engine `array`: shares of several commands."""
 
+import logging
 from pathlib import Path
 
 import pytest
 
-from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.workers.array import describe_help
+from glow_pipeline.errors import GlowPipelineError, HelperFinished
+from glow_pipeline.stores import FolderStore
+from glow_pipeline.workers.array import describe_help, let_one_continue
 from glow_pipeline.workers.engines import finish
 from tests.workers.squares import Squares
 
@@ -50,3 +52,21 @@ def test_share_and_missing_parts_are_said(
     work = Squares(tmp_path, n)
     finish(work, "array", of)
     assert f"This machine has helped: its share {said}" in describe_help(work, of)
+
+
+def test_same_command_continues_whenever_all_are_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def continues(index: int, of: int = 3, key: str = "abcd") -> bool:
+        monkeypatch.setenv("NODE_RANK", str(index))
+        try:
+            let_one_continue(FolderStore(tmp_path), key, "score digits", of)
+        except HelperFinished:
+            return False
+        return True
+
+    caplog.set_level(logging.INFO)
+    assert [continues(index) for index in (2, 0, 1, 2)] == [True, False, False, True]
+    assert "all parts of score digits are stored, and the command with the number 2 of 0 to 2 continues" in caplog.text
+    assert continues(0, of=1), "one command alone needs none of them"
+    assert continues(0, key="other work")

@@ -26,7 +26,7 @@ def test_one_process_has_the_machine_for_itself(tmp_path: Path) -> None:
 
 
 def test_each_process_keeps_its_seat(tmp_path: Path) -> None:
-    work = Squares(tmp_path, 6, seconds=0.2)
+    work = Squares(tmp_path, 6, meet=True)
     assert finish(work, "processes", processes=2)
     assert sorted(seat[1:] for seat in by(tmp_path, 6)) == [("0", "2"), ("1", "2")]
     assert [(tmp_path / str(part)).read_text() for part in range(6)] == ["0", "1", "4", "9", "16", "25"]

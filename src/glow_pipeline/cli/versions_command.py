@@ -1,8 +1,10 @@
-"""`kedro versions`: what is stored below data/, and its removal."""
+"""`kedro versions`: what is stored below data/ and in buckets, and its removal."""
 
 import os
 import re
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 import click
 
@@ -46,7 +48,7 @@ def versions(
     force: bool,
     env: str | None,
 ) -> None:
-    """List what is stored in data/, or remove some of it.
+    """List what is stored in data/ and in buckets, or remove some of it.
 
     The list has sizes, MLflow runs, and what needs each version. docs/data.md has examples.
     """
@@ -66,8 +68,18 @@ def versions(
         config = TrackingConfig.parse(context.config_loader["mlflow"])
         place = destination(config, context.project_path, os.environ) if config.enabled else None
         request = Request(labels, dataset, entry, keep, older_than, entries, yes, force)
-        catalog = context.config_loader.open_catalog()
+        catalog = _with_credentials(context.config_loader.open_catalog(), context._get_config_credentials())
         run_versions(catalog, context.project_path, place, request, click.echo, _confirmed)
+
+
+def _with_credentials(catalog: Mapping[str, Any], credentials: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a catalog with the credentials that its entries name."""
+    return {
+        name: {**entry, "credentials": credentials.get(entry["credentials"])}
+        if isinstance(entry, Mapping) and isinstance(entry.get("credentials"), str)
+        else entry
+        for name, entry in catalog.items()
+    }
 
 
 def _confirmed(question: str) -> bool:

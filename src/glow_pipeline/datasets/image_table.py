@@ -16,9 +16,9 @@ from pydantic import ValidationError
 from glow_pipeline.datasets.previews import NOT_MADE, figure_preview
 from glow_pipeline.datasets.table_figure import table_figure
 from glow_pipeline.datasets.versioned import CopiedVersionDataset
-from glow_pipeline.errors import HelperFinished
+from glow_pipeline.errors import GlowPipelineError, HelperFinished
 from glow_pipeline.files import locked, written_whole
-from glow_pipeline.images.bucket_tables import BucketTables, read_table, write_table
+from glow_pipeline.images.bucket_tables import BY_ORIGIN, VERSION_FILE, BucketTables, read_table, write_table
 from glow_pipeline.images.format import ImageFormat
 from glow_pipeline.images.ingest_parts import IngestParts, images_of_part, scratch_of_machine
 from glow_pipeline.images.table import ImageTable, TableOrigin
@@ -33,7 +33,6 @@ from glow_pipeline.workers.engines import finish
 logger = logging.getLogger(__name__)
 STALE = 3600  # seconds without a written chunk, after which a process that writes a part is dead
 PROCESSES = Path("/proc")  # of this machine, where it shows them
-BY_ORIGIN, VERSION = "by-origin", "table.json"  # in a bucket: the folder of tables' files, and the file of a version
 
 
 class ImageTableDataset(CopiedVersionDataset[TableWriter, ImageTable]):
@@ -78,7 +77,7 @@ class ImageTableDataset(CopiedVersionDataset[TableWriter, ImageTable]):
         path = self._get_load_path()
         if self.is_local:
             return ImageTable(Path(path))
-        if (stored := read_table(self._fs.address(path / VERSION))) is None:
+        if (stored := read_table(self._fs.address(path / VERSION_FILE))) is None:
             raise DatasetError(f"{self._fs.address(path)}: there is no table")
         return self._in_bucket().open(stored)
 
@@ -118,7 +117,12 @@ class ImageTableDataset(CopiedVersionDataset[TableWriter, ImageTable]):
                 return
             found = tables.find(data.origin) or tables.commit(work)
         version = found.of_origin(data.origin, data.passed_over)
-        write_table(self._fs.address(path / VERSION), version)
+        write_table(self._fs.address(path / VERSION_FILE), version)
+        if tables.find(data.origin) is None:
+            self._fs.address(path).parent.delete()
+            raise GlowPipelineError(
+                f"{self._fs.address(path)}: the table's files were removed meanwhile; type the same command again"
+            )
         version.record.report(logger)
 
     def _in_bucket(self) -> BucketTables:
@@ -229,7 +233,7 @@ class ImageTableDataset(CopiedVersionDataset[TableWriter, ImageTable]):
         if self._base is None:
             return False
         path = self._get_load_path()
-        return Path(path).is_dir() if self.is_local else self._fs.isfile(str(path / VERSION))
+        return Path(path).is_dir() if self.is_local else self._fs.isfile(str(path / VERSION_FILE))
 
 
 def _is_stale(folder: Path) -> bool:

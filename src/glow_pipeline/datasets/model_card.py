@@ -1,6 +1,9 @@
 """Kedro dataset of a model card."""
 
-from pathlib import PurePosixPath
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 
 from kedro_datasets._typing import HTMLPreview
 
@@ -39,14 +42,29 @@ class ModelCardDataset(CopiedVersionDataset[ModelCard, ModelCard]):
             write_card(folder, data)
 
     def load(self) -> ModelCard:
-        with self._editing(self._get_load_path().parent, CARD_FILE) as folder:
+        with self._reading() as folder:
             return read_card(folder)
 
     def preview(self) -> HTMLPreview:
         """Return the text of the card, for kedro viz."""
         if not self.exists():
             return NOT_MADE
-        return markdown_preview(self._fetched(self._get_load_path()).read_text(encoding="utf-8"))
+        with self._reading() as folder:
+            return markdown_preview((folder / CARD_FILE).read_text(encoding="utf-8"))
+
+    @contextmanager
+    def _reading(self) -> Iterator[Path]:
+        """Yield a local folder with the card's files. In a bucket they may have changed; the model is not fetched."""
+        version = self._get_load_path().parent
+        if self.is_local:
+            yield Path(version)
+            return
+        with TemporaryDirectory() as temporary:
+            local = Path(temporary) / version.name
+            for file in self._fs.address(version).listed(recursive=True):
+                if file.name != self._filepath.name:
+                    self._fs.get_file(str(version / file.name), str(local / file.name))
+            yield local
 
     def _exists(self) -> bool:
         return self._is_file(self._get_load_path())

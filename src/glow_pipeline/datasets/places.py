@@ -8,7 +8,8 @@ from typing import Any
 from kedro.io.core import get_protocol_and_path
 from kedro.utils import find_kedro_project
 
-from glow_pipeline.buckets import FORMS, connection_options, is_address
+from glow_pipeline.bucket_connection import connection_options
+from glow_pipeline.buckets import FORMS, Address, is_address
 from glow_pipeline.datasets.bucket_files import BucketFiles
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.remote_storage import has_scheme
@@ -73,3 +74,8 @@ def copy_of(protocol: str, path: str) -> Path:
     """Return where the local copy of a file or folder of a bucket is, in the project of the working directory."""
     project = find_kedro_project(Path.cwd()) or Path.cwd()
     return project / COPIES / protocol / path
+
+
+def copy_of_address(address: Address) -> Path:
+    """Return the same of an address."""
+    return copy_of(*protocol_and_path(str(address)))

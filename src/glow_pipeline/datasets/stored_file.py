@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 import fsspec
 from kedro.io import Version
 
-from glow_pipeline.buckets import connection_options, is_address
+from glow_pipeline.bucket_connection import connection_options
+from glow_pipeline.buckets import is_address
 from glow_pipeline.datasets.bucket_files import BucketFiles
 from glow_pipeline.datasets.places import LOCAL, protocol_and_path
 from glow_pipeline.datasets.versioned import OwnVersionDataset

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Protocol
 
+from kedro.io import DatasetError
 from kedro_datasets._typing import ImagePreview
 
 from glow_pipeline.datasets.previews import NOT_MADE, stacked_preview
@@ -43,8 +44,16 @@ class WrittenFolderDataset(CopiedVersionDataset[FolderWriter, Path]):
         path = self._get_load_path()
         local = self._local(path)
         if not self.is_local and not local.is_dir():
-            with written_whole(local) as folder:
-                self._fs.get(str(path), str(folder))
+            try:
+                with written_whole(local) as folder:
+                    self._fs.get(str(path), str(folder))
+                    if not (folder / COMPLETE).is_file():
+                        raise FileNotFoundError(f"{path}/{COMPLETE}")
+            except FileNotFoundError:
+                raise DatasetError(f"{self._fs.address(path)}: is not there any more; load another version") from None
+            except OSError:
+                if not local.is_dir():  # else another process has fetched it meanwhile
+                    raise
         return local
 
     def _get_versions(self) -> list[str]:

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from glow_pipeline.flow.float64 import float64_device
+
 
 class FixedPermutation(nn.Module):
     """y[:, i] = x[:, order[i]]; logdet 0. `order` (C,) is a buffer, so it is saved with the model."""
@@ -105,8 +107,7 @@ def log_abs_dets(permutations: Sequence[FixedPermutation | InvertibleConv]) -> T
 
 
 def _where_factorized(matrices: Tensor) -> Tensor:
-    """Return the matrices on a device that can factorize them, the CPU for MPS: not every torch can there."""
-    return matrices.cpu() if matrices.device.type == "mps" else matrices
+    return matrices.to(float64_device(matrices.device))
 
 
 def factorized_at_once(matrices: Tensor) -> tuple[Tensor, ...]:

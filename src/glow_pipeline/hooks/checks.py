@@ -19,11 +19,11 @@ from glow_pipeline.hooks.available_images import check_available
 from glow_pipeline.hooks.benchmark_checks import check_benchmark
 from glow_pipeline.hooks.catalog_entries import check_entries
 from glow_pipeline.hooks.command_line import check_inputs, check_load_versions
-from glow_pipeline.hooks.image_choice import SETS, TABLES
-from glow_pipeline.hooks.missing_outputs import report_skipped
+from glow_pipeline.hooks.missing_outputs import nodes_to_run, report_skipped
 from glow_pipeline.hooks.other_models import check_models_of_scores
 from glow_pipeline.hooks.permissions import check_writable
 from glow_pipeline.hooks.run_values import run_value, working_folders
+from glow_pipeline.hooks.shared_work import check_shared_work
 from glow_pipeline.hooks.stored_model import check_class, check_stored_model
 from glow_pipeline.hooks.training_checks import check_folder_classes, check_training, num_classes_of
 from glow_pipeline.images.selection import ImageSelection
@@ -34,13 +34,11 @@ from glow_pipeline.parameters import Parameters
 from glow_pipeline.sampling import MODES
 from glow_pipeline.search.space import extremes
 from glow_pipeline.training.distributed.machines import n_processes
-from glow_pipeline.training.resume import check_resume
+from glow_pipeline.training.named_checkpoint import check_resume
 from glow_pipeline.training.shipped_models import shipped_name
 from glow_pipeline.verdict.listing import check_listed
-from glow_pipeline.workers.engines import check_engine
 
 SPLITS: tuple[Split, ...] = ("train", "test")
-SHARED = {*TABLES, SETS, "in_scores", "scored_pairs", "file_scores"}  # made by `workers.engine`
 
 
 def check_run(parameters: Parameters, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
@@ -62,8 +60,7 @@ def check_run(parameters: Parameters, run_params: dict[str, Any], pipeline: Pipe
     check_inputs(pipeline, catalog, run_params["load_versions"])
     check_writable(pipeline, catalog)
     device = resolve_device(parameters.device)
-    if SHARED & outputs:
-        check_engine(parameters.workers.engine, parameters.workers.of)
+    check_shared_work(parameters.workers, nodes_to_run(run_params, pipeline, catalog), catalog)
     trainings = list(_trainings(parameters, pipeline))
     for training in trainings:
         check_training(training, device)

@@ -37,13 +37,18 @@ RANGES_FROM: tuple[tuple[str, RunValue, Split], ...] = (
 
 
 def choose_model(catalog: DataCatalog, parameters: Parameters) -> None:
-    """Have `glow_model` load the model that the parameters name, and the images follow the stored model, if any."""
+    """Have `glow_model` load the model that the parameters name, and the images follow the stored model, if any.
+
+    Raises:
+        GlowPipelineError: a bucket refuses or does not answer, so that it is unknown which models there are.
+    """
     dataset = cast(GlowModelDataset, catalog["glow_model"])
     if parameters.chosen_model is not None:
         _, model = parameters.chosen_model
         dataset.choose(model)
+    there_is_one = dataset.exists()
     try:
-        stored = dataset.record() if dataset.exists() else None
+        stored = dataset.record() if there_is_one else None
     except GlowPipelineError:  # a damaged model, which a run that needs it will report
         stored = None
     _fill(catalog, parameters, stored)

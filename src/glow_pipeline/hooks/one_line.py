@@ -1,5 +1,6 @@
 """Errors that the user can fix, as one line instead of a traceback."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from glow_pipeline.device import unsupported_operation
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.hooks.permissions import not_permitted
 
+NOT_PERMITTED = (errno.EACCES, errno.EPERM, errno.EROFS)
+
 
 @contextmanager
 def errors_in_one_line() -> Iterator[None]:
@@ -19,7 +22,7 @@ def errors_in_one_line() -> Iterator[None]:
         yield
     except click.ClickException:
         raise
-    except (GlowPipelineError, PermissionError) as error:
+    except (GlowPipelineError, OSError) as error:
         line = line_of(error)
         if line is None:
             raise
@@ -32,7 +35,7 @@ def line_of(error: BaseException) -> str | None:
     while cause is not None:
         if isinstance(cause, GlowPipelineError):
             return str(cause)
-        if isinstance(cause, PermissionError) and cause.filename:
+        if isinstance(cause, OSError) and cause.errno in NOT_PERMITTED and cause.filename:
             return not_permitted(Path(os.fsdecode(cause.filename)))
         if (line := unsupported_operation(cause)) is not None:
             return line

@@ -27,8 +27,10 @@ def check_writable(pipeline: Pipeline, catalog: DataCatalog) -> None:
 
 
 def not_permitted(path: Path) -> str:
-    """Return one line about a file or folder that belongs to another user."""
+    """Return one line about a file or folder that belongs to another user, or is on a disk that is read-only."""
     known = next(place for place in (path, *path.parents) if os.path.lexists(place))
+    if _is_read_only(known):
+        return f"{path}: its disk is mounted read-only; mount it for writing, or run in a clone on another disk"
     return (
         f"{path}: belongs to {_owner(known)} and cannot be used; ask for permission (chmod -R g+rwX of data/ and "
         f"mlflow.db), or run in a clone of your own"
@@ -44,6 +46,10 @@ def _outputs(pipeline: Pipeline, catalog: DataCatalog) -> Iterator[Path]:
             yield Path(dataset._filepath)
     if outputs & {"untrained_glow", "search_results"}:
         yield Path(catalog.load("checkpoints"))
+
+
+def _is_read_only(path: Path) -> bool:
+    return hasattr(os, "statvfs") and bool(os.statvfs(path).f_flag & os.ST_RDONLY)  # Windows has no statvfs
 
 
 def _owner(path: Path) -> str:

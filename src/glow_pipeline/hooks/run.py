@@ -1,6 +1,7 @@
 """Everything that happens around the nodes of one run, in its order."""
 
 import os
+from collections.abc import Set
 from contextlib import ExitStack
 from inspect import get_annotations
 from pathlib import Path
@@ -26,6 +27,7 @@ from glow_pipeline.hooks.one_line import errors_in_one_line, line_of
 from glow_pipeline.hooks.provenance import provenance_of
 from glow_pipeline.hooks.repeating_command import command_line
 from glow_pipeline.hooks.run_values import reads_run_value, run_value, set_run_value, set_working_folders
+from glow_pipeline.hooks.shared_work import last_shared
 from glow_pipeline.hooks.stored_detector import choose_detector
 from glow_pipeline.hooks.tracking import Tracker, tracked
 from glow_pipeline.hooks.training_checks import with_batches_of_all
@@ -34,6 +36,7 @@ from glow_pipeline.images.sources.folder_listing import FolderLooks
 from glow_pipeline.parameters import Parameters
 from glow_pipeline.signals import ExitOnSignals
 from glow_pipeline.tracking.destination import TrackingConfig, destination
+from glow_pipeline.tracking.start import open_experiment
 
 
 class RunHook:
@@ -48,6 +51,8 @@ class RunHook:
         self._training: TrainingClaim | None = None
         self._looks: FolderLooks | None = None
         self._tracker: Tracker | None = None
+        self._shared: Set[str] = frozenset()  # not complete yet; then the MLflow run starts
+        self._loaded: dict[str, Any] = {}  # before that
 
     def after_context_created(self, context: KedroContext) -> None:
         self._project = context.project_path
@@ -60,7 +65,7 @@ class RunHook:
     def after_catalog_created(self, catalog: DataCatalog) -> None:
         with errors_in_one_line():
             check_entries(catalog, ["glow_model", "glow_detector", "listings", *TABLES])
-        choose_model(catalog, self._parameters)
+            choose_model(catalog, self._parameters)
 
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
         self._figures = KeyFigures()
@@ -91,12 +96,18 @@ class RunHook:
         self._closing.after_dataset_loaded(dataset_name, data)
         if self._tracker is not None:
             self._tracker.record_loaded(dataset_name, data)
+        elif self._shared:
+            self._loaded[dataset_name] = data
 
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
         self._closing.after_dataset_saved(dataset_name, data)
         self._figures.add(dataset_name, data)
         if self._training is not None and dataset_name == "glow_model":
             self._training.trained = True
+        if dataset_name in self._shared and getattr(self._catalog[dataset_name], "pending", None) is None:
+            self._shared -= {dataset_name}
+            if not self._shared:
+                self._record_from_here()
         if self._tracker is not None:
             self._tracker.record_saved(dataset_name, data)
         card = record_on_card(dataset_name, data, self._catalog, self._parameters, self._provenance)
@@ -163,18 +174,35 @@ class RunHook:
     def _start_tracking(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog, resumed_run_id: str | None
     ) -> None:
-        """Start or resume the MLflow run, and save the run's provenance."""
-        provenance = provenance_of(run_params["run_id"], self._project, command_line(run_params))
-        only_helps = self._training is not None and self._training.only_helps
-        if self._mlflow.enabled and not only_helps:
-            place = destination(self._mlflow, self._project, os.environ)
-            run = tracked(
-                place, run_params, self._parameters, pipeline, catalog, provenance, resumed_run_id, self._figures
-            )
-            self._tracker = self._undo.enter_context(run)
-            provenance = provenance.model_copy(update={"mlflow_run_id": self._tracker.run.address.run_id})
-        self._provenance, self._catalog = provenance, catalog
-        set_run_value(catalog, "provenance", provenance)
+        """Start or resume the MLflow run, and save the run's provenance.
+
+        A command that only helps others has none. With `workers.engine=array` that shows late: the run starts when the
+        shared work is complete.
+        """
+        self._provenance = provenance_of(run_params["run_id"], self._project, command_line(run_params))
+        self._catalog = catalog
+        set_run_value(catalog, "provenance", self._provenance)
+        if not self._mlflow.enabled or (self._training is not None and self._training.only_helps):
+            return
+        place = destination(self._mlflow, self._project, os.environ)
+        self._run = tracked(
+            place, run_params, self._parameters, pipeline, catalog, self._provenance, resumed_run_id, self._figures
+        )
+        self._shared = last_shared(self._parameters.workers, nodes_to_run(run_params, pipeline, catalog))
+        if self._shared:
+            open_experiment(place)  # so that one that does not answer is noticed now
+        else:
+            self._record_from_here()
+
+    def _record_from_here(self) -> None:
+        """Start the MLflow run, and record in it what was loaded before."""
+        self._tracker = self._undo.enter_context(self._run)
+        run_id = self._tracker.run.address.run_id
+        self._provenance = self._provenance.model_copy(update={"mlflow_run_id": run_id})
+        set_run_value(self._catalog, "provenance", self._provenance)
+        for name, data in self._loaded.items():
+            self._tracker.record_loaded(name, data)
+        self._loaded.clear()
 
 
 def _takes_checked(node: Node) -> bool:

@@ -25,7 +25,7 @@ from glow_pipeline.hooks.stored_model import version_of
 from glow_pipeline.images.sources.names import printable
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.outliers.detector import Detector, DetectorRecord
-from glow_pipeline.outliers.report import tracked_metrics
+from glow_pipeline.outliers.metric_names import tracked_metrics
 from glow_pipeline.parameters import Parameters, flattened
 from glow_pipeline.provenance import Provenance
 from glow_pipeline.tracking.command_run import CommandRun
@@ -95,9 +95,6 @@ class Tracker:
             with mlflow_may_fail(name):
                 self.run.tag_detector(_detector_tags(data.record), data.record.model_dump_json(indent=2))
         dataset = self._catalog[name]
-        if (pending := getattr(dataset, "pending", None)) is not None:
-            with mlflow_may_fail(f"the share of {name}"):
-                self.run.tag_help(name, pending)
         folder = (getattr(dataset, "metadata", None) or {}).get("mlflow")
         if folder is None or not isinstance(dataset, AbstractVersionedDataset):
             return

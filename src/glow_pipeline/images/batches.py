@@ -99,13 +99,20 @@ class Batches:
         return part
 
     def shuffled(self, generator: torch.Generator, first: int = 0) -> Iterator[Batch]:
-        """Return the batches in a random order; with `drop_last` each order leaves out other images.
+        """Return the batches in a random order, as `order` and `in_order` do."""
+        return self.in_order(self.order(generator), first)
+
+    def order(self, generator: torch.Generator) -> Rows:
+        """Draw the order of the images; with `drop_last` each order leaves out other images."""
+        return random_order(len(self.table), generator)[: self.n_images]
+
+    def in_order(self, order: Rows, first: int = 0) -> Iterator[Batch]:
+        """Return this shard's part of the batches in a given order.
 
         Args:
-            generator: draws the order.
+            order: images by their place in the table.
             first: batch to start with; those before it are not read.
         """
-        order = random_order(len(self.table), generator)[: self.n_images]
         return self._batches(RowsOfBatches(order, self.batch_size, slice(first, None), self.shard))
 
     def _batches(self, sampler: RowsOfBatches) -> Iterator[Batch]:
@@ -135,6 +142,11 @@ class Batches:
     def _read(self, sampler: RowsOfBatches) -> Iterator[Batch]:
         # The sampler yields the indices of complete batches, and the table gathers each at once:
         # one image at a time is many times slower.
+        if self.num_workers == 0:  # without torch's loader, which takes as long as the table for a small batch
+            for rows in sampler:
+                batch = Batch(*self.table[rows])
+                yield Batch(*(tensor.pin_memory() for tensor in batch)) if self.device.type == "cuda" else batch
+            return
         loader: DataLoader[tuple[Tensor, Tensor]] = DataLoader(
             self.table,  # type: ignore[arg-type]  # it has __getitem__ and __len__, which is all that DataLoader uses
             batch_size=None,

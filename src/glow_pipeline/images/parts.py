@@ -1,8 +1,6 @@
 """The parts of a training table: images to fit, to validate on and to calibrate with."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,50 +68,50 @@ def split_parts(table: ImageTable, val_percentage: float, calibration_percentage
         raise GlowPipelineError(
             f"{table.record.name}: {n} image to train on and to validate with; give it two at least"
         )
-    part = np.full(n, FIT, dtype=np.uint8)
     if 0 < n_own < n:
-        _divide_own(part[n - n_own :], val_percentage, calibration_percentage, seed)
+        part = np.full(n, FIT, dtype=np.uint8)
+        part[n - n_own :] = _divided_own(n_own, val_percentage, calibration_percentage, seed)
     elif table.record.image_selection.is_folder:
-        _draw_by_content(part, table, val_percentage, calibration_percentage, seed)
+        part = _drawn_by_content(table, val_percentage, calibration_percentage, seed)
     else:
-        _draw_at_random(part, val_percentage, calibration_percentage, seed)
+        part = _drawn_at_random(n, val_percentage, calibration_percentage, seed)
     fit, validation, calibration = (table.subset(rows_where(part, each)) for each in (FIT, VALIDATION, CALIBRATION))
     return Parts(fit, validation, CalibrationImages(calibration))
 
 
-def _divide_own(own: PartOf, val_percentage: float, calibration_percentage: float, seed: int) -> None:
-    """Divide the images of a source's own validation split, which are the table's last."""
-    if not calibration_percentage:
-        own[:] = VALIDATION
-        return
-    n_val = max(1, round(len(own) * val_percentage / (val_percentage + calibration_percentage)))
-    order = random_order(len(own), generator(seed, "calibration"))
-    _assign(own, order[:n_val], VALIDATION)
-    _assign(own, order[n_val:], CALIBRATION)
+def _divided_own(n: int, val_percentage: float, calibration_percentage: float, seed: int) -> PartOf:
+    """Divide the n images of a source's own validation split."""
+    part = np.full(n, VALIDATION, dtype=np.uint8)
+    if calibration_percentage:
+        n_val = max(1, round(n * val_percentage / (val_percentage + calibration_percentage)))
+        _assign(part, random_order(n, generator(seed, "calibration"))[n_val:], CALIBRATION)
+    return part
 
 
-def _draw_by_content(
-    part: PartOf, table: ImageTable, val_percentage: float, calibration_percentage: float, seed: int
-) -> None:
+def _drawn_by_content(table: ImageTable, val_percentage: float, calibration_percentage: float, seed: int) -> PartOf:
     """Hold out the images whose value is below the percentages: of validation, and of both."""
-    hashes = table.content_hashes
-    validates = draw_by_content(hashes, val_percentage, seed, "validation")
+    validates = draw_by_content(table.stored_hashes, val_percentage, seed, "validation")
     if validates.all() or not validates.any():
         raise GlowPipelineError(
             f"{table.record.name}: its {len(table)} images are copies of one, to train on and to validate with; "
             f"give it two different ones at least"
         )
-    part[draw_by_content(hashes, val_percentage + calibration_percentage, seed, "validation")] = CALIBRATION
+    part = np.full(len(table), FIT, dtype=np.uint8)
+    held_out = draw_by_content(table.stored_hashes, val_percentage + calibration_percentage, seed, "validation")
+    part[held_out] = CALIBRATION
     part[validates] = VALIDATION
+    return part
 
 
-def _draw_at_random(part: PartOf, val_percentage: float, calibration_percentage: float, seed: int) -> None:
-    n = len(part)
+def _drawn_at_random(n: int, val_percentage: float, calibration_percentage: float, seed: int) -> PartOf:
     n_val = min(max(1, round(n * val_percentage / 100)), n - 1)
     n_calibration = min(round(n * calibration_percentage / 100), n - n_val - 1)
-    order = random_order(n, generator(seed, "validation"))
-    _assign(part, order[:n_val], VALIDATION)
-    _assign(part, order[n_val : n_val + n_calibration], CALIBRATION)
+    # Copied, so that the order of all images is not in memory any more when the parts are.
+    held_out = random_order(n, generator(seed, "validation"))[: n_val + n_calibration].copy()
+    part = np.full(n, FIT, dtype=np.uint8)
+    _assign(part, held_out[:n_val], VALIDATION)
+    _assign(part, held_out[n_val:], CALIBRATION)
+    return part
 
 
 def _assign(part: PartOf, rows: NDArray[np.int32] | NDArray[np.int64], value: int) -> None:
@@ -135,15 +133,12 @@ class ExactCopies(BaseModel):
 
 def count_copies(parts: Parts, test: ImageTable) -> ExactCopies:
     """Count the exact copies within and across the parts of a data set; reads no pixel."""
-    fit, validation, calibration = parts.fit, parts.validation, parts.calibration.table
-
-    def hashes(*tables: ImageTable) -> Iterator[NDArray[np.int64]]:
-        return chain.from_iterable(table.content_chunks() for table in tables)
-
-    n_train = len(fit) + len(validation)
+    fit, validation, calibration, tested = (
+        table.stored_hashes for table in (parts.fit, parts.validation, parts.calibration.table, test)
+    )
     return ExactCopies(
-        train_copies=n_train - count_distinct(lambda: hashes(fit, validation), n_train),
-        val_copies_of_fit=int(are_among(validation.content_hashes, hashes(fit)).sum()),
-        calibration_copies_of_train=int(are_among(calibration.content_hashes, hashes(fit, validation)).sum()),
-        test_copies_of_train=int(are_among(test.content_hashes, hashes(fit, validation, calibration)).sum()),
+        train_copies=len(fit) + len(validation) - count_distinct([fit, validation]),
+        val_copies_of_fit=int(are_among(validation, [fit]).sum()),
+        calibration_copies_of_train=int(are_among(calibration, [fit, validation]).sum()),
+        test_copies_of_train=int(are_among(tested, [fit, validation, calibration]).sum()),
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,9 +16,16 @@ from glow_pipeline.images.rows import Rows
 from glow_pipeline.memory import available_bytes
 
 Pixels = NDArray[np.uint8]
-File = np.memmap[tuple[int, int, int, int], np.dtype[np.uint8]]
 OPEN = 512  # files that are open at once: each takes a descriptor, of which a process has 1,024 on most systems
 SCATTERED = 16  # rows are scattered if they are among so many times their number
+
+
+class File(NamedTuple):
+    """An open file of images."""
+
+    images: Pixels  # an array: numpy takes longer to index its `memmap`
+    memory_map: mmap.mmap
+    offset: int  # of the first image, in bytes
 
 
 class StoredImages:
@@ -63,21 +70,20 @@ class StoredImages:
 
     def _consecutive(self, rows: range) -> Pixels:
         if len(self._paths) == 1:
-            return np.array(self._file(0)[rows.start : rows.stop])
+            return np.array(self._file(0).images[rows.start : rows.stop])
         result = np.empty((len(rows), *self._shape), dtype=np.uint8)
         bounds = np.clip(self._starts - rows.start, 0, len(rows)).tolist()
         for part, (first, last) in enumerate(pairwise(bounds)):
             if first < last:
                 begin = rows.start + first - int(self._starts[part])
-                result[first:last] = self._file(part)[begin : begin + last - first]
+                result[first:last] = self._file(part).images[begin : begin + last - first]
         return result
 
     def _gathered(self, part: int, rows: NDArray[np.signedinteger]) -> Pixels:
-        images = self._file(part)
+        images, memory_map, offset = self._file(part)
         if self.reads_ahead(rows):
             # Otherwise the system reads one row after the other, each with hundreds of KiB around it.
-            memory_map: Any = images.base
-            for start, length in pages_of(rows, images[0].nbytes, images.offset):
+            for start, length in pages_of(rows, images[0].nbytes, offset):
                 memory_map.madvise(mmap.MADV_WILLNEED, start, length)
         return images[rows]
 
@@ -99,7 +105,8 @@ class StoredImages:
                 self._opened.popitem(last=False)
             if self._fetch is not None:
                 self._fetch(self._paths[part])
-            self._opened[part] = np.load(self._paths[part], mmap_mode="r", allow_pickle=False)
+            images = np.load(self._paths[part], mmap_mode="r", allow_pickle=False)
+            self._opened[part] = File(np.asarray(images), images.base, images.offset)
         return self._opened[part]
 
 

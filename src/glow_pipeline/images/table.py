@@ -20,7 +20,18 @@ from glow_pipeline.images.fetched import fetch_images
 from glow_pipeline.images.file_formats import FileFormats
 from glow_pipeline.images.findings import Findings
 from glow_pipeline.images.format import ImageFormat
-from glow_pipeline.images.rows import CHUNK, PackedRows, Places, Rows, in_few_bytes, packed, places_of_range, rows_where
+from glow_pipeline.images.rows import (
+    CHUNK,
+    LARGE,
+    PackedRows,
+    Places,
+    Rows,
+    TableRows,
+    in_few_bytes,
+    packed,
+    places_of_range,
+    rows_where,
+)
 from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.images.sources.source import Split
 from glow_pipeline.images.stored_images import StoredImages
@@ -157,10 +168,11 @@ class ImageTable:
             all of them are there.
 
     Attributes:
-        rows: rows of the table: a range where they are all, else int32, or int64 in a table of 2**31 images.
+        rows: rows of the table: a range where they are all; of a large table packed where they are many and increase;
+            else int32, or int64 in a table of 2**31 images.
     """
 
-    def __init__(self, folder: Path, rows: Rows | None = None, store: Store | None = None) -> None:
+    def __init__(self, folder: Path, rows: TableRows | None = None, store: Store | None = None) -> None:
         self.folder, self.store = folder, store
         self.record = TableRecord.model_validate_json((folder / RECORD).read_text(encoding="utf-8"))
         self.rows = range(self.record.count) if rows is None else in_few_bytes(rows, self.record.count)
@@ -172,13 +184,18 @@ class ImageTable:
         r = self.record
         return f"ImageTable({r.name} {r.split}, {len(self)} images {r.image_format.key})"
 
-    def subset(self, indices: Places) -> Self:
+    def subset(self, indices: Places | PackedRows) -> Self:
         """Return a view of these images, in this order; nothing is copied."""
+        if isinstance(indices, PackedRows):
+            is_complete = self.rows == range(self.record.count)
+            return self.of_rows(indices if is_complete else self.rows_at(indices[:]))
         return self.of_rows(self.rows_at(indices))
 
-    def of_rows(self, rows: Rows) -> Self:
+    def of_rows(self, rows: TableRows) -> Self:
         """Return a view of these rows of the table, whatever rows this view has."""
-        return type(self)(self.folder, rows, self.store)
+        view = type(self).__new__(type(self))
+        view.__dict__.update(self.__dict__, rows=in_few_bytes(rows, self.record.count))
+        return view
 
     def rows_at(self, indices: Places) -> Rows:
         """Return the rows of the images at these places of this view."""
@@ -191,12 +208,15 @@ class ImageTable:
     def __getitem__(self, indices: Places) -> tuple[Tensor, Tensor]:
         """Return copies: images uint8 (n, C, H, W) below 2**n_bits and labels int64 (n,)."""
         rows = self.rows_at(indices)
-        return torch.from_numpy(self._images[rows]), torch.from_numpy(_picked(self._labels, rows).copy())
+        labels = _picked(self._labels, rows)
+        if labels.base is not None:
+            labels = labels.copy()
+        return torch.from_numpy(self._images[rows]), torch.from_numpy(labels)
 
     @property
     def labels(self) -> Tensor:
         """All labels, int64 (N,); reads no image. Of a complete table they stay on disk until they are used."""
-        return torch.from_numpy(_picked(self._open(LABELS), self.rows))
+        return torch.from_numpy(self._values(LABELS))
 
     @property
     def content_hashes(self) -> NDArray[np.int64]:
@@ -204,16 +224,16 @@ class ImageTable:
 
         Of a complete table they stay on disk until they are used.
         """
-        return _picked(self._open(CONTENT), self.rows)
+        return self._values(CONTENT)
 
-    def content_chunks(self) -> Iterator[NDArray[np.int64]]:
-        """Yield the content hashes some at a time, so that they take little memory."""
-        for start in range(0, len(self), CHUNK):
-            yield self.subset(range(start, min(start + CHUNK, len(self)))).content_hashes
+    @property
+    def stored_hashes(self) -> "StoredHashes":
+        """The content hashes where they are; for tables of any size."""
+        return StoredHashes(self)
 
     def without(self, hashes: NDArray[np.int64]) -> Self:
         """Return the table without the images whose content hash is one of these."""
-        return self.subset(rows_where(are_among(self.content_hashes, [hashes]), False))
+        return self.subset(rows_where(are_among(self.stored_hashes, [hashes]), False))
 
     @property
     def names(self) -> Sequence[str] | None:
@@ -252,10 +272,18 @@ class ImageTable:
     def _labels(self) -> NDArray[np.int64]:
         return self._open(LABELS)
 
+    def _values(self, name: str) -> NDArray[np.int64]:
+        """Return an array's values of these rows; a view where they are consecutive."""
+        if isinstance(self.rows, range):
+            return _picked(self._open(name), self.rows)
+        values = np.empty(len(self), dtype=np.int64)
+        for start in range(0, len(self), CHUNK):  # opened each time, since pages of a memory map count as memory
+            values[start : start + CHUNK] = self._open(name)[self.rows[start : start + CHUNK]]
+        return values
+
     def _open(self, name: str) -> NDArray[np.int64]:
         """Return an array of the table, whose changes are not written: torch takes no array that is read-only."""
-        array: NDArray[np.int64] = np.load(self.folder / name, mmap_mode="c", allow_pickle=False)
-        return array
+        return np.asarray(np.load(self.folder / name, mmap_mode="c", allow_pickle=False))
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle the path of the table, not its pixels, and its rows in few bytes."""
@@ -264,7 +292,21 @@ class ImageTable:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         rows = state["rows"]
-        self.__dict__.update(state, rows=rows.unpacked() if isinstance(rows, PackedRows) else rows)
+        is_small = isinstance(rows, PackedRows) and state["record"].count < LARGE
+        self.__dict__.update(state, rows=rows[:] if is_small else rows)
+
+
+class StoredHashes:
+    """The content hashes of a table's images, of which slices are read."""
+
+    def __init__(self, table: ImageTable) -> None:
+        self._table = table
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __getitem__(self, places: slice, /) -> NDArray[np.int64]:
+        return self._table.subset(places).content_hashes
 
 
 def _picked(array: NDArray[np.int64], rows: Rows) -> NDArray[np.int64]:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, overload
 
 import numpy as np
 
-from glow_pipeline.images.rows import Rows
+from glow_pipeline.images.rows import TableRows
 
 IMAGES, LABELS, CONTENT = "images.npy", "labels.npy", "content.npy"
 PARTS = "parts.parquet"  # the files of images, where they are several
@@ -95,7 +95,7 @@ class FileNames(Sequence[str]):
         rows: the names that are wanted.
     """
 
-    def __init__(self, path: Path, rows: Rows) -> None:
+    def __init__(self, path: Path, rows: TableRows) -> None:
         self._path = path
         self._rows = rows
         self._start, self._some = 0, list[str]()  # those in memory, from this one on
@@ -117,7 +117,7 @@ class FileNames(Sequence[str]):
         return self._some[index - self._start]
 
 
-def read_names(path: Path, rows: Rows) -> Sequence[str]:
+def read_names(path: Path, rows: TableRows) -> Sequence[str]:
     """Return the names of these rows.
 
     Args:
@@ -130,7 +130,7 @@ def read_names(path: Path, rows: Rows) -> Sequence[str]:
     return FileNames(path, rows)
 
 
-def _read_names(path: Path, rows: Rows) -> list[str]:
+def _read_names(path: Path, rows: TableRows) -> list[str]:
     """Read the names of these rows, in any order; groups without any of them are not read."""
     from pyarrow import parquet
 

@@ -24,6 +24,7 @@ from glow_pipeline.outliers.scores.score import Numbers, Score
 from glow_pipeline.outliers.scoring import scored_batches
 from glow_pipeline.stores import Store
 from glow_pipeline.threads import is_small, usable_cores
+from glow_pipeline.workers.fingerprint import Fingerprint
 from glow_pipeline.workers.part_work import Seat
 
 CPU_MINUTE = 10**12  # multiplications that one thread of a CPU does in about a minute
@@ -156,12 +157,14 @@ class ScoreParts:
         tables: the images; a table may be empty.
         stores: one for each table, of its scores by everything that they depend on.
         part_images: images of a part; None: what a CPU scores in a minute, and at most 65,536.
+        fingerprint: what the scores of all tables depend on.
     """
 
     scorer: Scorer
     tables: Sequence[ImageTable]
     stores: Sequence[Store]
-    part_images: int | None = None
+    part_images: int | None
+    fingerprint: Fingerprint
 
     @property
     def title(self) -> str:

@@ -107,7 +107,7 @@ def fit_scores(model: Glow, val_images: Batches, scores: Sequence[Score], seed: 
     if len(chosen.table) < FEW_FITTED:
         logger.warning(
             "Outlier scores are fitted on %d validation images: those that are densities (density_sum, ...) hardly "
-            "tell images apart below %d, and not at all below 4; raise ingest.val_percentage, or give calibrate.path.",
+            "tell images apart below %d, and not at all below 4; give more, by ingest.val_percentage or calibrate.path",
             *(len(chosen.table), FEW_FITTED),
         )
     parts: dict[str, list[Numbers]] = {score.name: [] for score in to_fit}

@@ -39,7 +39,7 @@ class TrainParameters(ParameterGroup):
         None,
         ge=1,
         description="images of an epoch, in full batches, after which validation, metrics and samples come; the next "
-        "epoch goes on in the same pass; null: a pass over all",
+        "epoch continues the same pass; null: a pass over all",
     )
     lr: float = Field(2e-4, gt=0, description="learning rate of Adamax")
     warmup: float = Field(

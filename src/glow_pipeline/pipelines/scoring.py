@@ -18,7 +18,12 @@ from glow_pipeline.flow import Glow
 from glow_pipeline.images.batches import Batches
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.memory import memory_in_one_line
-from glow_pipeline.outliers.benchmark.scored_sets import digest_of, images_digest, scores_depend_on
+from glow_pipeline.outliers.benchmark.scored_sets import (
+    digest_of,
+    fingerprint_of,
+    images_digest,
+    scores_depend_on,
+)
 from glow_pipeline.outliers.detector import Detector
 from glow_pipeline.outliers.other_models import OtherModels
 from glow_pipeline.outliers.score_parts import ScoreParts, Scorer
@@ -31,6 +36,7 @@ from glow_pipeline.training.model_digest import weights_sha256
 from glow_pipeline.training.model_file import TrainedGlow
 from glow_pipeline.workers.array import describe_help
 from glow_pipeline.workers.engines import finish
+from glow_pipeline.workers.fingerprint import report_others
 from glow_pipeline.workers.part_work import Seat
 
 logger = logging.getLogger(__name__)
@@ -130,15 +136,16 @@ def scoring_work(
         detector, other_models, ood.score_names, seed=seed, draws=ood.draws, device=describe_device(resolved)
     )
     depends_on["batch_size"] = scorer.batch_size
-    digests = [digest_of({**depends_on, "images": images_digest(table)}) for table in tables]
+    images = [images_digest(table) for table in tables]
+    digests = [digest_of({**depends_on, "images": digest}) for digest in images]
     stores = [
         store_at(progress / f"{table.record.name}_{digest}") for table, digest in zip(tables, digests, strict=True)
     ]
-    return ScoreParts(scorer, tables, stores, workers.part_images)
+    return ScoreParts(scorer, tables, stores, workers.part_images, fingerprint_of({**depends_on, "images": images}))
 
 
 def carry_out(
-    work: ScoreParts, devices: int | Literal["auto"], workers: WorkersParameters
+    work: ScoreParts, progress: Place, devices: int | Literal["auto"], workers: WorkersParameters
 ) -> list[pd.DataFrame | ScoreTable]:
     """Score the tables of a work, and return a row an image of each, in memory unless they are many.
 
@@ -147,6 +154,7 @@ def carry_out(
 
     Args:
         work: the work.
+        progress: folder or address where commands that share it leave word of each other.
         devices: `ood.devices`.
         workers: who works.
 
@@ -156,6 +164,8 @@ def carry_out(
     if workers.engine == "processes" and work.is_small:
         return [_score_here(work.scorer, table) for table in work.tables]
     _announce_stored(work)
+    if workers.engine == "array" and work.missing():
+        report_others(store_at(progress), work.title, work.fingerprint)
     processes = n_processes(devices, torch.device(work.scorer.device), "ood.devices")
     if not finish(work, workers.engine, workers.of, processes):
         logger.info("%s", describe_help(work, workers.of))

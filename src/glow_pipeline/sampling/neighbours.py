@@ -6,6 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from glow_pipeline.flow.float64 import float64_device
+
 COMPARED_VALUES = 2**21  # grey levels of the images that are compared at once, as float64
 COLUMN_BITS = 16  # of a column beside a squared distance, to which 47 are left: those of images of up to 2**31 values
 
@@ -30,7 +32,7 @@ def nearest_images(images: Tensor, others: Iterable[Tensor], k: int, device: tor
         k: images to find, at least 1.
         device: where distances are computed; the CPU in place of a device without float64.
     """
-    device = torch.device("cpu") if device.type == "mps" else device
+    device = float64_device(device)
     n, shape = len(images), images.shape[1:]
     dimensions = images[0].numel()
     at_once = max(1, min(COMPARED_VALUES // dimensions, 2**COLUMN_BITS - k))

@@ -3,10 +3,11 @@
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import sqlalchemy
+from filelock import FileLock
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.study import Study
@@ -43,19 +44,23 @@ def open_storage(storage: str, project: Path, heartbeat: int, grace: int, on_sta
     """
     address = _address(storage, project)
     sqlite = address.get_backend_name() == SQLITE
+    alone: AbstractContextManager[object] = nullcontext()
     if sqlite:
-        Path(str(address.database)).parent.mkdir(parents=True, exist_ok=True)
+        file = Path(str(address.database))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        alone = FileLock(file.with_name(f".{file.name}.lock"))  # on a slow disk its tables take long to create
     # Optuna fills in {names} in an address.
     url = address.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
     for attempt in range(1, OPEN_ATTEMPTS + 1):
         try:
-            opened = RDBStorage(
-                url,
-                engine_kwargs={"connect_args": {"timeout": SQLITE_PATIENCE}} if sqlite else {"pool_pre_ping": True},
-                heartbeat_interval=heartbeat,
-                grace_period=grace,
-                heartbeat_stale_trial_callback=on_stale,
-            )
+            with alone:
+                opened = RDBStorage(
+                    url,
+                    engine_kwargs={"connect_args": {"timeout": SQLITE_PATIENCE}} if sqlite else {"pool_pre_ping": True},
+                    heartbeat_interval=heartbeat,
+                    grace_period=grace,
+                    heartbeat_stale_trial_callback=on_stale,
+                )
             break
         except TABLES_BEING_CREATED:
             if attempt == OPEN_ATTEMPTS:

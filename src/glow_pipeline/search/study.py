@@ -16,7 +16,7 @@ from glow_pipeline.images.table import TableOrigin
 from glow_pipeline.parameters import Parameters
 from glow_pipeline.search.heartbeats import DEFAULT, Heartbeats
 from glow_pipeline.search.storage import database_errors_in_one_line, open_storage
-from glow_pipeline.training.resume import identity
+from glow_pipeline.training.identity import identity
 from glow_pipeline.training.same_origin import check_same_origin
 
 DIVERGED = "diverged"  # a state that Optuna does not know: complete, of infinite value

@@ -175,15 +175,6 @@ class CommandRun:
         if self.model is not None and self.model.model_id is not None:
             self._client.set_logged_model_tags(self.model.model_id, {NOTE: _shortened(card)})
 
-    def tag_help(self, name: str, done: str) -> None:
-        """Record that the run has done a share of a work of several commands.
-
-        Args:
-            name: the data that they make.
-            done: what is done, and what is missing.
-        """
-        self._client.set_tag(self.address.run_id, f"helped.{name}", done[:TAG_LENGTH])
-
     def tag_detector(self, tags: Mapping[str, object], record: str | None = None) -> None:
         """Record the detector that the run makes or uses.
 

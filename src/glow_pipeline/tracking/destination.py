@@ -78,6 +78,11 @@ class Destination:
         plain = self.tracking_uri.startswith(SQLITE) and "?" not in self.tracking_uri
         return Path(self.tracking_uri.removeprefix(SQLITE)) if plain else None
 
+    @property
+    def is_own(self) -> bool:
+        """Whether it is a database in the project's folder, which no other project shares."""
+        return self.database is not None and self.database.is_relative_to(self.project)
+
 
 def destination(config: TrackingConfig, project: Path, environment: Mapping[str, str]) -> Destination:
     """Return where this project's runs are recorded: by mlflow.yml, else by the environment, else by default."""

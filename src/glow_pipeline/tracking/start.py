@@ -1,7 +1,8 @@
 """The start of a command's MLflow run, or one line about why there can be none."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,31 +50,19 @@ def start_run(
     Raises:
         GlowPipelineError: MLflow or the storage of its artifacts does not answer; the line names the address.
     """
-    restrain_mlflow()
-    be_patient()  # an earlier run of this process may have failed
-    import mlflow
-
+    client, experiment = open_experiment(place)
     address = None
-    try:
-        if place.database is not None:
-            make_database(place.database)
-        client = mlflow.MlflowClient(place.tracking_uri)
-        experiment = make_experiment(client, place.experiment, place.artifacts)
-        if (moved := places_of_moved_artifacts(experiment, place)) is not None:
-            follow_artifacts(*moved)
-            experiment = client.get_experiment(experiment.experiment_id)
-        resumed = None if resumed_run_id is None else _resumed_run(client, resumed_run_id, experiment.experiment_id)
-        # mlflow.start_run would import IPython, a second, to find out whether this is a notebook.
-        run = resumed or client.create_run(experiment.experiment_id, run_name=name, tags=dict(tags))
-        address = RunAddress(place.tracking_uri, run.info.run_id)
-        check_artifacts(client, run)
-        enter_run(address, experiment.experiment_id)
-    except mlflow_failures() as error:
-        end_run(address, "FAILED")
-        raise GlowPipelineError(
-            f"{place.shown}: no run could be started there "
-            f"({failure_line(error)}); correct the address, or set enabled: false"
-        ) from None
+    with _failure_in_one_line(place):
+        try:
+            resumed = None if resumed_run_id is None else _resumed_run(client, resumed_run_id, experiment.experiment_id)
+            # mlflow.start_run would import IPython, a second, to find out whether this is a notebook.
+            run = resumed or client.create_run(experiment.experiment_id, run_name=name, tags=dict(tags))
+            address = RunAddress(place.tracking_uri, run.info.run_id)
+            check_artifacts(client, run)
+            enter_run(address, experiment.experiment_id)
+        except mlflow_failures():
+            end_run(address, "FAILED")
+            raise
     server = server_of(place.tracking_uri, place.ui_port)
     pages = Pages(server, experiment.experiment_id, needs_ui=not is_server(place.tracking_uri))
     report_place(experiment, place, pages.run(address.run_id))
@@ -81,6 +70,39 @@ def start_run(
     with mlflow_may_fail("the run's parameters"):
         log_params(address, params if resumed is None else describe_again(client, resumed, params, tags))
     return CommandRun(address, pages, 0 if resumed is None else times_resumed(resumed) + 1)
+
+
+@without_gc()
+def open_experiment(place: Destination) -> "tuple[MlflowClient, Experiment]":
+    """Return a client of the place and its experiment, which is made if there is none.
+
+    Raises:
+        GlowPipelineError: MLflow does not answer; the line names the address.
+    """
+    restrain_mlflow()
+    be_patient()  # an earlier run of this process may have failed
+    import mlflow
+
+    with _failure_in_one_line(place):
+        if place.database is not None:
+            make_database(place.database)
+        client = mlflow.MlflowClient(place.tracking_uri)
+        experiment = make_experiment(client, place.experiment, place.artifacts)
+        if (moved := places_of_moved_artifacts(experiment, place)) is not None:
+            follow_artifacts(*moved)
+            experiment = client.get_experiment(experiment.experiment_id)
+    return client, experiment
+
+
+@contextmanager
+def _failure_in_one_line(place: Destination) -> Iterator[None]:
+    try:
+        yield
+    except mlflow_failures() as error:
+        raise GlowPipelineError(
+            f"{place.shown}: no run could be started there "
+            f"({failure_line(error)}); correct the address, or set enabled: false"
+        ) from None
 
 
 def make_experiment(client: "MlflowClient", name: str, artifacts: str | None) -> "Experiment":
@@ -136,7 +158,7 @@ def report_place(experiment: "Experiment", place: Destination, page: str) -> Non
             "another place, set another `experiment` in conf/local/mlflow.yml.",
             *(place.artifacts, experiment.name, experiment.artifact_location),
         )
-    elif place.database is not None and place.database.is_relative_to(place.project):  # else other projects share it
+    elif place.is_own:
         logger.warning(
             "MLflow's experiment %s keeps its artifacts in %s, not in %s: the project was moved or copied. Those "
             "of this run go there; for a place of their own, set another `experiment` in conf/local/mlflow.yml.",

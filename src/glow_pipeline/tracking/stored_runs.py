@@ -85,8 +85,7 @@ def remove_runs(place: Destination, runs: Iterable[StoredRun]) -> str | None:
 
     client = mlflow.MlflowClient(place.tracking_uri)
     store = client._tracking_client.store
-    own = place.database is not None and place.database.is_relative_to(place.project)
-    purges = own and hasattr(store, "_hard_delete_run") and hasattr(store, "_hard_delete_logged_model")
+    purges = place.is_own and hasattr(store, "_hard_delete_run") and hasattr(store, "_hard_delete_logged_model")
     for run in runs:
         for model_id in run.models:
             location = client.get_logged_model(model_id).artifact_location

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from glow_pipeline.device import Compile
 from glow_pipeline.errors import first_line
-from glow_pipeline.flow.fast.cuda_graph import GraphRecorder
 from glow_pipeline.flow.fast.execution import Execution
+from glow_pipeline.training.captured_step import Captured
 from glow_pipeline.training.step import TrainingStep
 
 logger = logging.getLogger(__name__)
@@ -49,9 +49,10 @@ def _compile(step: TrainingStep, compile_: Compile, inputs: tuple[Tensor, ...]) 
     step.model.execution = replace(uncompiled, compiled=True, products=on_a_gpu)
     step.optimizer.compiled = on_a_gpu  # a CPU takes as long for fewer and larger operations
     torch._dynamo.reset()  # it counts its results over all trainings of a process, and stops at a limit
-    for its_turn in (step.group.leads, not step.group.leads):  # the others find the leader's kernels in torch's cache
+    # First the leader, whose kernels the others then find in torch's cache.
+    for compiles_now in (step.group.leads, not step.group.leads):
         error = None
-        if its_turn:
+        if compiles_now:
             try:
                 with _compiling(step):
                     step.rehearse(*inputs)
@@ -96,36 +97,3 @@ def _compiling(step: TrainingStep) -> Iterator[None]:
     with warnings.catch_warnings(), torch._dynamo.config.patch(recompile_limit=limit):
         warnings.filterwarnings("ignore", "TensorFloat32 tensor cores", UserWarning)
         yield
-
-
-class Captured:
-    """A training step as CUDA graphs, which the host launches at once instead of kernel by kernel.
-
-    It is one graph if the process trains alone, else two with the communication between them: in a graph NCCL's is not
-    certain to work, and a missing process would not be noticed.
-
-    Args:
-        step: the training step.
-        example: inputs of the step; all later ones must have these shapes.
-        recorder: records the graphs; None: on the present GPU. It may record others, which are replayed between steps.
-    """
-
-    def __init__(self, step: TrainingStep, *example: Tensor, recorder: GraphRecorder | None = None) -> None:
-        self._inputs, self._communicate = [tensor.clone() for tensor in example], step.sum_over_processes
-        self.recorder = recorder = recorder or GraphRecorder()
-        recorder.warm_up(lambda: step.rehearse(*self._inputs))
-        if step.group.shard.world_size == 1:
-            self._gradients, self._bits_per_dim = recorder.record(lambda: step(*self._inputs))
-            self._update = None
-        else:
-            self._gradients, _ = recorder.record(lambda: step.compute_gradients(*self._inputs))
-            self._update, self._bits_per_dim = recorder.record(step.update)
-
-    def __call__(self, *inputs: Tensor) -> Tensor:
-        for place, given in zip(self._inputs, inputs, strict=True):
-            place.copy_(given, non_blocking=True)
-        self._gradients.replay()
-        if self._update is not None:
-            self._communicate()
-            self._update.replay()
-        return self._bits_per_dim

@@ -4,19 +4,14 @@ from torch import Tensor
 
 from glow_pipeline.flow import Glow
 from glow_pipeline.images.augmentation import mirror_half, mutate
-from glow_pipeline.images.batches import Batch, Batches
+from glow_pipeline.images.batches import Batch
 from glow_pipeline.randomness import generator
 from glow_pipeline.shard import Shard
 
 
-def first_batch(train: Batches, seed: int) -> Batch:
-    """Return the first batch of the training."""
-    return next(train.shuffled(generator(seed, "shuffle", 1)))
-
-
-def initialize(model: Glow, train: Batches, seed: int) -> None:
-    """Initialize the flow by the complete first batch of the training, whatever the shard of `train`."""
-    images = first_batch(Batches(train.table, train.batch_size, train.device), seed).images
+def initialize(model: Glow, first_batch: Batch, seed: int) -> None:
+    """Initialize the flow by the complete first batch of the training."""
+    images = first_batch.images
     model.initialize(model.dequantization.dequantize(images, generator(seed, "initialize", 0, images.device))[0])
 
 

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 class KeptSamples:
     """Keeps samples of a training in files, one an epoch: a reporter, and what each checkpoint waits for.
 
-    The images are copied to the host while the device goes on, and written before the next checkpoint. So a training
+    The images are copied to the host while the device computes, and written before the next checkpoint. So a training
     that resumes from a checkpoint has the samples of all epochs before it, however it was stopped.
 
     Args:

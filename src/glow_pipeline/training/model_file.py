@@ -14,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.files import written_whole
@@ -24,6 +23,7 @@ from glow_pipeline.images.content_sets import distinct
 from glow_pipeline.images.format import ImageFormat
 from glow_pipeline.images.table import TableRecord
 from glow_pipeline.training.records import ModelRecord
+from glow_pipeline.training.safetensors_file import write_safetensors
 from glow_pipeline.training.state import Weights
 
 MODEL_FILE = "glow_model.safetensors"  # name of a stored model's file, and of the folder of its versions
@@ -83,9 +83,8 @@ def write_model(
         if hashes is not None:
             tensors[name] = torch.from_numpy(hashes)
     header = json.dumps({"format": FORMAT, **record.model_dump(mode="json")})
-    content = save(tensors, metadata={HEADER_KEY: header})
     with written_whole(path) as temporary:
-        temporary.write_bytes(content)
+        write_safetensors(temporary, tensors, {HEADER_KEY: header})
 
 
 def read_record(path: Path) -> ModelRecord:
@@ -140,9 +139,9 @@ def _remedy(record: str) -> str:
 
 
 def read_trained_on(path: Path) -> NDArray[np.int64] | None:
-    """Read `trained_on` of a `TrainedGlow` alone."""
-    with safe_open(path, framework="np") as file:
-        found: NDArray[np.int64] | None = file.get_tensor(TRAINED_ON) if TRAINED_ON in file.keys() else None  # noqa: SIM118
+    """Read `trained_on` of a `TrainedGlow` alone, as a memory map."""
+    with safe_open(path, framework="pt") as file:  # torch maps a file, numpy gets a copy
+        found: NDArray[np.int64] | None = file.get_tensor(TRAINED_ON).numpy() if TRAINED_ON in file.keys() else None  # noqa: SIM118
     return found
 
 

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from glow_pipeline.buckets import is_address
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.files import sha256, stored_versions, typed_path
 from glow_pipeline.parameters import TrainParameters, nearest
@@ -35,6 +36,10 @@ def named_model(key: str, text: str) -> Path:
     Raises:
         GlowPipelineError: there is no such model, or a shipped one is damaged.
     """
+    if is_address(text):
+        raise GlowPipelineError(
+            f"{key}={text}: is in a bucket, and this is read from a disk; copy it there, and give the path of the copy"
+        )
     found = model_at(typed_path(text)) or shipped_model(text)
     if found is not None:
         return found

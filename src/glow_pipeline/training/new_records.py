@@ -9,10 +9,10 @@ from glow_pipeline.flow import Glow
 from glow_pipeline.parameters import as_typed
 from glow_pipeline.training.checkpoint import Checkpoint
 from glow_pipeline.training.history import History
+from glow_pipeline.training.identity import identity
 from glow_pipeline.training.named_model import first_model, traceable
 from glow_pipeline.training.new_flow import flow_arguments
 from glow_pipeline.training.records import CheckpointRecord, Computation, ModelRecord, PartRecords
-from glow_pipeline.training.resume import identity
 from glow_pipeline.training.task import TrainingTask
 
 PRECISION = "precision"  # earlier versions do not record it

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from glow_pipeline.device import Compile
 from glow_pipeline.flow.fast.execution import Activations, Precision
+from glow_pipeline.images.content_sets import pieces
 from glow_pipeline.images.format import ImageFormat
 from glow_pipeline.images.parts import Parts
 from glow_pipeline.images.table import ImageTable, TableRecord
@@ -32,8 +33,10 @@ class PartRecord(BaseModel):
 
     @classmethod
     def of(cls, images: ImageTable, *chose: Literal["weights", "epoch"]) -> Self:
-        hashes = np.ascontiguousarray(images.content_hashes, dtype="<i8")
-        return cls(count=len(images), content_sha256=hashlib.sha256(hashes.data).hexdigest(), chose=chose)
+        digest = hashlib.sha256()
+        for hashes in pieces(images.stored_hashes):
+            digest.update(np.ascontiguousarray(hashes, dtype="<i8").data)
+        return cls(count=len(images), content_sha256=digest.hexdigest(), chose=chose)
 
 
 class PartRecords(BaseModel):

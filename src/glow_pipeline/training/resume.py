@@ -1,37 +1,21 @@
 """The training that a command resumes: the one that the same command started and did not finish."""
 
-import hashlib
-import json
 import logging
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.parameters import (
-    IngestParameters,
-    Parameters,
-    as_typed,
-    changeable_on_resume,
-    flattened,
-    known_names,
-)
-from glow_pipeline.training.checkpoint import Checkpoint, OtherFormatError, read_checkpoint
+from glow_pipeline.parameters import IngestParameters, Parameters
+from glow_pipeline.training.checkpoint import Checkpoint, OtherFormatError
 from glow_pipeline.training.checkpoint_folder import TrainingFolder
-from glow_pipeline.training.named_model import shorter_name
+from glow_pipeline.training.identity import fingerprint, identity
+from glow_pipeline.training.named_checkpoint import named_checkpoint
 
 PATIENCE = 10.0  # seconds
 BATCH_SIZE = "train.batch_size"
-# Parameters of the identity that were added later, with the value that stands for earlier trainings. It is left out of
-# the identity, whose fingerprint therefore remains that of earlier trainings.
-ADDED: dict[str, object] = {
-    "ingest.calibration_percentage": 0.0,
-    "ingest.val_images": None,
-    "train.mutation": 0.0,
-    "train.epoch_images": None,
-}
 # Defaults of `ingest` before there were calibration images.
 FORMER_SPLIT = {"val_percentage": 10.0, "calibration_percentage": 0.0}
 
@@ -63,24 +47,6 @@ class ClaimedTraining:
             with suppress(OSError):  # others have trainings there
                 for parent in self.folder.path.parents[:2]:
                     parent.rmdir()
-
-
-def identity(parameters: Parameters) -> dict[str, Any]:
-    """Return the parameters that a resumed training may not change, by dotted names; values as in JSON.
-
-    Those of `ADDED` are left out where they have the value of earlier trainings. A shipped model that it starts
-    from has its name, whether that or its path was typed.
-    """
-    values, changeable = flattened(json.loads(parameters.model_dump_json())), changeable_on_resume()
-    if (typed := parameters.train.checkpoint) is not None:
-        values["train.checkpoint"] = shorter_name(typed)
-    kept = {name: values[name] for name in known_names() if name not in changeable}
-    return {name: value for name, value in kept.items() if name not in ADDED or value != ADDED[name]}
-
-
-def fingerprint(parameters: Parameters) -> str:
-    """Return the start of the identity's SHA-256, 12 hex digits, for a folder's name."""
-    return hashlib.sha256(json.dumps(identity(parameters), sort_keys=True).encode()).hexdigest()[:12]
 
 
 def claim_training(parameters: Parameters, root: Path, session: str) -> ClaimedTraining:
@@ -179,57 +145,8 @@ def _warn_of_other_batches(parameters: Parameters, root: Path) -> None:
             return
 
 
-def check_resume(parameters: Parameters) -> None:
-    """Check a `train.resume` that names a checkpoint before anything starts.
-
-    Raises:
-        GlowPipelineError: there is none, or it is of another training, with the differences.
-    """
-    if parameters.train.resume in ("auto", "never"):
-        return
-    record = _named(parameters).record
-    before = {**ADDED, **record.identity}
-    differences = [
-        f"{name}={as_typed(now)} instead of {as_typed(before.get(name))}"
-        for name, now in {**ADDED, **identity(parameters)}.items()
-        if now != before.get(name)
-    ]
-    if differences:
-        raise GlowPipelineError(
-            f"train.resume={parameters.train.resume}: that training is another one: here {', '.join(differences)}; "
-            f"give it its own parameters, or start a new one with train.resume=auto"
-        )
-    done = len(record.history.epochs)
-    if done > parameters.train.n_epochs:
-        raise GlowPipelineError(
-            f"train.n_epochs={parameters.train.n_epochs}: the training of train.resume={parameters.train.resume} has "
-            f"{done} epochs already; set train.n_epochs to {done} or more"
-        )
-
-
-def _named(parameters: Parameters) -> Checkpoint:
-    """Return the checkpoint that `train.resume` names, without its tensors; of a folder the newest complete one.
-
-    If a command that resumed from the named file was interrupted, return that command's newest checkpoint: the same
-    command, typed again, loses nothing, even if the named file itself has been deleted meanwhile.
-    """
-    path = Path(parameters.train.resume)
-    try:
-        newest = TrainingFolder(path if path.is_dir() else path.parent).newest(with_tensors=False)
-    except OtherFormatError as error:
-        raise GlowPipelineError(f"train.resume={error}") from error
-    if newest is not None and (path.is_dir() or path == newest.path or path.name in newest.record.resumed_from):
-        return newest
-    if path.is_dir():
-        raise GlowPipelineError(f"train.resume={path}: it holds no complete checkpoint; give the folder of a training")
-    try:
-        return read_checkpoint(path, with_tensors=False)
-    except GlowPipelineError as error:
-        raise GlowPipelineError(f"train.resume={error} (or auto, or never)") from error
-
-
 def _claim_named(parameters: Parameters) -> ClaimedTraining:
-    start = _named(parameters)
+    start = named_checkpoint(parameters)
     folder = TrainingFolder(cast(Path, start.path).parent)
     if not folder.claim():
         raise GlowPipelineError(

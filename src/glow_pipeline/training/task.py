@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.files import sha256, typed_path
 from glow_pipeline.images.content_sets import distinct
 from glow_pipeline.images.parts import CalibrationImages, Parts
-from glow_pipeline.images.staging import stage_table
+from glow_pipeline.images.rows import random_order
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.parameters import Parameters, with_complete_batches
 from glow_pipeline.provenance import Provenance
@@ -100,6 +99,8 @@ class TrainingTask:
             self.fit_images.fetch()
             self.val_images.fetch()
             return self
+        from glow_pipeline.images.staging import stage_table
+
         tables = {table.folder: table for table in (self.fit_images, self.val_images)}
         copies = {folder: stage_table(table, typed_path(stage)) for folder, table in tables.items()}
         fit, val = (ImageTable(copies[table.folder], table.rows) for table in (self.fit_images, self.val_images))
@@ -121,8 +122,9 @@ class TrainingTask:
         most = self.parameters.ingest.val_images
         if most is None or most >= len(self.val_images):
             return self.val_images
-        drawn = torch.randperm(len(self.val_images), generator=generator(self.parameters.seed, "val_images"))[:most]
-        return self.val_images.subset(drawn.sort().values.numpy())
+        drawn = random_order(len(self.val_images), generator(self.parameters.seed, "val_images"))[:most].copy()
+        drawn.sort()
+        return self.val_images.subset(drawn)
 
     @property
     def parts(self) -> Parts | None:
@@ -146,9 +148,9 @@ class TrainingTask:
         """Return content hashes of all images that the weights depend on; None: those of the first are unknown."""
         if self.seen_before is None:
             return None
-        return distinct([self.fit_images.content_hashes, self.val_images.content_hashes, self.seen_before])
+        return distinct([self.fit_images.stored_hashes, self.val_images.stored_hashes, self.seen_before])
 
     @property
     def calibration(self) -> NDArray[np.int64] | None:
         """Return content hashes of the calibration images; None: not recorded."""
-        return None if self.calibration_images is None else distinct([self.calibration_images.table.content_hashes])
+        return None if self.calibration_images is None else distinct([self.calibration_images.table.stored_hashes])

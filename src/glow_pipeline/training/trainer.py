@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from itertools import islice
 
 import torch
 from torch import Tensor
@@ -14,16 +13,18 @@ from glow_pipeline.images.batches import Batch, Batches
 from glow_pipeline.parameters import TrainParameters
 from glow_pipeline.randomness import generator
 from glow_pipeline.signals import Interruption, interruption
-from glow_pipeline.training.acceleration import Captured, accelerated
+from glow_pipeline.training.acceleration import accelerated
 from glow_pipeline.training.adaptive_threads import Step, TrainingThreads
+from glow_pipeline.training.captured_step import Captured
 from glow_pipeline.training.checkpoint import Checkpoint
 from glow_pipeline.training.checkpoint_folder import CheckpointSchedule
 from glow_pipeline.training.distributed.process_group import ProcessGroup, SingleProcess
 from glow_pipeline.training.evaluation import queued_bits_per_dim
 from glow_pipeline.training.gradient_alarm import GradientAlarm
 from glow_pipeline.training.history import History, Metrics
-from glow_pipeline.training.inputs import first_batch, initialize, inputs_of
+from glow_pipeline.training.inputs import initialize, inputs_of
 from glow_pipeline.training.invertibility_alarm import Invertibility, InvertibilityAlarm
+from glow_pipeline.training.passes import Passes
 from glow_pipeline.training.progress import Progress
 from glow_pipeline.training.records import CheckpointRecord
 from glow_pipeline.training.reporter import Reporter, SeveralReporters
@@ -86,7 +87,7 @@ class Trainer:
         self.gradient_alarm = GradientAlarm(parameters.max_grad_norm)
         self.interruption = Interruption()
         self.stopped_by_reporter = False
-        self._pass: Iterator[Batch] | None = None  # the rest of the present pass; an epoch may end within it
+        self.passes = Passes(train_batches, seed)
 
     def fit(self) -> History:
         """Train to the end.
@@ -103,7 +104,7 @@ class Trainer:
                 self.train_epoch()
                 if not self.history.diverged:
                     self.evaluate_epoch()
-            self._pass = None  # ends what reads ahead
+            self.passes.close()
             self.save_checkpoint()
             if self.group.any(bool(self.interruption)):
                 raise self.stopped()
@@ -133,7 +134,7 @@ class Trainer:
         start = self.start_checkpoint
         if self.group.leads and start is None:
             if not self.flow.initialized:
-                initialize(self.flow, self.train_batches, self.seed)
+                initialize(self.flow, self.passes.first_batch(complete=True), self.seed)
             self.state.step.average.start()
             self.state.best_weights = self.state.copied_weights()
             if self.group.shard.world_size > 1:
@@ -232,17 +233,8 @@ class Trainer:
         return self._initial_record.model_copy(update={"computation": computation})
 
     def remaining_batches(self) -> Iterator[Batch]:
-        """Yield the epoch's batches that have not been trained on, in the order of the seed in each pass."""
-        step, end = self.history.steps, self.epoch * self.epoch_steps
-        while step < end:
-            passes, first = divmod(step, len(self.train_batches))
-            if self._pass is None:
-                self._pass = self.train_batches.shuffled(generator(self.seed, "shuffle", passes + 1), first=first)
-            left = min(len(self.train_batches) - first, end - step)
-            yield from islice(self._pass, left)
-            step += left
-            if step % len(self.train_batches) == 0:
-                self._pass = None
+        """Return the epoch's batches that have not been trained on, in the order of the seed in each pass."""
+        return self.passes.batches(self.history.steps, self.epoch * self.epoch_steps)
 
     def inputs(self, batch: Batch, number: int) -> tuple[Tensor, ...]:
         """Return the inputs of step `number`, counted from 0."""
@@ -259,7 +251,7 @@ class Trainer:
 
     def example(self) -> tuple[Tensor, ...]:
         """Return inputs of a step, to measure and compile it."""
-        return self.inputs(first_batch(self.train_batches, self.seed), 0)
+        return self.inputs(self.passes.first_batch(), 0)
 
     def epoch_metrics(self) -> Metrics:
         """Return the epoch's metrics before its validation."""

@@ -3,11 +3,8 @@
 import logging
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from glow_pipeline.errors import GlowPipelineError
-from glow_pipeline.images.content_sets import are_among
+from glow_pipeline.images.content_sets import Sliceable, are_among
 from glow_pipeline.images.rows import rows_where
 from glow_pipeline.images.table import ImageTable, TableOrigin
 from glow_pipeline.training.records import ModelRecord
@@ -27,7 +24,7 @@ class Unseen(NamedTuple):
     copies: int | None
 
 
-def unseen_images(images: ImageTable, trained_on: NDArray[np.int64] | None) -> Unseen:
+def unseen_images(images: ImageTable, trained_on: Sliceable | None) -> Unseen:
     """Leave out the images of a folder that the model was trained on, whatever they are called now.
 
     Copies in a published set are counted and stay, so that figures are comparable with those of others.
@@ -42,7 +39,7 @@ def unseen_images(images: ImageTable, trained_on: NDArray[np.int64] | None) -> U
     check_known(images.record, trained_on)
     if trained_on is None:
         return Unseen(images, None)
-    seen = are_among(images.content_hashes, [trained_on])
+    seen = are_among(images.stored_hashes, [trained_on])
     if not images.record.image_selection.is_folder:
         return Unseen(images, int(seen.sum()))
     if seen.all():
@@ -53,7 +50,7 @@ def unseen_images(images: ImageTable, trained_on: NDArray[np.int64] | None) -> U
     return Unseen(images.subset(rows_where(seen, False)), int(seen.sum()))
 
 
-def check_known(origin: TableOrigin, trained_on: NDArray[np.int64] | None) -> None:
+def check_known(origin: TableOrigin, trained_on: Sliceable | None) -> None:
     """Check that the training images are known, if some of these images may be among them.
 
     Raises:

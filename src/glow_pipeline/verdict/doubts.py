@@ -5,15 +5,18 @@ from collections.abc import Iterator
 import pandas as pd
 
 from glow_pipeline.counting import plural
+from glow_pipeline.images.content_sets import are_among, distinct
 from glow_pipeline.images.file_formats import FileFormats
 from glow_pipeline.outliers.conformal.benjamini_hochberg import fewest_rejections
 from glow_pipeline.outliers.conformal.guarantee import flagged_interval, flagged_ranks
+from glow_pipeline.outliers.detector import Detector, Hashes
 from glow_pipeline.verdict.columns import BH, CALIBRATION, COPY_OF, P_VALUE, TRAINING
 from glow_pipeline.verdict.other_files import other_files
-from glow_pipeline.verdict.sentences import files_are, percent
+from glow_pipeline.verdict.sentences import files_are, p_is, percent
 
 END = 0.1  # share of the p-values at either end that is compared with what is expected there
 UNLIKE = 0.01  # p-value of a list as a whole at and below which it is warned of
+FEW_COPIES = 0.01  # share of the calibration images: so many change rates by as small a share of themselves
 
 
 def doubts(
@@ -93,7 +96,7 @@ def whole_list(m: int, n: int, folder_p_value: float | None) -> Iterator[str]:
     """Yield that the list as a whole is unlike the calibration images."""
     if m > 1 and folder_p_value is not None and folder_p_value <= UNLIKE:
         yield (
-            f"The {m:,} files as a whole are unlike the {n:,} calibration images (p = {folder_p_value:.2g}): if most "
+            f"The {m:,} files as a whole are unlike the {n:,} calibration images ({p_is(folder_p_value)}): if most "
             f"should belong, they come from another source or were processed differently, and the false-alarm rate "
             f"does not hold for them."
         )
@@ -109,4 +112,38 @@ def silence(scored: pd.DataFrame, n: int, q: float) -> Iterator[str]:
             f"average) marks no file: with {n:,} calibration images it marks {fewest:,} of {m:,} files at least or "
             f"none, and {extreme:,} {plural(extreme, 'has', 'have')} the smallest possible p-value. That does not mean "
             f"that there is no outlier."
+        )
+
+
+def unknown_training(trained_on: Hashes | None) -> Iterator[str]:
+    """Yield that copies of training images cannot be known; `trained_on` is as `calibration_images` takes it."""
+    if trained_on is None:
+        yield (
+            "The model is of an earlier version, whose record does not say which images it was trained on: copies of "
+            "these are not marked, and may be among the calibration images."
+        )
+
+
+def calibration_images(detector: Detector, trained_on: Hashes | None) -> Iterator[str]:
+    """Yield why the calibration images are no sample of images that are new to the model.
+
+    Args:
+        detector: has their content hashes, and those of the images that its scores are fitted on.
+        trained_on: content hashes of the images that the model was trained on; None: unknown.
+    """
+    hashes = detector.calibration_hashes
+    n, n_distinct = len(hashes), len(distinct([hashes]))
+    seen = int(are_among(hashes, [detector.validation_hashes, *([] if trained_on is None else [trained_on])]).sum())
+    others = "calibrate with others (kedro run --pipelines calibrate --params calibrate.path=<folder>)"
+    if seen > FEW_COPIES * n:
+        copied = plural(seen, "is an exact copy of a training image", "are exact copies of training images")
+        yield (
+            f"{seen:,} of the {n:,} calibration images {copied}: the model knows such images, so that p-values tend to "
+            f"be too low and more files are called outliers than should be; {others}."
+        )
+    if n - n_distinct > FEW_COPIES * n:
+        yield (
+            f"The {n:,} calibration images are {n_distinct:,} different {plural(n_distinct, 'one', 'ones')} and exact "
+            f"copies of {plural(n_distinct, 'it', 'them')}: neither p-values nor rates are guaranteed, and no p-value "
+            f"below {1 / (n_distinct + 1):.3g} can be believed; {others}."
         )

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import Any, Self
 
 import numpy as np
@@ -23,7 +24,7 @@ from glow_pipeline.verdict.judge import Judge
 from glow_pipeline.verdict.score_rows import STAMPS, Rows, frame_of
 from glow_pipeline.verdict.scored_files import FileScorer, file_stamps, shown_path
 from glow_pipeline.verdict.stored_parts import StoredParts
-from glow_pipeline.workers.array import describe_help
+from glow_pipeline.workers.array import describe_help, let_one_continue
 from glow_pipeline.workers.choice import Workers
 from glow_pipeline.workers.engines import finish
 from glow_pipeline.workers.part_work import Seat
@@ -52,7 +53,7 @@ def score_files(
         processes: on this machine.
 
     Raises:
-        HelperFinished: this command has scored its share, and not all others have.
+        HelperFinished: this command has scored its share, and not all others have, or another one continues.
     """
     workers = Workers() if workers is None else workers
     work = unscored_files(scorer, stored, workers, processes)
@@ -61,6 +62,8 @@ def score_files(
             raise GlowPipelineError(f"{stored}: rows that were just written there cannot be read again; check its disk")
         logger.info("%s", describe_help(work, workers.of))
         raise HelperFinished
+    if workers.engine == "array":
+        let_one_continue(stored.place, work.known.key, work.title, workers.of)
     scored = work.known.frame()
     stored.join(scored)
     files = [shown_path(path) for path in scored.pop(columns.PATH)]
@@ -124,6 +127,11 @@ class KnownRows:
             self.done[rows[taken]] = True
             for path in frame[columns.PATH].iloc[taken]:
                 del self._position[path]
+
+    @property
+    def key(self) -> str:
+        """A digest of the list of files, by their stamps."""
+        return sha256(self.stamps.tobytes()).hexdigest()[:8]
 
     @property
     def to_do(self) -> Rows:

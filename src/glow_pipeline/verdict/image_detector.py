@@ -105,9 +105,8 @@ class ImageDetector:
         """
         if any(name not in table.attrs for name in RATES):
             raise GlowPipelineError("table: has no rates in its attrs; give a table as `score` returns it")
-        return worth_of(
-            table, self.judge.detector, self.judge.main.name, _parameters(*(table.attrs[name] for name in RATES))
-        )
+        judge, parameters = self.judge, _parameters(*(table.attrs[name] for name in RATES))
+        return worth_of(table, judge.detector, judge.main.name, parameters, judge.model.trained_on)
 
     def explain(self, image: OneImage, n_nearest: int = 3) -> Explanation:
         """Explain one image: its reason, the surprise of each pixel, and calibration images that are most like it.

@@ -10,7 +10,8 @@ class ScoreFacts(NamedTuple):
 
     Attributes:
         image_format: in which all were prepared: the model's, with a range of grey values for deep images.
-        notes, warnings: one sentence each.
+        notes: how files were read, without a full stop: `3 images with transparent pixels, shown on white`.
+        warnings: one sentence each.
     """
 
     image_format: ImageFormat

@@ -26,21 +26,24 @@ class StoredParts:
     Several commands may read and write them at once: each part has a name of its own. None deletes a part that it has
     not read, and a part that is deleted meanwhile counts as absent.
 
+    Attributes:
+        place: the store.
+
     Args:
         store: of these parts alone; its name follows from everything that the scores depend on.
     """
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        self.place = store
         self._seen: set[str] = set()
         self._parts: list[str] = []  # that could be read
 
     def __str__(self) -> str:
-        return str(self._store)
+        return str(self.place)
 
     def forget(self) -> None:
         """Delete all parts, so that every file is scored again."""
-        self._store.delete()
+        self.place.delete()
 
     def read(self, columns: Sequence[str]) -> list[pd.DataFrame]:
         """Return the rows of the parts that were not read before, whatever command wrote them.
@@ -53,7 +56,7 @@ class StoredParts:
             self._seen.update(names)
             for name in names:
                 try:
-                    frame = pd.read_parquet(io.BytesIO(self._store.read(name)))
+                    frame = pd.read_parquet(io.BytesIO(self.place.read(name)))
                     if set(frame) != set(columns):
                         raise ValueError("other columns")
                 except FileNotFoundError:  # another command has joined it to others, which the next round finds
@@ -66,7 +69,7 @@ class StoredParts:
         return frames
 
     def _names(self) -> set[str]:
-        return {name for name in self._store.names() if name.endswith(".parquet")}
+        return {name for name in self.place.names() if name.endswith(".parquet")}
 
     @contextmanager
     def collecting(self) -> "Iterator[PartWriter]":
@@ -80,20 +83,20 @@ class StoredParts:
     def store(self, rows: pd.DataFrame) -> None:
         """Store rows as a part."""
         name = f"{uuid.uuid4().hex}.parquet"
-        if self._store.folder is not None:
-            with written_whole(self._store.folder / name) as temporary:
+        if self.place.folder is not None:
+            with written_whole(self.place.folder / name) as temporary:
                 rows.to_parquet(temporary)
             return
         with TemporaryDirectory() as folder:
             rows.to_parquet(Path(folder) / name)
-            self._store.put(name, Path(folder) / name)
+            self.place.put(name, Path(folder) / name)
 
     def join(self, rows: pd.DataFrame) -> None:
         """Replace the parts that were read, on a disk, by one that has these rows; in a bucket they stay."""
-        if len(self._parts) > 1 and self._store.folder is not None:
+        if len(self._parts) > 1 and self.place.folder is not None:
             self.store(rows)
             for name in self._parts:
-                (self._store.folder / name).unlink(missing_ok=True)
+                (self.place.folder / name).unlink(missing_ok=True)
             self._parts = []
 
 

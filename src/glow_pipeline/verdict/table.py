@@ -85,7 +85,9 @@ def most_suspicious(table: pd.DataFrame) -> list[str]:
     lines = ["The most suspicious files:"] if len(scored) else []
     for row in scored.to_dict("records"):
         reason = f": {row[columns.REASON]}" if row[columns.REASON] else ""
-        file = printable(row[columns.FILE])
+        original = row[columns.COPY_OF]
+        copy = "" if pd.isna(original) else f" (exact copy: {printable(original)})"
+        file = f"{printable(row[columns.FILE])}{copy}"
         lines.append(
             f"  p {row[columns.P_VALUE]:.4g}  {score} {row[score]:.4g}  {row[columns.VERDICT]}  {file}{reason}"
         )

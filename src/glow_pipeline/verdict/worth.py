@@ -11,11 +11,11 @@ from glow_pipeline.outliers.conformal.benjamini_hochberg import fewest_rejection
 from glow_pipeline.outliers.conformal.closed_testing import at_least_outliers
 from glow_pipeline.outliers.conformal.guarantee import false_alarm_bound, flagged_ranks, images_needed, smallest_p
 from glow_pipeline.outliers.conformal.list_test import list_p_value
-from glow_pipeline.outliers.detector import Detector
+from glow_pipeline.outliers.detector import Detector, Hashes
 from glow_pipeline.parameters.score import ScoreParameters
 from glow_pipeline.verdict.columns import BH, COPY_OF, OUTLIER, P_VALUE, VERDICT
-from glow_pipeline.verdict.doubts import UNLIKE, doubts
-from glow_pipeline.verdict.sentences import percent
+from glow_pipeline.verdict.doubts import UNLIKE, calibration_images, doubts, unknown_training
+from glow_pipeline.verdict.sentences import p_is, percent
 
 
 class Worth(BaseModel):
@@ -33,7 +33,9 @@ class Worth(BaseModel):
         at_least_outliers: lower bound of the number of files that do not belong, with 95% confidence; copies are
             left out, since an image that is there twice is no further evidence.
         folder_p_value: of the hypothesis that the whole list is like the calibration images; None: no file of it is
-            new, as all are copies of images of the model, or none is scored.
+            new, as all are copies of images of the model, or none is scored, or nothing is guaranteed.
+        guaranteed: whether the calibration images are a sample of images that are new to the model, without which
+            no rate and no confidence holds, so that `at_least_outliers` is 0.
         warnings: one sentence each.
     """
 
@@ -52,10 +54,13 @@ class Worth(BaseModel):
     bh_fewest: int
     at_least_outliers: int
     folder_p_value: float | None
+    guaranteed: bool = True
     warnings: list[str] = []
 
 
-def worth_of(files: pd.DataFrame, detector: Detector, main: str, parameters: ScoreParameters) -> Worth:
+def worth_of(
+    files: pd.DataFrame, detector: Detector, main: str, parameters: ScoreParameters, trained_on: Hashes | None
+) -> Worth:
     """Return what the verdicts on a list of files are worth.
 
     Args:
@@ -63,6 +68,7 @@ def worth_of(files: pd.DataFrame, detector: Detector, main: str, parameters: Sco
         detector: that judged them.
         main: name of the score that carries the verdict.
         parameters: of the verdicts.
+        trained_on: content hashes of the images that the model was trained on; None: unknown.
     """
     calibration = detector.calibration[main]
     (score,) = detector.requested([main])
@@ -71,7 +77,8 @@ def worth_of(files: pd.DataFrame, detector: Detector, main: str, parameters: Sco
     n, m = len(calibration), len(scored)
     rate, q = parameters.false_alarm_rate, parameters.false_discovery_rate
     n_outliers_bh = int(scored[BH].astype(bool).sum())
-    folder_p_value = list_p_value(calibration, new[score.column].to_numpy(float))
+    no_sample = list(calibration_images(detector, trained_on))
+    folder_p_value = None if no_sample else list_p_value(calibration, new[score.column].to_numpy(float))
     return Worth(
         n_files=len(files),
         n_scored=m,
@@ -84,9 +91,14 @@ def worth_of(files: pd.DataFrame, detector: Detector, main: str, parameters: Sco
         smallest_p=smallest_p(n),
         false_discovery_rate=q,
         bh_fewest=fewest_rejections(m, n, q),
-        at_least_outliers=at_least_outliers(new[P_VALUE].to_numpy(float), n, rate),
+        at_least_outliers=0 if no_sample else at_least_outliers(new[P_VALUE].to_numpy(float), n, rate),
         folder_p_value=folder_p_value,
-        warnings=doubts(scored, n, detector.record.calibration_files, folder_p_value, q),
+        guaranteed=not no_sample,
+        warnings=[
+            *doubts(scored, n, detector.record.calibration_files, folder_p_value, q),
+            *unknown_training(trained_on),
+            *no_sample,
+        ],
     )
 
 
@@ -128,6 +140,11 @@ def _verdict(worth: Worth) -> str:
 
 
 def _false_alarms(worth: Worth) -> str:
+    if not worth.guaranteed:
+        return (
+            f"False alarms: no rate is guaranteed, since the {worth.n_calibration:,} calibration images are no sample "
+            f"of images that are new to the model (see the warnings)."
+        )
     rate, ranks = percent(worth.false_alarm_rate), flagged_ranks(worth.n_calibration, worth.false_alarm_rate)
     expected = worth.n_scored * ranks / (worth.n_calibration + 1)  # may be less than the rate: p-values have steps
     number = f"{expected:,.0f}" if expected >= 10 else f"{expected:.2g}"
@@ -144,12 +161,12 @@ def _about_list(worth: Worth) -> Iterator[str]:
     count, found = worth.at_least_outliers, []
     if count:
         found.append(f"At least {count:,} {plural(count, 'file does', 'files do')} not belong, with 95% confidence")
-    elif worth.n_outliers:
+    elif worth.n_outliers and worth.guaranteed:
         outliers = plural(worth.n_outliers, "this outlier is a false alarm", "all of these outliers are false alarms")
         found.append(f"That {outliers} cannot be ruled out with 95% confidence")
     if worth.folder_p_value is not None and worth.n_scored > 1:
         shown = "unlike" if worth.folder_p_value <= UNLIKE else "not shown to be unlike"
-        found.append(f"the files as a whole are {shown} the calibration images (p = {worth.folder_p_value:.2g})")
+        found.append(f"the files as a whole are {shown} the calibration images ({p_is(worth.folder_p_value)})")
     if found:
         sentence = "; ".join(found)
         yield f"{sentence[0].upper()}{sentence[1:]}."

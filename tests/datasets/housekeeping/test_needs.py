@@ -1,6 +1,8 @@
 """What needs what, and what that forbids."""
 
 import json
+import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glow_pipeline.datasets.housekeeping.needs import Need, find_needs, running, unmet
-from glow_pipeline.datasets.housekeeping.stored import Stored
+from glow_pipeline.datasets.housekeeping.stored import Stored, Where
 from glow_pipeline.files import sha256
 from glow_pipeline.outliers.detector import Detector, DetectorRecord
 from glow_pipeline.outliers.detector_file import write_detector
@@ -18,6 +20,7 @@ from glow_pipeline.training.model_file import MODEL_FILE, write_model
 from glow_pipeline.training.stored_detectors import DETECTOR_FILE
 from tests.conftest import jittered_glow, model_record
 
+NOW = datetime(2026, 2, 1, tzinfo=UTC)
 PATHS = [Path(f"v{i}") for i in range(8)]
 NEEDS = st.lists(
     st.builds(Need, st.sampled_from(PATHS), st.one_of(st.none(), st.sampled_from(PATHS)), st.just("")), max_size=20
@@ -35,7 +38,7 @@ def test_what_stays_has_all_that_it_needs(needs: list[Need], removed: set[Path])
 @given(NEEDS, REMOVED)
 def test_users_may_go_with_what_they_need(needs: list[Need], removed: set[Path]) -> None:
     own = [need for need in needs if need.user is not None]
-    closed = set(removed)
+    closed: set[Where] = set(removed)
     while more := {need.user for need in own if need.used in closed and need.user is not None} - closed:
         closed |= more
     assert unmet(closed, own) == []
@@ -58,7 +61,7 @@ def whys(stored: list[Stored], runs: dict[str, StoredRun] | None = None) -> set[
     versions = {each.path: each.version for each in stored}
     return {
         (versions[need.used], None if need.user is None else versions[need.user])
-        for need in find_needs(stored, runs or {})
+        for need in find_needs(stored, runs or {}, NOW)
     }
 
 
@@ -92,7 +95,7 @@ def test_benchmark_needs_every_model_in_its_table(tmp_path: Path) -> None:
 
 def test_model_is_needed_by_what_started_from_it(tmp_path: Path) -> None:
     first = model(tmp_path, "first")
-    origin = f"{MODEL_FILE} sha256:{sha256(first.path / MODEL_FILE)}"
+    origin = f"{MODEL_FILE} sha256:{sha256(tmp_path / MODEL_FILE / 'first' / MODEL_FILE)}"
     assert whys([first, model(tmp_path, "second", origin)]) == {("first", "second")}
 
 
@@ -130,3 +133,17 @@ def test_damaged_figures_need_nothing(tmp_path: Path, content: bytes) -> None:
     folder.mkdir(parents=True)
     (folder / "ood_metrics.json").write_bytes(content)
     assert whys([Stored("ood_metrics", "version", "tiny", "z", folder)]) == set()
+
+
+def test_parts_of_a_table_are_needed_for_a_day(tmp_path: Path) -> None:
+    parts = tmp_path / "train" / ".parts-0123-64"
+    parts.mkdir(parents=True)
+    stored = [Stored("train_images", "parts", "tiny", "parts-0123-64", parts)]
+    for hours, needed in ((23, {("parts-0123-64", None)}), (25, set())):
+        time = NOW.timestamp() - 3600 * hours
+        os.utime(parts, (time, time))
+        assert whys(stored) == needed
+    other = parts.with_name(".made-with-4567")  # of a command that is at work beside it
+    other.mkdir()
+    os.utime(other, (NOW.timestamp(), NOW.timestamp()))
+    assert whys(stored) == {("parts-0123-64", None)}

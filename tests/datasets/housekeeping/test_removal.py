@@ -8,15 +8,10 @@ from pathlib import Path
 import pytest
 
 from glow_pipeline.datasets.housekeeping import removal
-from glow_pipeline.datasets.housekeeping.disk import bytes_of, freed_by, in_words
+from glow_pipeline.datasets.housekeeping.disk import bytes_of, freed_by, in_words, on_disk
+from glow_pipeline.datasets.housekeeping.in_buckets import entries_elsewhere
 from glow_pipeline.datasets.housekeeping.removal import check_removable, choose, delete, remove
-from glow_pipeline.datasets.housekeeping.stored import (
-    Stored,
-    age_of,
-    entries_elsewhere,
-    find_leftovers,
-    find_stored,
-)
+from glow_pipeline.datasets.housekeeping.stored import Stored, find_leftovers, find_stored
 from glow_pipeline.errors import GlowPipelineError
 
 NOW = datetime(2026, 2, 1, tzinfo=UTC)
@@ -27,7 +22,7 @@ CATALOG = {
     "glow_model": {"type": "x.GlowModelDataset", "filepath": "data/06_models/*/m.safetensors", "versioned": True},
     "model_card": {"type": "x.ModelCardDataset", "filepath": "data/06_models/*/m.safetensors", "versioned": True},
     "samples": {"type": "x.PictureDataset", "filepath": "data/07/*/samples_*.png", "versioned": True},
-    "remote": {"type": "x.PictureDataset", "filepath": "s3://bucket/*/a.png", "versioned": True},
+    "remote": {"type": "x.PictureDataset", "filepath": "sftp://host/*/a.png", "versioned": True},
     "checkpoints": {"type": "x.FolderDataset", "filepath": "data/06_models/*/checkpoints"},
     "benchmark_scores": {"type": "x.FolderDataset", "filepath": "data/07/*/benchmark"},
     "score_progress": {"type": "x.FolderDataset", "filepath": "data/07/*/score_*/progress"},
@@ -57,6 +52,11 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def folder(stored: Stored) -> Path:
+    assert isinstance(stored.path, Path)
+    return stored.path
+
+
 def test_everything_stored_is_found_once(project: Path) -> None:
     found = {(each.entry, each.images, each.version) for each in find_stored(CATALOG, project)}
     assert found == {
@@ -81,7 +81,7 @@ def test_choice_follows_labels_age_and_kept_ones(project: Path) -> None:
     assert choose(stored, ["2026-01-01"], 0, None, NOW) == [old]
     assert choose(stored, ["all"], 0, 7, NOW) == [old]
     assert choose(stored, ["all"], 1, None, NOW) == []  # each is the newest of its folder
-    beside = Stored("glow_model", "version", "digits", NEW, old.path.with_name(NEW))
+    beside = Stored("glow_model", "version", "digits", NEW, folder(old).with_name(NEW))
     assert choose([old, beside], ["all"], 1, None, NOW) == [old]
     with pytest.raises(GlowPipelineError, match="--remove 2027: no stored version begins so"):
         choose(stored, ["2027"], 0, None, NOW)
@@ -101,7 +101,7 @@ def test_removed_folder_is_gone_and_others_stay(project: Path) -> None:
     gone = [each for each in stored if each.version == OLD]
     remove(gone)
     assert find_stored(CATALOG, project) == [each for each in stored if each.version != OLD]
-    assert not any(each.path.exists() for each in gone)
+    assert not any(folder(each).exists() for each in gone)
 
 
 def test_interrupted_removal_leaves_nothing_half_read(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,12 +114,12 @@ def test_interrupted_removal_leaves_nothing_half_read(project: Path, monkeypatch
         patched.setattr(removal, "delete", killed)
         with pytest.raises(KeyboardInterrupt):
             remove([each])
-    assert not each.path.exists()
+    assert not folder(each).exists()
     assert each not in find_stored(CATALOG, project)
-    assert len(list(each.path.parent.glob(".removed.*"))) == 2
+    assert len(list(folder(each).parent.glob(".removed.*"))) == 2
     for leftover in find_leftovers(CATALOG, project):
         delete(leftover)
-    assert list(each.path.parent.iterdir()) == []
+    assert list(folder(each).parent.iterdir()) == []
     assert find_leftovers(CATALOG, project) == []
 
 
@@ -156,14 +156,15 @@ def test_folders_removed_by_another_command_are_passed_over(project: Path) -> No
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may change everything")
 def test_unremovable_folder_is_named_first(project: Path) -> None:
     stored = find_stored(CATALOG, project)
-    stored[0].path.chmod(0o500)
+    folder(stored[0]).chmod(0o500)
     with pytest.raises(PermissionError) as refused:
         check_removable(stored)
     assert refused.value.filename == str(stored[0].path)
 
 
 def test_version_that_is_no_date_has_an_age(tmp_path: Path) -> None:
-    assert age_of("2026-13-45T99.99.99.999Z", tmp_path, NOW) == age_of("other", tmp_path, NOW)
+    wrong, other = (Stored("x", "version", "x", name, tmp_path) for name in ("2026-13-45T99.99.99.999Z", "other"))
+    assert wrong.age(NOW) == other.age(NOW)
 
 
 def test_data_may_be_a_link_but_no_dataset(project: Path) -> None:
@@ -213,9 +214,9 @@ def test_hard_links_count_once(tmp_path: Path) -> None:
     os.link(tmp_path / "a" / "x", tmp_path / "b" / "x")
     (tmp_path / "b" / "own").write_bytes(bytes(10))
     both = [tmp_path / "a", tmp_path / "b"]
-    assert bytes_of(both) == freed_by(both) == 1010
-    assert freed_by(both[:1]) == 0
-    assert freed_by(both[1:]) == 10
+    assert bytes_of(on_disk(both)) == freed_by(on_disk(both)) == 1010
+    assert freed_by(on_disk(both[:1])) == 0
+    assert freed_by(on_disk(both[1:])) == 10
 
 
 @pytest.mark.parametrize(("size", "words"), [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (2_340_000_000, "2.3 GB")])

@@ -10,6 +10,7 @@ from glow_pipeline.images.sources import file_digests as module
 from glow_pipeline.images.sources.file_digests import file_digests
 from glow_pipeline.images.sources.kept_digests import KeptDigests
 from glow_pipeline.images.sources.names import Names
+from tests.images.conftest import wait_for_later_times
 
 NAMES = [f"{k}.png" for k in range(5)]
 
@@ -80,6 +81,7 @@ def test_restored_time_stamp_hides_no_change(folder: Path, read: list[str]) -> N
     file_digests(folder, Names(NAMES), kept)
     read.clear()
     before = changed.stat()
+    wait_for_later_times(changed, folder / "clock")
     changed.write_bytes(changed.read_bytes()[::-1])
     os.utime(changed, ns=(before.st_atime_ns, before.st_mtime_ns))
     after = changed.stat()

@@ -17,7 +17,7 @@ from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.images.sources import remote
 from glow_pipeline.images.sources.remote import RemoteFile, digests
 from tests.images.conftest import Answer, Mirror, send
-from tests.processes import fresh_processes
+from tests.processes import comes, fresh_processes
 
 NAME = "numbers.bin"
 CONTENT = np.random.default_rng(0).bytes(300_000)
@@ -214,13 +214,13 @@ def test_download_without_an_answer_ends(mirror: Mirror, tmp_path: Path, monkeyp
     mirror.files[NAME] = silence
     start = time.monotonic()
     message = refusal(published(f"{mirror.url}{NAME}"), tmp_path)
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 15, "half of a user's time"
     assert "timed out" in message.lower()
     assert names_in(tmp_path) == []
 
 
 def test_download_that_stalls_ends(mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "TIMEOUT", 0.2)
+    monkeypatch.setattr(remote, "TIMEOUT", 2)  # enough for the half to come on a busy machine
 
     def half_then_silence(handler: BaseHTTPRequestHandler) -> None:
         truncated(handler)
@@ -304,10 +304,7 @@ def test_killed_download_leaves_no_file(mirror: Mirror, tmp_path: Path, fresh: F
     process = fresh.Process(target=published(f"{mirror.url}{NAME}").verified, args=(tmp_path,))
     process.start()
     assert half_sent.wait(60)
-    deadline = time.monotonic() + 10
-    while not written() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert written()
+    assert comes(written)
     process.kill()
     process.join()
     assert names_in(tmp_path) == [f".{NAME}.part"]

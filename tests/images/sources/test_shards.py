@@ -21,6 +21,7 @@ from glow_pipeline.images.sources.kept_digests import KeptDigests
 from glow_pipeline.images.sources.shard_index import ShardFile
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.images.table_writer import plan_table
+from tests.images.conftest import wait_for_later_times
 from tests.images.sources.contract import SPLITS
 from tests.images.sources.folders import put
 from tests.images.sources.shards import checksum, everything, image, opened, parquet, samples, selection, tar
@@ -257,6 +258,7 @@ def test_index_is_kept_until_the_shard_changes(tmp_path: Path, monkeypatch: pyte
     assert names() == names() == ["1.png", "2.png"]
     assert made == ["0.tar"]
     before = path.stat()
+    wait_for_later_times(path, tmp_path / "clock")
     path.write_bytes(tar(samples(["1", "3"])))
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert names() == ["1.png", "3.png"]

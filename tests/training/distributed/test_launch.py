@@ -47,7 +47,7 @@ def starts(folder: Path) -> list[list[list[str]]]:
     return [[line.split() for line in (folder / f"starts_{rank}").read_text().splitlines()] for rank in range(2)]
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 90) -> bool:
+def wait_for(condition: Callable[[], bool], seconds: float = 120) -> bool:
     deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -133,7 +133,7 @@ def test_processes_end_with_a_launcher_that_is_killed(tmp_path: Path) -> None:
     finally:
         launcher.kill()
         launcher.wait()
-    assert wait_for(lambda: not any(map(proc.alive, pids)), seconds=10)
+    assert wait_for(lambda: not any(map(proc.alive, pids)))
 
 
 def on_two_machines(worker: str, folder: Path) -> list[tuple[int, str]]:

@@ -21,6 +21,7 @@ from tests.conftest import model_record
 SCORE = SCORES["nll"]
 CALIBRATION = np.arange(199) / 100
 SESSION = "2026-11-26T23.40.35.368Z"
+NO_HASHES = np.empty(0, dtype=np.int64)
 
 
 def table(scores: Sequence[float], unreadable: Sequence[tuple[str, str]] = (), **changed: Any) -> pd.DataFrame:
@@ -66,7 +67,7 @@ def report(scored: pd.DataFrame, shown: Sequence[ShownImage] = (), **changed: An
     parts = {
         "images": "scans",
         "scored": scored,
-        "worth": worth_of(scored, detector, SCORE.name, ScoreParameters(false_alarm_rate=0.05)),
+        "worth": worth_of(scored, detector, SCORE.name, ScoreParameters(false_alarm_rate=0.05), NO_HASHES),
         "shown": shown,
         "model": model_record(),
         "detector": detector,

@@ -74,6 +74,12 @@ def test_verdict_and_doubts_come_first() -> None:
         assert words.index(line) < words.index("All files")
 
 
+def test_notes_say_how_files_were_read() -> None:
+    scored = table([1.99, 0.5])
+    assert "were read: 2 <images>; 1 hidden." in Page.of(report(scored, notes=["2 <images>", "1 hidden"]).html()).words
+    assert "were read" not in Page.of(report(scored).html()).words
+
+
 def test_table_has_the_figures_of_the_scored_files() -> None:
     scored = table([1.99, 1.95, 0.123456, 0.2])
     rows = [row for row in Page.of(report(scored).html()).rows if row[0].isdigit()]

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from glow_pipeline.counting import counted, plural
-from glow_pipeline.datasets.housekeeping.disk import bytes_of, freed_by, in_words
+from glow_pipeline.datasets.housekeeping.disk import bytes_of, freed_by, in_words, on_disk
+from glow_pipeline.datasets.housekeeping.in_buckets import entries_elsewhere, find_in_buckets
 from glow_pipeline.datasets.housekeeping.listing import Inventory
 from glow_pipeline.datasets.housekeeping.needs import TABLES, Need, find_needs, running, unmet
 from glow_pipeline.datasets.housekeeping.removal import check_removable, choose, delete, remove
-from glow_pipeline.datasets.housekeeping.stored import Stored, entries_elsewhere, find_leftovers, find_stored
+from glow_pipeline.datasets.housekeeping.stored import Stored, Where, find_leftovers, find_stored
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.tracking.destination import Destination
 from glow_pipeline.tracking.failures import failure_line, mlflow_failures
@@ -55,7 +56,7 @@ def run_versions(
     """List what is stored, or remove what is requested.
 
     Args:
-        catalog: entries with `*` in place of the names that a command fills in.
+        catalog: entries with `*` in place of the names that a command fills in, and with their credentials.
         project: folder of the project.
         place: where MLflow records runs; None: it is switched off.
         show: prints a line.
@@ -68,11 +69,12 @@ def run_versions(
     stored = inventory.stored
     if elsewhere := entries_elsewhere(catalog):
         names = ", ".join(elsewhere)
-        show(f"Not on a local disk, and so neither listed nor removed here: {names}. MLflow's runs stay too.")
+        show(f"Neither on a disk nor in a bucket, so not listed nor removed here: {names}. MLflow's runs stay too.")
     if place is None:
         show("mlflow.yml: enabled: false: what MLflow's runs need is unknown, and none is removed.")
     if leftovers := find_leftovers(catalog, project):
-        show(f"An interrupted removal has left {in_words(bytes_of(leftovers))}; the next removal deletes them.")
+        size = in_words(bytes_of(on_disk(leftovers)))
+        show(f"An interrupted removal has left {size}; the next removal deletes them.")
     filtered = _filtered(stored, request)
     if not request.remove:
         listed = choose(filtered, ["all"], 0, request.older_than, inventory.now)
@@ -98,7 +100,7 @@ def run_versions(
         show(line)
     _check_needed(inventory, chosen, request, show)
     emptied = inventory.emptied(chosen)
-    freed = in_words(freed_by([*(each.path for each in chosen), *inventory.artifacts_of(emptied)]))
+    freed = in_words(freed_by(inventory.contents(chosen)))
     what = counted(len(chosen), "stored folder") + (f" and {counted(len(emptied), 'MLflow run')}" if emptied else "")
     if not (request.yes or confirm(f"Remove {what}, which frees {freed}?")):
         show(f"Nothing was removed; --yes removes {what}, which frees {freed}.")
@@ -114,10 +116,18 @@ def run_versions(
 
 
 def _inventory(catalog: Mapping[str, Any], project: Path, place: Destination | None) -> Inventory:
-    stored = find_stored(catalog, project)
+    everything = [*find_stored(catalog, project), *find_in_buckets(catalog)]
+    stored = sorted(everything, key=lambda each: (each.version, each.images, each.entry))
     runs = {} if place is None else runs_by_version(place)
-    complete = not entries_elsewhere(catalog)
-    return Inventory(stored, runs, find_needs(stored, runs or {}), datetime.now(UTC), complete=complete)
+    now = datetime.now(UTC)
+    return Inventory(
+        stored,
+        runs,
+        find_needs(stored, runs or {}, now),
+        now,
+        complete=not entries_elsewhere(catalog),
+        shared_runs=place is not None and not place.is_own,
+    )
 
 
 def _filtered(stored: Sequence[Stored], request: Request) -> list[Stored]:
@@ -166,7 +176,7 @@ def _check_needed(inventory: Inventory, chosen: list[Stored], request: Request, 
 def _in_words(needs: Sequence[Need], stored: Iterable[Stored]) -> list[str]:
     """Return a line for each thing that is needed and each command whose results need it."""
     known = {each.path: each for each in stored}
-    lines: dict[tuple[Path, str], list[Need]] = {}
+    lines: dict[tuple[Where, str], list[Need]] = {}
     for need in needs:
         user = need.why if need.user is None else known[need.user].version
         lines.setdefault((need.used, user), []).append(need)

@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 
 from glow_pipeline.counting import counted
-from glow_pipeline.datasets.housekeeping.disk import bytes_of, freed_by, in_words
+from glow_pipeline.datasets.housekeeping.disk import Content, bytes_of, freed_by, in_words, on_disk
 from glow_pipeline.datasets.housekeeping.needs import Need, unmet
-from glow_pipeline.datasets.housekeeping.stored import Stored, age_of
+from glow_pipeline.datasets.housekeeping.stored import DAY, Stored, in_time
 from glow_pipeline.tracking.stored_runs import StoredRun
 
 COLUMNS = ("version", "images", "what", "size", "frees", "age", "MLflow run", "needed by")
@@ -22,7 +23,8 @@ class Inventory:
     Attributes:
         runs: version -> MLflow run; None: MLflow does not answer.
         now: the present moment, for ages.
-        complete: whether nothing is stored where this does not look, such as an object store.
+        complete: whether nothing is stored where this does not look, such as an sftp server.
+        shared_runs: whether others too may record their runs where MLflow does, as on a server.
     """
 
     stored: Sequence[Stored]
@@ -30,6 +32,7 @@ class Inventory:
     needs: Sequence[Need]
     now: datetime
     complete: bool = True
+    shared_runs: bool = False
 
     def run(self, version: str) -> StoredRun | None:
         """Return the MLflow run of a version; None if there is none, or none is known."""
@@ -42,18 +45,29 @@ class Inventory:
             key = (each.version, each.images, *((each.path,) if by_entry else ()))
             groups.setdefault(key, []).append(each)
         rows = [self._row(group) for group in groups.values()]
-        paths = [each.path for each in chosen]
-        artifacts = self.artifacts_of(self.emptied(chosen))
-        total = f"{counted(len(chosen), 'stored folder')}, {in_words(bytes_of([*paths, *artifacts]))}"
-        return [*_aligned([COLUMNS, *rows]), f"{total} with MLflow's artifacts; a file with several names counts once."]
+        total = f"{counted(len(chosen), 'stored folder')}, {in_words(bytes_of(self.contents(chosen)))}"
+        far = bytes_of(content for each in chosen if each.in_bucket for content in each.contents())
+        total += f" with MLflow's artifacts{f', {in_words(far)} of it in buckets' if far else ''}"
+        return [*_aligned([COLUMNS, *rows]), f"{total}; a file with several names counts once."]
+
+    def contents(self, chosen: Iterable[Stored]) -> list[Content]:
+        """Return what goes if these things are removed, with the artifacts of MLflow runs, for its size."""
+        removed = list(chosen)
+        artifacts = on_disk(self.artifacts_of(self.emptied(removed)))
+        return [*chain.from_iterable(each.contents() for each in removed), *artifacts]
 
     def emptied(self, removed: Iterable[Stored]) -> list[str]:
-        """Return the versions of which nothing is left if these things are removed, and whose MLflow run goes too."""
+        """Return the versions of which nothing is left if these things are removed, and whose MLflow run goes too.
+
+        A command of another clone may have stored the rest on its own disk, so on a server its run stays.
+        """
         if not self.complete:
             return []
-        gone = {each.path for each in removed}
+        chosen = list(removed)
+        gone = {each.path for each in chosen}
         left = {each.version for each in self.stored if each.path not in gone}
-        return sorted({each.version for each in removed if self.run(each.version) is not None} - left)
+        own = {each.version for each in chosen if not (self.shared_runs and each.in_bucket)}
+        return sorted({version for version in own if self.run(version) is not None} - left)
 
     def artifacts_of(self, versions: Iterable[str]) -> list[Path]:
         """Return the local folders of the MLflow artifacts of these versions."""
@@ -63,15 +77,15 @@ class Inventory:
     def _row(self, group: Sequence[Stored]) -> tuple[str, ...]:
         first = group[0]
         paths = [each.path for each in group]
-        artifacts = self.artifacts_of(self.emptied(group))
+        contents = self.contents(group)
         run = self.run(first.version)
         return (
             first.version,
             first.images,
             _what(group),
-            in_words(bytes_of([*paths, *artifacts])),
-            in_words(freed_by([*paths, *artifacts])),
-            _age(age_of(first.version, first.path, self.now)),
+            in_words(bytes_of(contents)),
+            in_words(freed_by(contents)),
+            in_time(first.age(self.now) * DAY),
             "" if run is None else f"{run.name} ({run.status})",
             _users(unmet(paths, self.needs), self.stored),
         )
@@ -91,10 +105,6 @@ def _users(needs: Sequence[Need], stored: Iterable[Stored]) -> str:
     named = [*reasons, *others]
     more = f" and {len(named) - NAMED} more" if len(named) > NAMED else ""
     return ", ".join(named[:NAMED]) + more
-
-
-def _age(days: float) -> str:
-    return f"{days:.0f} d" if days >= 1 else f"{24 * days:.0f} h" if days >= 1 / 24 else f"{1440 * days:.0f} min"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:

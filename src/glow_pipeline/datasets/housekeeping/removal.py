@@ -9,10 +9,13 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
+from glow_pipeline.buckets import Address
 from glow_pipeline.datasets.housekeeping.needs import MODEL
-from glow_pipeline.datasets.housekeeping.stored import REMOVED, Stored, age_of
+from glow_pipeline.datasets.housekeeping.stored import REMOVED, InBucket, Stored, Where
+from glow_pipeline.datasets.places import copy_of_address
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.files import rename_whole
+from glow_pipeline.images.bucket_tables import BucketTables
 
 ALL = "all"
 
@@ -43,23 +46,43 @@ def choose(
         for each in stored
         if each.path not in kept
         and any(label == ALL or each.version.startswith(label) for label in versions)
-        and (older_than is None or age_of(each.version, each.path, now) > older_than)
+        and (older_than is None or each.age(now) > older_than)
     ]
 
 
 def remove(stored: Iterable[Stored]) -> None:
     """Remove folders: each gets a hidden name first, so that no reader ever sees a part of it.
 
-    Models go last: an interrupted removal leaves no detector and no figures of a model that is gone. What another
-    command has removed meanwhile is passed over.
+    In a bucket, which has no other names, the file goes first by which a version is known. Models go last: an
+    interrupted removal leaves no detector and no figures of a model that is gone. What another command has removed
+    meanwhile is passed over.
     """
+    shared: set[Address] = set()
     for each in sorted(stored, key=lambda one: one.entry == MODEL):
-        hidden = each.path.with_name(f"{REMOVED}.{uuid.uuid4().hex[:8]}.{each.path.name}")
-        with suppress(FileNotFoundError):
-            rename_whole(each.path, hidden)
-            delete(hidden)
-        with suppress(OSError):  # it is not empty, or gone
-            each.path.parent.rmdir()
+        if isinstance(each.path, Path):
+            _remove_folder(each.path)
+        elif each.in_bucket is not None:
+            shared.update(_remove_from_bucket(each.path, each.in_bucket))
+    for folder in shared:
+        BucketTables(folder.parent, copy_of_address(folder.parent)).remove_unused(folder.name)
+
+
+def _remove_folder(path: Path) -> None:
+    hidden = path.with_name(f"{REMOVED}.{uuid.uuid4().hex[:8]}.{path.name}")
+    with suppress(FileNotFoundError):
+        rename_whole(path, hidden)
+        delete(hidden)
+    with suppress(OSError):  # it is not empty, or gone
+        path.parent.rmdir()
+
+
+def _remove_from_bucket(address: Address, facts: InBucket) -> list[Address]:
+    """Remove a folder with its local copy; return that of a table's files, which other versions may name."""
+    if facts.known_by is not None:
+        facts.known_by.delete_file()
+        address.delete()
+        delete(copy_of_address(address))
+    return [] if facts.shared is None else [facts.shared]
 
 
 def delete(path: Path) -> None:
@@ -76,16 +99,23 @@ def check_removable(stored: Iterable[Stored]) -> None:
 
     Raises:
         PermissionError: names the first folder in which nothing may be changed.
+        GlowPipelineError: a bucket refuses.
     """
+    buckets: set[str] = set()
     for each in stored:
+        if isinstance(each.path, Address):
+            if (bucket := each.path.path.partition("/")[0]) not in buckets:
+                each.path.parent.check_removable()
+            buckets.add(bucket)
+            continue
         folders = [] if each.path.is_symlink() else [folder for folder, _, _ in os.walk(each.path)]
         for folder in (str(each.path.parent), *folders):
             if os.path.exists(folder) and not os.access(folder, os.R_OK | os.W_OK | os.X_OK):  # noqa: PTH110  # of many
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), folder)
 
 
-def _newest(stored: Sequence[Stored], keep: int) -> set[Path]:
-    by_place: dict[tuple[str, Path], list[Stored]] = {}
+def _newest(stored: Sequence[Stored], keep: int) -> set[Where]:
+    by_place: dict[tuple[str, Where], list[Stored]] = {}
     for each in stored:
         if each.kind == "parts":
             continue

@@ -1,23 +1,44 @@
 """Everything that commands have stored, found by the catalog's paths."""
 
 import glob
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from glow_pipeline.buckets import Address
+from glow_pipeline.datasets.housekeeping.disk import Content, on_disk
 from glow_pipeline.files import VERSION, VERSION_TIME
-from glow_pipeline.images.table_files import AGREED, UNFINISHED
+from glow_pipeline.images.table_files import AGREED, SCRATCH, UNFINISHED
 from glow_pipeline.remote_storage import has_scheme
 from glow_pipeline.training.checkpoint_folder import TrainingFolder
 
 Kind = Literal["version", "training", "scores", "progress", "parts"]
+Where = Path | Address
 ANY = "*"
 IN_OTHERS = ("ModelCardDataset", "ImageTablesDataset")  # which store where another entry does
 HIDDEN = "."
+DAY = 86400  # seconds
 REMOVED = f"{HIDDEN}removed"
+
+
+@dataclass(frozen=True)
+class InBucket:
+    """Facts of a folder in a bucket, from its listing.
+
+    Attributes:
+        contents: the folder, and the one that it shares with others.
+        changed: time of the newest upload, in seconds.
+        known_by: the file that a version is known by; None: of the files of a table, which are no version.
+        shared: folder of a table's files, which several versions may name; None: of something else.
+    """
+
+    contents: tuple[Content, ...]
+    changed: float
+    known_by: Address | None = None
+    shared: Address | None = None
 
 
 @dataclass(frozen=True)
@@ -30,30 +51,65 @@ class Stored:
             of files with which an interrupted command continues; parts of an image table that is not complete.
         images: name of the images that it is about.
         version: the label of the command that made it, or of the model that it is about.
-        path: the folder.
+        path: the folder, or its address.
+        in_bucket: None: it is on a disk.
     """
 
     entry: str
     kind: Kind
     images: str
     version: str
-    path: Path
+    path: Where
+    in_bucket: InBucket | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:
         """The entry with its images, as in messages."""
         return f"{self.entry} of {self.images} {self.version}"
 
+    @property
+    def file(self) -> Where:
+        """The file of a version."""
+        return self.path / self.path.parent.name
 
-def entries_elsewhere(catalog: Mapping[str, Any]) -> list[str]:
-    """Return the versioned entries of a catalog that are not on a local disk."""
-    return sorted(
-        name for name, entry in catalog.items() if _is_versioned(entry) and has_scheme(str(entry["filepath"]))
-    )
+    def contents(self) -> Iterable[Content]:
+        """Return what is in the folder, for its size."""
+        if isinstance(self.path, Path):
+            return on_disk([self.path])
+        return () if self.in_bucket is None else self.in_bucket.contents
+
+    def age(self, now: datetime) -> float:
+        """Return the age in days, by the version's label where that is a time, else by the folder's last change."""
+        if VERSION.fullmatch(self.version):
+            with suppress(ValueError):  # digits that are no date
+                made = datetime.strptime(self.version, VERSION_TIME).replace(tzinfo=UTC)
+                return (now - made).total_seconds() / DAY
+        return (now.timestamp() - self.changed()) / DAY
+
+    def changed(self) -> float:
+        """Return the time of the last change, in seconds; of parts of a table that of all that is made beside it."""
+        if self.in_bucket is not None:
+            return self.in_bucket.changed
+        assert isinstance(self.path, Path)
+        beside = [self.path]
+        if self.kind == "parts":
+            beside = [path for start in (UNFINISHED, AGREED, SCRATCH) for path in self.path.parent.glob(f"{start}*")]
+        return max((time for path in beside for time in _times(path)), default=0.0)
+
+
+def in_time(seconds: float) -> str:
+    """Return an age for a person: `3 d`."""
+    hours = seconds / 3600
+    return f"{hours / 24:.0f} d" if hours >= 24 else f"{hours:.0f} h" if hours >= 1 else f"{60 * hours:.0f} min"
+
+
+def is_versioned(entry: Any) -> bool:
+    """Return whether an entry of a catalog is versioned, and has a path or an address."""
+    return isinstance(entry, Mapping) and bool(entry.get("versioned")) and "filepath" in entry
 
 
 def find_stored(catalog: Mapping[str, Any], project: Path) -> list[Stored]:
-    """Return all that is stored, in the order of versions.
+    """Return all that is stored on disks.
 
     An entry whose path follows from no parameter is not among them: a person keeps something of their own there.
 
@@ -61,53 +117,54 @@ def find_stored(catalog: Mapping[str, Any], project: Path) -> list[Stored]:
         catalog: name -> entry, with `*` in place of the names that a command fills in.
         project: folder that the entries' paths are relative to.
     """
-    found: dict[Path, Stored] = {}
-    for name, pattern in _places(catalog):
+    found: dict[Where, Stored] = {}
+    for name, pattern in _local_places(catalog):
         for each in _WORKING.get(name, _versions)(name, pattern, project):
             found.setdefault(each.path, each)
-    return sorted(found.values(), key=lambda stored: (stored.version, stored.images, stored.entry))
+    return list(found.values())
 
 
 def find_leftovers(catalog: Mapping[str, Any], project: Path) -> list[Path]:
     """Return the folders under hidden names that interrupted removals have left."""
     found: set[Path] = set()
-    for name, place in _places(catalog):
-        for pattern in _patterns(place):
+    for name, place in _local_places(catalog):
+        for pattern in patterns_of(place):
             below = f"{pattern}/{ANY}" if _WORKING.get(name) is _trainings else pattern
             for folder in _folders(below, project):
                 found.update(folder.glob(f"{REMOVED}.*"))
     return sorted(found)
 
 
-def age_of(version: str, path: Path, now: datetime) -> float:
-    """Return the age in days, by the version's label where that is a time, else by the folder's last change."""
-    made = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    if VERSION.fullmatch(version):
-        with suppress(ValueError):  # digits that are no date
-            made = datetime.strptime(version, VERSION_TIME).replace(tzinfo=UTC)
-    return (now - made).total_seconds() / 86400
-
-
-def _is_versioned(entry: Any) -> bool:
-    return isinstance(entry, Mapping) and bool(entry.get("versioned")) and "filepath" in entry
-
-
-def _places(catalog: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the entries in which a removable folder can be, each with the pattern of its path."""
+def places_of(catalog: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any], str]]:
+    """Yield the entries in which a removable folder can be: name, entry, and the pattern of its path or address."""
     for name, entry in catalog.items():
         pattern = str(entry.get("filepath", "")) if isinstance(entry, Mapping) else ""
-        kind = str(entry.get("type", "")).rpartition(".")[2] if isinstance(entry, Mapping) else ""
-        if not pattern or has_scheme(pattern) or kind in IN_OTHERS:
+        if not pattern or _type_of(entry) in IN_OTHERS:
             continue
-        if _is_versioned(entry) and ANY in pattern:
-            yield name, _with_format(pattern) if kind == "ImageTableDataset" else pattern
+        if is_versioned(entry) and ANY in pattern:
+            parent, _, last = pattern.rpartition("/")
+            yield name, entry, f"{parent}/{ANY}/{last}" if holds_tables(entry) else pattern
         elif name in _WORKING:
-            yield name, pattern
+            yield name, entry, pattern
 
 
-def _with_format(pattern: str) -> str:
-    parent, _, name = pattern.rpartition("/")
-    return f"{parent}/{ANY}/{name}"
+def holds_tables(entry: Mapping[str, Any]) -> bool:
+    """Return whether an entry is of image tables, whose path has the images' format too."""
+    return _type_of(entry) == "ImageTableDataset"
+
+
+def _type_of(entry: Mapping[str, Any]) -> str:
+    return str(entry.get("type", "")).rpartition(".")[2]
+
+
+def patterns_of(pattern: str) -> list[str]:
+    """Return a pattern, and that of mutated models, which are one folder deeper."""
+    first, star, rest = pattern.partition(ANY)
+    return [pattern, f"{first}{ANY}/{star}{rest}"] if star else [pattern]
+
+
+def _local_places(catalog: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    return ((name, pattern) for name, _, pattern in places_of(catalog) if not has_scheme(pattern))
 
 
 def _folders(pattern: str, project: Path) -> Iterator[Path]:
@@ -132,14 +189,8 @@ def _images(path: Path, pattern: str, project: Path) -> str:
     return path.relative_to(root).parts[0]
 
 
-def _patterns(pattern: str) -> list[str]:
-    """Return a pattern, and that of mutated models, which are one folder deeper."""
-    first, star, rest = pattern.partition(ANY)
-    return [pattern, f"{first}{ANY}/{star}{rest}"] if star else [pattern]
-
-
 def _versions(name: str, pattern: str, project: Path) -> Iterator[Stored]:
-    for each in _patterns(pattern):
+    for each in patterns_of(pattern):
         for path in _folders(f"{each}/{ANY}", project):
             if any(path.glob(f"{path.parent.name.partition('.')[0]}*")):
                 yield Stored(name, "version", _images(path, each, project), path.name, path)
@@ -149,7 +200,7 @@ def _versions(name: str, pattern: str, project: Path) -> Iterator[Stored]:
 
 
 def _trainings(name: str, pattern: str, project: Path) -> Iterator[Stored]:
-    for each in _patterns(pattern):
+    for each in patterns_of(pattern):
         for path in _folders(f"{each}/{ANY}/{ANY}", project):
             if TrainingFolder(path).checkpoints or (path / "lock").exists():
                 yield Stored(name, "training", _images(path, each, project), path.name, path)
@@ -161,9 +212,18 @@ def _scores(name: str, pattern: str, project: Path) -> Iterator[Stored]:
 
 
 def _progress(name: str, pattern: str, project: Path) -> Iterator[Stored]:
-    for each in _patterns(pattern):
+    for each in patterns_of(pattern):
         for path in _folders(f"{each}/{ANY}", project):
             yield Stored(name, "progress", _images(path, each, project), path.name, path)
+
+
+def _times(path: Path) -> Iterator[float]:
+    """Yield when a folder and the files in it were changed; what is gone meanwhile is passed over."""
+    with suppress(FileNotFoundError):
+        yield path.stat().st_mtime
+        for each in path.iterdir():
+            with suppress(FileNotFoundError):
+                yield each.stat().st_mtime
 
 
 _WORKING = {

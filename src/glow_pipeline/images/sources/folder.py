@@ -10,6 +10,7 @@ Without `ingest.eval_path` only a file's content and the seed decide whether it 
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,6 @@ from glow_pipeline.images.classes import choose, shorten
 from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.images.sources.folder_listing import (
     FolderLooks,
-    OwnListing,
     class_names_of,
     in_other_form,
     no_image,
@@ -28,9 +28,11 @@ from glow_pipeline.images.sources.folder_listing import (
 )
 from glow_pipeline.images.sources.image_files import ImageFiles
 from glow_pipeline.images.sources.names import printable
-from glow_pipeline.images.sources.shards import find_shards
 from glow_pipeline.images.sources.source import EncodedSplit, Source, SourceFile, Split
 from glow_pipeline.images.split_by_content import draw_by_content
+
+if TYPE_CHECKING:
+    from glow_pipeline.images.sources.folder_listing import OwnListing
 
 logger = logging.getLogger(__name__)
 
@@ -101,6 +103,8 @@ def check_folder(path: Path, parameter: str, source: str = "folder") -> None:
     if source == "shards":
         if not path.exists():
             raise GlowPipelineError(f"{parameter}={path}: no such folder; give one with .tar or .parquet files")
+        from glow_pipeline.images.sources.shards import find_shards
+
         find_shards(path)
         return
     if not path.is_dir():
@@ -172,7 +176,7 @@ def training_class_names(image_selection: ImageSelection, looks: FolderLooks | N
     return [printable(name) for name in class_names_of(image_selection, "train", looks)]
 
 
-def _drawn(listing: OwnListing, image_selection: ImageSelection, split: Split) -> NDArray[np.int64]:
+def _drawn(listing: "OwnListing", image_selection: ImageSelection, split: Split) -> NDArray[np.int64]:
     """Return the rows of a split, drawn by the files' contents, independently of the chosen classes."""
     hashes = np.ascontiguousarray(listing.digests[:, :8]).view(np.int64)[:, 0]
     for_test = draw_by_content(

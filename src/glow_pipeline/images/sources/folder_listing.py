@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +20,17 @@ from glow_pipeline.images.classes import natural_key
 from glow_pipeline.images.decoding import FORMATS
 from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.images.sources.archives import FilesOnDisk
-from glow_pipeline.images.sources.bucket_images import BucketListing, list_bucket
 from glow_pipeline.images.sources.file_digests import file_digests
 from glow_pipeline.images.sources.image_files import Identity, ImageFiles, identity, list_counts
 from glow_pipeline.images.sources.kept_digests import KeptDigests
 from glow_pipeline.images.sources.names import Names
-from glow_pipeline.images.sources.shards import ShardListing, list_shards
 from glow_pipeline.images.sources.source import Split
+
+if TYPE_CHECKING:
+    from glow_pipeline.images.sources.bucket_images import BucketListing
+    from glow_pipeline.images.sources.shards import ShardListing
+
+    OwnListing: TypeAlias = "FolderListing | ShardListing | BucketListing"
 
 logger = logging.getLogger(__name__)
 
@@ -65,9 +70,6 @@ class FolderListing:
         return checksum.hexdigest()
 
 
-OwnListing = FolderListing | ShardListing | BucketListing
-
-
 @dataclass
 class FolderLooks:
     """The looks of one command at a person's own images. Both splits, and all that ask for their checksums, share one.
@@ -77,16 +79,16 @@ class FolderLooks:
     """
 
     kept: KeptDigests = field(default_factory=KeptDigests)
-    _listings: dict[tuple[ImageSelection, Split | None], OwnListing] = field(default_factory=dict)
+    _listings: dict[tuple[ImageSelection, Split | None], "OwnListing"] = field(default_factory=dict)
 
-    def listing(self, image_selection: ImageSelection, split: Split) -> OwnListing:
+    def listing(self, image_selection: ImageSelection, split: Split) -> "OwnListing":
         """List a split's images, or return the listing that was made before."""
         key = self._key(image_selection, split)
         if key not in self._listings:
             self._listings[key] = self._list(image_selection, split)
         return self._listings[key]
 
-    def _list(self, image_selection: ImageSelection, split: Split) -> OwnListing:
+    def _list(self, image_selection: ImageSelection, split: Split) -> "OwnListing":
         if not in_other_form(image_selection):
             return list_folder(image_selection, split, self.kept)
         folder = place_of(image_selection, split)
@@ -96,9 +98,13 @@ class FolderLooks:
             numbered = self.listing(image_selection, "train").class_names
         without = image_selection.eval_path if split == "train" else None
         if image_selection.source == "shards":
+            from glow_pipeline.images.sources.shards import list_shards
+
             listings = None if self.kept.verify == "contents" else self.kept.place
             found: OwnListing = list_shards(folder, without, listings, numbered)
         else:
+            from glow_pipeline.images.sources.bucket_images import list_bucket
+
             found = list_bucket(folder, without, numbered)
         if found.passed_over and (split == "train" or image_selection.eval_path is not None):
             logger.info(
@@ -106,7 +112,7 @@ class FolderLooks:
             )
         return found
 
-    def take(self, image_selection: ImageSelection, split: Split) -> OwnListing:
+    def take(self, image_selection: ImageSelection, split: Split) -> "OwnListing":
         """Return the listing as `listing` does, and forget it: it takes 100 bytes a file, and decoding takes long."""
         found = self.listing(image_selection, split)
         del self._listings[self._key(image_selection, split)]

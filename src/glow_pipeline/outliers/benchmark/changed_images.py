@@ -1,6 +1,6 @@
 """A table of changed images: each is computed when it is read, and none is stored."""
 
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from glow_pipeline.flow.dequantization import Dequantization
 from glow_pipeline.images.content import content_hash
-from glow_pipeline.images.rows import Places, Rows
+from glow_pipeline.images.rows import Places
 from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.outliers.benchmark.image_changes import CHANGES, ImageChange
@@ -40,9 +40,6 @@ class ChangedImages(ImageTable):
         rows = self.rows_at(indices)
         changed = [self._changed(image, row) for image, row in zip(depth.expand(images), rows, strict=True)]
         return depth.reduce(torch.stack(changed)) if changed else images, labels
-
-    def of_rows(self, rows: Rows) -> Self:
-        return type(self)(ImageTable(self.folder, rows, self.store), CHANGES[self._name], self._seed)
 
     @property
     def content_hashes(self) -> NDArray[np.int64]:

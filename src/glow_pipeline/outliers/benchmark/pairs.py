@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from glow_pipeline.outliers.benchmark.out_sets import Kind
 from glow_pipeline.outliers.bootstrap import metrics_with_intervals
-from glow_pipeline.outliers.report import REFERENCES
+from glow_pipeline.outliers.metric_names import REFERENCES
 
 Values = Mapping[str, NDArray[np.float64]]
 

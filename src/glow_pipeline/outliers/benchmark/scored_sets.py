@@ -22,7 +22,10 @@ from glow_pipeline.outliers.score_table import ScoreTable
 from glow_pipeline.outliers.scores import SCORES
 from glow_pipeline.outliers.scores.score import Score
 from glow_pipeline.outliers.statistics.codecs import codec_versions
+from glow_pipeline.workers.fingerprint import Fingerprint
 
+# What scores are computed with, among what they depend on: another device or version may change their last bits.
+MADE_WITH = ("device", "machine", "codecs", "libraries", "code", "batch_size")
 COMPUTING = ("density.py", "randomness.py", "flow/**/*.py", "images/**/*.py", "outliers/**/*.py")  # what scores need
 ROWS_AT_ONCE = 2**20
 
@@ -97,6 +100,17 @@ def scores_depend_on(
     }
 
 
+def fingerprint_of(depends_on: Mapping[str, object]) -> Fingerprint:
+    """Return what tells scores from others, by all that they depend on."""
+    made_with = {name: value for name, value in depends_on.items() if name in MADE_WITH}
+    work = {name: value for name, value in depends_on.items() if name not in MADE_WITH}
+    shown: dict[str, str] = {}
+    for name, value in made_with.items():
+        versions = value if isinstance(value, Mapping) else {name: value}
+        shown |= {key: str(version) for key, version in versions.items()}
+    return Fingerprint(digest_of(work), shown, digest_of(depends_on))
+
+
 def images_digest(images: ImageTable) -> str:
     """Return a digest of what a table is made of and of its rows."""
     content = sha256(images.record.model_dump_json().encode())
@@ -110,12 +124,12 @@ def digest_of(values: Mapping[str, object]) -> str:
     return sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:8]
 
 
-def code_digest(scores: Iterable[Score], rooms: Sequence[str] = COMPUTING) -> str:
-    """Return a digest of the code that computes these scores: of the package's rooms, and of a user's own files."""
+def code_digest(scores: Iterable[Score], patterns: Sequence[str] = COMPUTING) -> str:
+    """Return 16 hex digits of the code that computes these scores: the package's files, and a user's own."""
     package = Path(glow_pipeline.__file__).parent
-    computing = sorted(file for room in rooms for file in package.glob(room))
+    computing = sorted(file for pattern in patterns for file in package.glob(pattern))
     own = {Path(inspect.getfile(type(score))) for score in scores} - set(computing)
     content = sha256()
     for file in [*computing, *sorted(own)]:
         content.update(file.read_bytes())
-    return content.hexdigest()
+    return content.hexdigest()[:16]

@@ -8,7 +8,7 @@ import pandas as pd
 
 from glow_pipeline.outliers.benchmark.out_sets import CALIBRATION
 from glow_pipeline.outliers.benchmark.pairs import matrix, names_of
-from glow_pipeline.outliers.report import CONTROL
+from glow_pipeline.outliers.metric_names import CONTROL
 
 WEAK, STRONG = 0.85, 0.95  # a pair fails if the main score is below the first and another above the second
 CLOSEST = 5  # pairs that are listed

@@ -20,6 +20,7 @@ from PIL import Image, features
 from torch import Tensor
 
 from glow_pipeline.density import ModelledBatch
+from glow_pipeline.flow.float64 import float64_device
 from glow_pipeline.images.transfer import HostCopy, to_device
 from glow_pipeline.threads import usable_cores
 
@@ -53,7 +54,7 @@ def compressed_bits(batch: ModelledBatch) -> Tensor:
     """
     (images,) = batch.once_for_images(host_copy).get()
     bits = torch.from_numpy(smallest_sizes(batch.model.dequantization.expand(images).numpy())) * 8
-    return bits if batch.images.device.type == "mps" else to_device(bits, batch.images.device)  # as `exact` has it
+    return to_device(bits, float64_device(batch.images.device))  # float64, as `exact` has it
 
 
 def compressed_bits_per_dim(batch: ModelledBatch) -> Tensor:

@@ -20,6 +20,7 @@ from glow_pipeline.images.table_writer import TableWriter
 from glow_pipeline.outliers.benchmark.out_sets import CALIBRATION, kind_of, out_set_names, selection_of
 from glow_pipeline.outliers.benchmark.pairs import matrix, names_of, with_seeds
 from glow_pipeline.outliers.benchmark.scored_pair import ScoredPair
+from glow_pipeline.outliers.benchmark.scored_sets import digest_of
 from glow_pipeline.outliers.benchmark.summary import summary
 from glow_pipeline.outliers.detector import Detector
 from glow_pipeline.outliers.metrics import METRICS
@@ -29,6 +30,7 @@ from glow_pipeline.parameters import Parameters
 from glow_pipeline.pipelines.benchmark.set_scorer import SetScorer, without_other_models
 from glow_pipeline.pipelines.planning import plan_images
 from glow_pipeline.plots.heat_map import heat_map
+from glow_pipeline.stores import store_at
 from glow_pipeline.tracking.metric_logger import MetricLogger
 from glow_pipeline.tracking.metric_names import DETECTION, in_group
 from glow_pipeline.tracking.runs import RunAddress, current_run, end_run, start_child_run
@@ -39,6 +41,7 @@ from glow_pipeline.training.models_with_detectors import (
     other_seeds,
     read_with_detector,
 )
+from glow_pipeline.workers.array import let_one_continue
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +92,8 @@ def score_sets(
     The other direction is without scores that compare with other models: those models are of this direction's images.
 
     Raises:
-        HelperFinished: this command has done its share of all sets, and parts of others are missing.
+        HelperFinished: this command has done its share of all sets, and parts of others are missing or another one goes
+            on.
     """
     inside, benchmark = glow_model.record.train_table.image_selection, parameters.benchmark
     scores, draws = parameters.ood.score_names, parameters.ood.draws
@@ -121,6 +125,10 @@ def score_sets(
         logger.info("benchmark.both_directions: no stored model of %s", ", ".join(without_model))
     if not all([*map(_scored_all, scorers), *complete]):
         raise HelperFinished
+    if parameters.workers.engine == "array":
+        files = {path for pair in pairs for path in (pair.in_file, pair.outside) if isinstance(path, Path)}
+        key = digest_of({"files": sorted(str(path.relative_to(benchmark_scores)) for path in files)})
+        let_one_continue(store_at(benchmark_scores), key, "the benchmark", parameters.workers.of)
     return pairs
 
 

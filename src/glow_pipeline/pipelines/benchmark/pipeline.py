@@ -2,12 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from glow_pipeline.pipelines.benchmark.nodes import (
-    ingest_out_sets,
-    measure_pairs,
-    plot_pairs,
-    score_sets,
-)
+from glow_pipeline.pipelines.benchmark.nodes import ingest_out_sets, measure_pairs, plot_pairs, score_sets
 from glow_pipeline.pipelines.ood.nodes import load_other_models
 
 

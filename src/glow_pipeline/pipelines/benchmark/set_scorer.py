@@ -95,7 +95,7 @@ class SetScorer:
                 given.device,
                 given.workers,
             )
-            scored = carry_out(work, given.ood.devices, given.workers)
+            scored = carry_out(work, self.folder, given.ood.devices, given.workers)
             for (path, _), scores, parts in zip(sets, scored, work.stores, strict=True):
                 store_set(path, scores)
                 if given.workers.engine != "array":  # of several commands another one may read them now

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from glow_pipeline.counting import counted
 from glow_pipeline.density import ModelledBatch, modelled_batches
 from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.flow import Glow
 from glow_pipeline.images.batches import Batches
-from glow_pipeline.images.content_sets import distinct
+from glow_pipeline.images.content_sets import count_distinct
 from glow_pipeline.images.format import ImageFormat
 from glow_pipeline.images.parts import CalibrationImages
 from glow_pipeline.images.rows import rows_where
@@ -80,12 +81,19 @@ def select_parts(
     left_out = len(calibrate_images) - len(images)
     if left_out:
         logger.info("calibrate.path: %s exact copies of training images are left out", f"{left_out:,}")
-    if len(distinct([images.content_hashes])) < 2:
+    n_distinct = count_distinct([images.stored_hashes])
+    if n_distinct < 2:
         raise GlowPipelineError(
-            f"calibrate.path={calibrate.path}: {len(images)} images that the model was not trained on; give it two "
-            f"different ones at least"
+            f"calibrate.path={calibrate.path}: {counted(n_distinct, 'different image')} that the model was not trained "
+            f"on; give it two at least"
         )
-    fits = draw_by_content(images.content_hashes, 50, seed, "calibrate")
+    if repeated := len(images) - n_distinct:
+        logger.warning(
+            "calibrate.path: %s of its %s images are exact copies of others of them; if many are, no false-alarm rate "
+            "is guaranteed",
+            *(f"{repeated:,}", f"{len(images):,}"),
+        )
+    fits = draw_by_content(images.stored_hashes, 50, seed, "calibrate")
     calibration = CalibrationImages(images.subset(rows_where(fits, False)))
     return images.subset(rows_where(fits, True)), calibration, left_out
 

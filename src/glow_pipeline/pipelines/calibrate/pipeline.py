@@ -36,12 +36,12 @@ def create_pipeline() -> Pipeline:
             name="select_parts",
         ),
     ]
-    return _boxed([*selection, *_nodes([*FITTED_WITH, "copies_left_out"])])
+    return _in_namespace([*selection, *_nodes([*FITTED_WITH, "copies_left_out"])])
 
 
 def create_detector_pipeline() -> Pipeline:
     """Make the detector of a model that has just been trained; the registry puts the training before it."""
-    return _boxed(_nodes(FITTED_WITH))
+    return _in_namespace(_nodes(FITTED_WITH))
 
 
 def _nodes(fitted_with: list[str]) -> list[Node]:
@@ -56,5 +56,5 @@ def _nodes(fitted_with: list[str]) -> list[Node]:
     return [fitting, calibrating]
 
 
-def _boxed(nodes: list[Node]) -> Pipeline:
+def _in_namespace(nodes: list[Node]) -> Pipeline:
     return Pipeline(nodes, namespace="calibrate", prefix_datasets_with_namespace=False, tags="calibration")

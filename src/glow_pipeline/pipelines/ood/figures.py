@@ -13,8 +13,8 @@ from glow_pipeline.errors import GlowPipelineError
 from glow_pipeline.flow import Dequantization
 from glow_pipeline.images.format import size_and_bits_of
 from glow_pipeline.images.table import ImageTable
+from glow_pipeline.outliers.metric_names import MAIN, REFERENCES, compared_with, metric_name, scores_in
 from glow_pipeline.outliers.ranks import RankedPiece, exact_ranks, images_to_show, most_outlying, rank_function
-from glow_pipeline.outliers.report import MAIN, REFERENCES, compared_with, metric_name, scores_in
 from glow_pipeline.outliers.score_table import IS_OUT, ScoreTable
 from glow_pipeline.outliers.scores import Score
 from glow_pipeline.parameters import OodParameters

@@ -13,17 +13,18 @@ from glow_pipeline.images.table import ImageTable
 from glow_pipeline.outliers.detector import Detector
 from glow_pipeline.outliers.groups import metrics_of_groups, score_groups
 from glow_pipeline.outliers.other_models import OtherModels
-from glow_pipeline.outliers.report import metrics_of_table
+from glow_pipeline.outliers.score_metrics import metrics_of_table
 from glow_pipeline.outliers.score_table import MOST_IN_MEMORY, BothSets, ScoreTable
 from glow_pipeline.outliers.scores.group_score import GroupScore
 from glow_pipeline.parameters import OodParameters, TrainParameters, WorkersParameters
 from glow_pipeline.pipelines.ood.stored_scores import check_columns, requested_scores
 from glow_pipeline.pipelines.scoring import carry_out, flow_and_batches, scoring_work
-from glow_pipeline.stores import Place
+from glow_pipeline.stores import Place, store_at
 from glow_pipeline.training.model_digest import weights_sha256
 from glow_pipeline.training.model_file import TrainedGlow
 from glow_pipeline.training.other_models import check_other_models, find_other_models, read_other_models
 from glow_pipeline.training.unseen import check_same_images, unseen_images
+from glow_pipeline.workers.array import let_one_continue
 
 
 def select_in_images(
@@ -58,7 +59,7 @@ def select_out_images(
     unseen, copies = out_images, None
     if glow_model.trained_on is not None or glow_model.record.train_table.image_selection.is_folder:
         unseen, copies = unseen_images(out_images, _seen(glow_model, glow_detector, other_models))
-    images, copies_of_in = unseen_images(unseen, in_images.content_hashes)
+    images, copies_of_in = unseen_images(unseen, in_images.stored_hashes)
     return images, {
         "out_copies_of_train": copies,
         "out_copies_of_in": copies_of_in,
@@ -100,13 +101,15 @@ def score_images(
 
     Raises:
         GlowPipelineError: the detector is of another model, or a score is not fitted.
-        HelperFinished: this command has done its share, and parts of others are missing.
+        HelperFinished: this command has done its share, and parts of others are missing or another one continues.
     """
     tables = [in_images, unseen_out_images]
     work = scoring_work(
         glow_model, glow_detector, other_models, tables, ood_progress, ood, train, seed, device, workers
     )
-    inside, outside = carry_out(work, ood.devices, workers)
+    inside, outside = carry_out(work, ood_progress, ood.devices, workers)
+    if workers.engine == "array":
+        let_one_continue(store_at(ood_progress), work.fingerprint.key, work.title, workers.of)
     return inside, outside
 
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from glow_pipeline.device import describe_device, use_device
 from glow_pipeline.images.format import ImageFormat
 from glow_pipeline.memory import memory_in_one_line
-from glow_pipeline.outliers.benchmark.scored_sets import COMPUTING, code_digest, digest_of
+from glow_pipeline.outliers.benchmark.scored_sets import COMPUTING, code_digest, fingerprint_of
 from glow_pipeline.outliers.detector import Detector
 from glow_pipeline.outliers.statistics.codecs import codec_versions
 from glow_pipeline.parameters import Parameters, ScoreParameters
@@ -41,6 +41,7 @@ from glow_pipeline.verdict.shown import ShownImage
 from glow_pipeline.verdict.stored_parts import StoredParts
 from glow_pipeline.verdict.table import seen_by, verdict_table
 from glow_pipeline.verdict.worth import Worth, check_enough, worth_of
+from glow_pipeline.workers.fingerprint import Fingerprint, report_others
 
 # The code that the rows of files depend on.
 CODE = (*COMPUTING, "verdict/judge.py", "verdict/file_parts.py", "verdict/scored_files.py", "verdict/score_rows.py")
@@ -70,7 +71,8 @@ def score_files(
     Finished files are stored, and a later command with the same model and detector does not score them again.
 
     Raises:
-        HelperFinished: this command has scored its share (`workers.engine=array`), and not all others have.
+        HelperFinished: this command has scored its share (`workers.engine=array`), and not all others have, or another
+            one continues.
     """
     judge = judge_of(glow_model, glow_detector, parameters)
     check_enough(len(judge.calibration), parameters.score.false_alarm_rate)
@@ -86,15 +88,20 @@ def score_files(
         ingest.max_pixels,
         parameters.train.threads,
     )
-    parts = StoredParts(store_at(score_progress / _key(judge, listed_files, image_format, parameters)))
+    fingerprint = _fingerprint(judge, listed_files, image_format, parameters)
+    parts = StoredParts(store_at(score_progress / fingerprint.key))
     if parameters.score.on_resume == "restart":
         parts.forget()
     processes = n_processes(ood.devices, judge.device, "ood.devices")
+    if parameters.workers.engine == "array":
+        report_others(store_at(score_progress), f"score {parameters.score.images}", fingerprint)
     scored = score_in_parts(scorer, parts, parameters.workers.choice, processes)
     findings = findings_of(scored)
     notes, warnings = list(findings.notes(image_format)), [f"{line}." for line in findings.warnings(image_format)]
     for note in notes:
         logger.info("score.images=%s: %s", parameters.score.images, note)
+    if listed_files.passed_over:
+        notes.append(f"passed over: {listed_files.left_out}")
     return scored, ScoreFacts(image_format, notes, [*guessed, *warnings])
 
 
@@ -108,7 +115,7 @@ def judge_files(
     """Return the table of verdicts, twice for its two files, and what the verdicts are worth."""
     judge = judge_of(glow_model, glow_detector, parameters)
     table = verdict_table(file_scores, judge, parameters.score)
-    worth = worth_of(table, glow_detector, judge.main.name, parameters.score)
+    worth = worth_of(table, glow_detector, judge.main.name, parameters.score, glow_model.trained_on)
     with_facts = worth.model_copy(update={"warnings": [*worth.warnings, *score_facts.warnings]})
     return table, table, with_facts.model_dump()
 
@@ -177,6 +184,7 @@ def write_report(
     glow_model: TrainedGlow,
     glow_detector: Detector,
     scored_files: pd.DataFrame,
+    score_facts: ScoreFacts,
     score_worth: dict[str, Any],
     shown_images: list[ShownImage],
     parameters: Parameters,
@@ -193,6 +201,7 @@ def write_report(
         detector=glow_detector,
         score=main,
         made_in=provenance,
+        notes=score_facts.notes,
     )
     return report.html(), report.contact_sheet()
 
@@ -204,8 +213,8 @@ def judge_of(model: TrainedGlow, detector: Detector, parameters: Parameters) -> 
     return Judge(model, detector, device, parameters.verdict_scores)
 
 
-def _key(judge: Judge, listed: ListedFiles, image_format: ImageFormat, parameters: Parameters) -> str:
-    """Return a name that differs if the scores of an unchanged file may differ."""
+def _fingerprint(judge: Judge, listed: ListedFiles, image_format: ImageFormat, parameters: Parameters) -> Fingerprint:
+    """Return what differs if the scores of an unchanged file may differ."""
     depends_on = {
         "detector": judge.detector.record.model_dump(mode="json"),
         "scores": judge.scores,
@@ -217,4 +226,4 @@ def _key(judge: Judge, listed: ListedFiles, image_format: ImageFormat, parameter
         "libraries": {"pillow": PIL.__version__, "torch": torch.__version__},
         "code": code_digest(judge.requested, CODE),
     }
-    return digest_of(depends_on)
+    return fingerprint_of(depends_on)

@@ -52,7 +52,15 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 write_report,
-                [*FITTED, "scored_files", "score_worth", "shown_images", "parameters", "params:run.provenance"],
+                [
+                    *FITTED,
+                    "scored_files",
+                    "score_facts",
+                    "score_worth",
+                    "shown_images",
+                    "parameters",
+                    "params:run.provenance",
+                ],
                 ["score_report", "score_contact_sheet"],
                 name="write_report",
             ),

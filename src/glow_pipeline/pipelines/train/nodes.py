@@ -46,7 +46,7 @@ def split_images(
     parts = split_parts(train_images, ingest.val_percentage, ingest.calibration_percentage, seed)
     copies = count_copies(parts, test_images)
     own_folder = test_images.record.image_selection.is_folder
-    tested, _ = unseen_images(test_images, train_images.content_hashes)
+    tested, _ = unseen_images(test_images, train_images.stored_hashes)
     found = {
         "training images that repeat another": copies.train_copies,
         "validation images that are also trained on": copies.val_copies_of_fit,
@@ -110,7 +110,7 @@ def _samples_by_epoch(training: ClaimedTraining, history: History, parameters: P
 
 def _warn_of_seen_calibration(images: CalibrationImages, seen_before: NDArray[np.int64] | None) -> None:
     """Warn of calibration images that the model of `train.checkpoint` was trained on: they look too normal."""
-    seen = 0 if seen_before is None else int(are_among(images.table.content_hashes, [seen_before]).sum())
+    seen = 0 if seen_before is None else int(are_among(images.table.stored_hashes, [seen_before]).sum())
     if seen:
         logger.warning(
             "%d of %d calibration images were trained on by the model of train.checkpoint: their scores in the "

@@ -11,7 +11,7 @@ from jinja2 import Environment, StrictUndefined, Template
 from glow_pipeline.images.as_typed import images_as_typed
 from glow_pipeline.images.classes import NAMED_AT_MOST
 from glow_pipeline.images.sources.registry import SOURCES
-from glow_pipeline.outliers.report import CONTROL
+from glow_pipeline.outliers.metric_names import CONTROL
 from glow_pipeline.training.model_card.card import SAMPLES_FILE
 from glow_pipeline.training.model_card.limits import limits_of
 from glow_pipeline.training.model_card.markdown import Markdown, code, escaped, fenced

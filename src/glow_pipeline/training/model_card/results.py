@@ -11,7 +11,7 @@ import pandas as pd
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from glow_pipeline.outliers.benchmark.out_sets import Kind
-from glow_pipeline.outliers.report import REFERENCES, metric_name, scores_in
+from glow_pipeline.outliers.metric_names import REFERENCES, metric_name, scores_in
 from glow_pipeline.provenance import Provenance
 
 COPIES = ("train_copies", "val_copies_of_fit", "calibration_copies_of_train", "test_copies_of_train")

@@ -9,8 +9,10 @@ from glow_pipeline.outliers.detector import DetectorRecord, UsedImages
 from glow_pipeline.outliers.scores.score import Score
 from glow_pipeline.provenance import Provenance
 from glow_pipeline.training.records import ModelRecord
-from glow_pipeline.verdict.sentences import percent
+from glow_pipeline.verdict.sentences import ROUNDING, percent
 from glow_pipeline.verdict.worth import Worth
+
+NO_GUARANTEE = "Not guaranteed: the calibration images are no sample of new images (see the warnings)."
 
 
 class Fact(NamedTuple):
@@ -23,7 +25,7 @@ class Fact(NamedTuple):
 
 def worth_facts(worth: Worth) -> list[Fact]:
     """Return what the verdicts are worth; facts of the list as a whole only where a file has a score."""
-    rate, discovery_rate = percent(worth.false_alarm_rate), percent(worth.false_discovery_rate)
+    discovery_rate = percent(worth.false_discovery_rate)
     facts = [
         Fact(
             "Calibration images",
@@ -31,17 +33,7 @@ def worth_facts(worth: Worth) -> list[Fact]:
             "Images that belong and from which neither the model nor the score has learned. A p-value is the share of "
             "them, this image included, that looks at least as unusual as the image.",
         ),
-        Fact(
-            "False-alarm rate",
-            rate,
-            f"An image is called an outlier when its p-value is at most {rate}. So often, at most, an image that "
-            "belongs is called one, on average over calibration sets.",
-        ),
-        Fact(
-            "False-alarm rate with these calibration images",
-            f"at most {percent(worth.false_alarm_bound)}",
-            "With 90% confidence. The more calibration images, the nearer to the rate above.",
-        ),
+        *_false_alarms(worth),
         Fact(
             "Smallest possible p-value",
             p_value(worth.smallest_p),
@@ -54,18 +46,22 @@ def worth_facts(worth: Worth) -> list[Fact]:
         f" With {worth.n_calibration:,} calibration images it finds none in this list unless it finds "
         f"{worth.bh_fewest:,} together."
     )
-    facts += [
-        Fact(
-            "Files that do not belong",
-            f"at least {worth.at_least_outliers:,}",
-            "With 95% confidence, whichever they are (closed testing).",
-        ),
+    if worth.guaranteed:
+        facts.append(
+            Fact(
+                "Files that do not belong",
+                f"at least {worth.at_least_outliers:,}",
+                "With 95% confidence, whichever they are (closed testing).",
+            )
+        )
+    few = f"Of these at most {discovery_rate} are false alarms, on average." if worth.guaranteed else NO_GUARANTEE
+    facts.append(
         Fact(
             "Outliers by Benjamini-Hochberg",
             f"{worth.n_outliers_bh:,}",
-            f"Of these at most {discovery_rate} are false alarms, on average.{silence if worth.bh_fewest > 1 else ''}",
-        ),
-    ]
+            f"{few}{silence if worth.bh_fewest > 1 else ''}",
+        )
+    )
     if worth.folder_p_value is not None:
         facts.append(
             Fact(
@@ -75,6 +71,25 @@ def worth_facts(worth: Worth) -> list[Fact]:
             )
         )
     return facts
+
+
+def _false_alarms(worth: Worth) -> list[Fact]:
+    rate = percent(worth.false_alarm_rate)
+    called = f"An image is called an outlier when its p-value is at most {rate}."
+    if not worth.guaranteed:
+        return [Fact("False-alarm rate", rate, f"{called} {NO_GUARANTEE}")]
+    return [
+        Fact(
+            "False-alarm rate",
+            rate,
+            f"{called} So often, at most, an image that belongs is called one, on average over calibration sets.",
+        ),
+        Fact(
+            "False-alarm rate with these calibration images",
+            f"at most {percent(worth.false_alarm_bound)}",
+            "With 90% confidence. The more calibration images, the nearer to the rate above.",
+        ),
+    ]
 
 
 def model_facts(record: ModelRecord) -> list[Fact]:
@@ -89,11 +104,11 @@ def _model_facts(record: ModelRecord) -> Iterator[Fact]:
         classes = "all" if selection.classes is None else ", ".join(map(str, selection.classes))
         yield Fact("Classes", classes, f"Of {record.num_classes:,}.")
     colours = "grey" if form.channels == 1 else "colour"
+    how = "padded with black" if form.fit == "pad" else "resized to this width and height, whatever their shape"
     yield Fact(
         "Images",
         f"{form.width} x {form.height} pixels, {colours}, {form.n_bits} bits",
-        "Files of another size or colour are brought to this form before they are judged"
-        + (" (padded with black)." if form.fit == "pad" else " (resized)."),
+        f"Files of another size or colour are brought to this form before they are judged ({how}).",
     )
     n_trained = table.count if record.parts is None else record.parts.fit.count
     yield Fact("Training images", f"{n_trained:,}", "" if record.parts is None else "Those that chose the weights.")
@@ -166,7 +181,9 @@ def date_of(version: str) -> str:
 
 
 def p_value(p: float) -> str:
-    """Return a p-value with four decimals; a smaller one with two digits."""
+    """Return a p-value with four decimals; a smaller one with two digits, as far as there are any."""
+    if 0 < p < ROUNDING:
+        return f"below {ROUNDING:g}"
     return f"{p:.4f}" if p >= 0.0005 or p == 0 else f"{p:.2g}"
 
 

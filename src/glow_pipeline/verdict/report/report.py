@@ -46,6 +46,7 @@ class Report:
         detector: of this model.
         score: the score that carries the verdict.
         made_in: the run that made the table.
+        notes: how files were read, in a few words each.
     """
 
     images: str
@@ -56,6 +57,7 @@ class Report:
     detector: Detector
     score: Score
     made_in: Provenance
+    notes: Sequence[str] = ()
 
     def html(self) -> str:
         """Return the page: one file that needs no other and no network. Equal reports have equal pages."""
@@ -71,6 +73,7 @@ class Report:
             version=self.made_in.kedro_session,
             verdict=lines_of_worth(self.worth),
             worth=self.worth,
+            notes="; ".join(map(printable, self.notes)),
             cards=cards_of(self.shown, self._shown_rows, self.model.image_format.n_bits),
             n_calibration=f"{self.worth.n_calibration:,}",
             rate=percent(self.worth.false_alarm_rate),

@@ -13,8 +13,10 @@ from torch import Tensor
 from glow_pipeline.flow import Glow
 from glow_pipeline.flow.fast.execution import Execution
 from glow_pipeline.flow.fast.kernels import support
+from glow_pipeline.flow.fast.kernels.kinds import Kernel
 from glow_pipeline.flow.fast.kernels.tile import Tile
 from glow_pipeline.flow.transform import Shift, ShiftAndScale, Transform
+from tests.processes import comes
 
 SHIFT = Shift()
 
@@ -88,7 +90,7 @@ def new_trials() -> None:
     support._works.cache_clear()
 
 
-def works(kernel: support.Kernel, transform: Shift | ShiftAndScale = SHIFT, crowded: bool = False) -> bool:
+def works(kernel: Kernel, transform: Shift | ShiftAndScale = SHIFT, crowded: bool = False) -> bool:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return support._works(kernel, device, (6, 4, 2), transform, 5, "float32", crowded)
 
@@ -96,7 +98,7 @@ def works(kernel: support.Kernel, transform: Shift | ShiftAndScale = SHIFT, crow
 @pytest.mark.parametrize("kernel", ["forward", "inverse", "training"])
 @pytest.mark.parametrize("transform", [Shift(), ShiftAndScale(), ShiftAndScale(0.1)], ids=str)
 def test_kernels_pass_their_trial(
-    kernel: support.Kernel, transform: Shift | ShiftAndScale, caplog: pytest.LogCaptureFixture
+    kernel: Kernel, transform: Shift | ShiftAndScale, caplog: pytest.LogCaptureFixture
 ) -> None:
     pytest.importorskip("triton")
     assert works(kernel, transform)
@@ -163,8 +165,17 @@ def test_spoilt_results_are_not_used(
 
 def test_long_compilation_is_logged(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     pytest.importorskip("triton")
+    from glow_pipeline.flow.fast.kernels import trial
+
+    quick = trial.trial
+
+    def slow(*arguments: Any, **options: Any) -> float:
+        assert comes(lambda: caplog.records)
+        return quick(*arguments, **options)
+
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(support, "PATIENCE", 0.01)
+    monkeypatch.setattr(trial, "trial", slow)
     assert works("forward")
     assert [record.getMessage() for record in caplog.records] == ["Compiling kernels for levels of 6x4x2 (forward)"]
 

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from glow_pipeline.flow import Glow
 from glow_pipeline.flow.fast.execution import Activations, Execution, Precision
-from glow_pipeline.training.acceleration import Captured
 from glow_pipeline.training.adamax import Adamax
+from glow_pipeline.training.captured_step import Captured
 from glow_pipeline.training.step import TrainingStep
 
 pytestmark = [

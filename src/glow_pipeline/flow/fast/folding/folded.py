@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from glow_pipeline.flow.coupling import FoldableCoupling, is_foldable
+from glow_pipeline.flow.float64 import float64_device
 from glow_pipeline.flow.permutation import factorized_at_once
 from glow_pipeline.flow.step import FlowStep
 from glow_pipeline.flow.transform import Transform
@@ -64,11 +65,11 @@ def _scaled(channels_last: Tensor, bias: Tensor, log_scale: Tensor) -> tuple[Ten
 def inverse_matrices(matrices: Tensor) -> list[Tensor]:
     """Invert matrices (K, C, C), in float64: rounding in float32 would be the largest error of a round trip.
 
-    MPS has no float64, so the CPU does it there. `inv_ex` does not make the host wait for the device to report a
-    singular matrix; the inverse of one is not finite, and neither is any later result.
+    `inv_ex` does not make the host wait for the device to report a singular matrix; the inverse of one is not finite,
+    and neither is any later result.
     """
     matrices = matrices.detach()
-    exact = (matrices.cpu() if matrices.device.type == "mps" else matrices).double()
+    exact = matrices.to(float64_device(matrices.device)).double()
     inverses = [torch.linalg.inv_ex(part).inverse.to(matrices) for part in factorized_at_once(exact)]
     return [inverse for part in inverses for inverse in part]  # not torch.cat: strides can change the last bits
 

@@ -6,7 +6,7 @@ from torch import Tensor
 from glow_pipeline.flow.fast.folding.prepared import Prepared
 from glow_pipeline.flow.fast.kernels.forward import forward
 from glow_pipeline.flow.fast.kernels.inverse import inverse as inverted
-from glow_pipeline.flow.fast.kernels.support import interpreted
+from glow_pipeline.flow.fast.kernels.kinds import interpreted
 from glow_pipeline.flow.fast.neighbours import channels_first, channels_last
 
 # Of products of float32 factors: each factor as the sum of three of bfloat16, which tensor cores multiply. These are as

@@ -1,22 +1,19 @@
-"""The levels and devices that have kernels. Unlike the other modules this one needs no Triton."""
+"""The levels and devices that have kernels. Needs no Triton until a kernel is tried."""
 
 import logging
-import os
 from collections.abc import Sequence
 from functools import cache
 from threading import Timer
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from glow_pipeline.flow.coupling import FoldableCoupling
 from glow_pipeline.flow.fast.execution import Execution, Precision
+from glow_pipeline.flow.fast.kernels.kinds import Kernel, interpreted
 from glow_pipeline.flow.fast.kernels.tile import Tile, multiprocessors
 from glow_pipeline.flow.step import FlowStep
 from glow_pipeline.flow.transform import Shift, ShiftAndScale, Transform
-
-Kernel = Literal["forward", "inverse", "training"]
 
 logger = logging.getLogger(__name__)
 
@@ -61,11 +58,6 @@ def fits(shape: tuple[int, int, int], transform: Transform, hidden: int) -> bool
         and hidden <= MOST_HIDDEN
         and type(transform) in (Shift, ShiftAndScale)
     )
-
-
-def interpreted() -> bool:
-    """Return whether Triton computes kernels on the CPU, for tests; it reads the variable when it is imported."""
-    return os.environ.get("TRITON_INTERPRET") == "1"
 
 
 @cache

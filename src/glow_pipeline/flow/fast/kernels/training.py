@@ -13,7 +13,7 @@ from glow_pipeline.flow.fast.folding.factors import Weights
 from glow_pipeline.flow.fast.folding.folded import transform_of
 from glow_pipeline.flow.fast.kernels.backward import Kept, activation_gradients
 from glow_pipeline.flow.fast.kernels.forward import forward
-from glow_pipeline.flow.fast.kernels.support import interpreted
+from glow_pipeline.flow.fast.kernels.kinds import interpreted
 from glow_pipeline.flow.fast.kernels.weight_gradients import weight_gradients
 from glow_pipeline.flow.fast.neighbours import channels_first, channels_last
 from glow_pipeline.flow.fast.products.level import GROUP

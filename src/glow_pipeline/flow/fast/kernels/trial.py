@@ -12,7 +12,7 @@ from glow_pipeline.flow.fast.folding.factors import Weights, factors_of
 from glow_pipeline.flow.fast.folding.folded import Folded
 from glow_pipeline.flow.fast.folding.prepared import Prepared
 from glow_pipeline.flow.fast.kernels import level, training
-from glow_pipeline.flow.fast.kernels.support import Kernel
+from glow_pipeline.flow.fast.kernels.kinds import Kernel
 from glow_pipeline.flow.fast.kernels.tile import MOST_PROGRAMS, Tile, multiprocessors
 from glow_pipeline.flow.fast.products import level as products
 from glow_pipeline.flow.transform import Transform

@@ -1,9 +1,22 @@
-"""The gradients of a level's weights from those of its activations: products a^T b of blocks with a row a pixel.
+"""The gradients of a level's weights, from those of its activations.
+
+Each is a product a^T b of two blocks with a row a pixel, summed over all pixels of the batch:
+
+    matrix   (C, C)                g_m^T x          bias   (C,)       sum of g_m
+    weight1  (hidden, 9 C1)        g_1^T n(y1)      bias1  (hidden,)  sum of g_1
+    weight2  (hidden, hidden)      g_2^T h1         bias2  (hidden,)  sum of g_2
+    weight3  (9 out, hidden)       n'(g_p)^T h2     bias3  (out,)     sum of g_p
+
+where g_m, g_1, g_2, g_p are the `ActivationGradients` mixed, first, second and predicted, h1 and h2 the hidden layers
+after their ReLUs, n(y1) the nine neighbours of each pixel (9 C1 columns), and n' those on the opposite sides.
 
 A program sums over a piece of the batch, for one step and for one weight or a part of it. All sums are stored, and
 summed in the order of the pieces, so that they have the same bits in each run. The number of pieces does not depend on
 the GPU.
 """
+
+from dataclasses import astuple, dataclass
+from typing import Self
 
 import triton
 import triton.language as tl
@@ -12,7 +25,7 @@ from torch import Tensor
 from glow_pipeline.flow.fast.folding.factors import Weights
 from glow_pipeline.flow.fast.kernels.backward import ActivationGradients, Kept
 from glow_pipeline.flow.fast.kernels.backward_sizes import BackwardSizes
-from glow_pipeline.flow.fast.kernels.gradients import block, neighbours_of
+from glow_pipeline.flow.fast.kernels.gradients import summed_product
 from glow_pipeline.flow.fast.kernels.tile import FEWEST_COLUMNS, Tile
 from glow_pipeline.flow.fast.neighbours import CENTRE, aligned
 from glow_pipeline.flow.transform import Transform
@@ -22,6 +35,28 @@ ROWS = 64  # pixels at once
 MOST_COLUMNS = 128  # of a program's part of a weight
 WARPS = 4
 STAGES = 3  # tiles of rows that are loaded before the one in work
+
+
+@dataclass(frozen=True)
+class Starts:
+    """Where each kind of weight starts in the sums of a piece, for one step; of n steps n times as far."""
+
+    matrix: int
+    bias: int
+    weight1: int
+    bias1: int
+    weight2: int
+    bias2: int
+    weight3: int
+    bias3: int
+    end: int
+
+    @classmethod
+    def of(cls, weights: Weights) -> Self:
+        starts = [0]
+        for weight in weights:
+            starts.append(starts[-1] + aligned(weight[0].numel()))
+        return cls(*starts)
 
 
 def weight_gradients(
@@ -35,8 +70,8 @@ def weight_gradients(
     """Compute the gradients of the weights of n steps; the columns and rows that pad them are undefined.
 
     Args:
-        gradients: of the activations.
-        kept: by the forward pass of the n steps.
+        gradients: of the activations of the n steps.
+        kept: by the forward pass of these steps.
         weights, transform, precision, mixing_precision: as for the gradients of the activations.
     """
     states = kept.states
@@ -46,10 +81,8 @@ def weight_gradients(
     tiles = -(-rows // ROWS)
     tiles_of_piece = -(-tiles // max(1, PIECES // n))
     pieces = -(-tiles // tiles_of_piece)
-    starts = [0]  # of the kinds of weights in memory
-    for weight in weights:
-        starts.append(starts[-1] + aligned(weight[0].numel()))
-    sums = states.new_empty(pieces, n * starts[-1])
+    starts = Starts.of(weights)
+    sums = states.new_empty(pieces, n * starts.end)
     blocks1, blocks3 = -(-9 * sizes.Y1_ROW // MOST_COLUMNS), -(-9 * sizes.OUT_ROW // MOST_COLUMNS)
     _weight_gradients[(pieces, n, blocks1 + blocks3 + 2)](
         states,
@@ -61,7 +94,7 @@ def weight_gradients(
         tiles_of_piece,
         S=sizes,
         BIAS3=weights.bias3.shape[1],
-        STARTS=tuple(starts),
+        STARTS=starts,
         BLOCKS1=blocks1,
         BLOCKS3=blocks3,
         COLUMNS=MOST_COLUMNS,
@@ -74,13 +107,14 @@ def weight_gradients(
         num_warps=WARPS,
     )
     total = sums.sum(dim=0)
-    low = total[n * starts[2] :].to(weights.weight1.dtype)
+    of_networks = total[n * starts.weight1 :].to(weights.weight1.dtype)
 
-    def kind(i: int, weight: Tensor) -> Tensor:
-        source, start = (total, n * starts[i]) if i < 2 else (low, n * (starts[i] - starts[2]))
-        return source[start : start + weight.numel()].view(weight.shape)
+    def kind(start: int, weight: Tensor) -> Tensor:
+        is_networks = start >= starts.weight1
+        source, first = (of_networks, n * (start - starts.weight1)) if is_networks else (total, n * start)
+        return source[first : first + weight.numel()].view(weight.shape)
 
-    return Weights(*(kind(i, weight) for i, weight in enumerate(weights)))
+    return Weights(*(kind(start, weight) for start, weight in zip(astuple(starts), weights, strict=False)))
 
 
 @triton.jit(do_not_specialize=["n_rows", "n_tiles"])  # compile once, whatever the batch
@@ -111,29 +145,33 @@ def _weight_gradients(
 ):
     """Sum over a piece of n_tiles ROWS pixels, for step k and one part of the weights.
 
-    Memory of pixels is (n, n_rows, channels), `states` one step more. `sums` is (pieces, n STARTS[8]): the kinds of
+    The parts are BLOCKS1 blocks of the columns of weight1, BLOCKS3 of the rows of weight3, weight2, and the matrix;
+    a bias belongs to the part of its weight.
+
+    Memory of pixels is (n, n_rows, channels), `states` one step more. `sums` is (pieces, n STARTS.end): the kinds of
     weights one after another, and of each the n steps.
     """
     k = tl.program_id(1)
     part = tl.program_id(2)
     n_steps = tl.num_programs(1)
     start = tl.program_id(0).to(tl.int64) * n_tiles * ROWS
-    at = k * tl.cast(n_rows, tl.int64) + start
+    at = k * tl.cast(n_rows, tl.int64) + start  # the piece's first row among those of all steps
     n_rows = tl.minimum(n_rows - start, n_tiles * ROWS).to(tl.int32)  # of this piece
     start = (start % (S.H * S.W)).to(tl.int32)  # within its image
-    sums += tl.program_id(0).to(tl.int64) * n_steps * STARTS[8]
+    sums += tl.program_id(0).to(tl.int64) * n_steps * STARTS.end
     channel = tl.arange(0, S.CHANNELS)
-    wide = tl.arange(0, S.WIDTH)
+    unit = tl.arange(0, S.WIDTH)
     column = tl.arange(0, COLUMNS)
     if part < BLOCKS1:
-        product, total = _product(
+        column1 = part * COLUMNS + column
+        product1, total1 = summed_product(
             grads_first + at * S.HIDDEN,
             y1s + at * S.Y1_ROW,
             start,
             n_rows,
             n_tiles,
-            wide,
-            part * COLUMNS + column,
+            unit,
+            column1,
             S.HIDDEN,
             S.Y1_ROW,
             0,
@@ -144,23 +182,23 @@ def _weight_gradients(
             MIXING,
             STAGES,
         )
-        target = sums + n_steps * STARTS[2] + k * S.HIDDEN * S.COLUMNS_IN_MEMORY
-        neighbour, its = (part * COLUMNS + column) // S.Y1_ROW, (part * COLUMNS + column) % S.Y1_ROW
-        inside = (wide < S.HIDDEN)[:, None] & ((neighbour < 9) & (its < S.C1))[None, :]
-        place = wide[:, None] * S.COLUMNS_IN_MEMORY + (neighbour * S.C1 + its)[None, :]
-        tl.store(target + place, product, mask=inside)
+        weight1 = sums + n_steps * STARTS.weight1 + k * S.HIDDEN * S.COLUMNS_IN_MEMORY
+        neighbour1, input1 = column1 // S.Y1_ROW, column1 % S.Y1_ROW
+        inside1 = (unit < S.HIDDEN)[:, None] & ((neighbour1 < 9) & (input1 < S.C1))[None, :]
+        place1 = unit[:, None] * S.COLUMNS_IN_MEMORY + (neighbour1 * S.C1 + input1)[None, :]
+        tl.store(weight1 + place1, product1, mask=inside1)
         if part == 0:
-            tl.store(sums + n_steps * STARTS[3] + k * S.HIDDEN + wide, total, mask=wide < S.HIDDEN)
+            tl.store(sums + n_steps * STARTS.bias1 + k * S.HIDDEN + unit, total1, mask=unit < S.HIDDEN)
     elif part < BLOCKS1 + BLOCKS3:
-        its_column = (part - BLOCKS1) * COLUMNS + column
-        product3, total3 = _product(
+        column3 = (part - BLOCKS1) * COLUMNS + column
+        product3, total3 = summed_product(
             grads_predicted + at * S.OUT_ROW,
             seconds + at * S.HIDDEN,
             start,
             n_rows,
             n_tiles,
-            its_column,
-            wide,
+            column3,
+            unit,
             S.OUT_ROW,
             S.HIDDEN,
             -1,
@@ -171,21 +209,23 @@ def _weight_gradients(
             MIXING,
             STAGES,
         )
-        target3 = sums + n_steps * STARTS[6] + k * S.PARTS_IN_MEMORY * S.HIDDEN
-        neighbour3, its3 = its_column // S.OUT_ROW, its_column % S.OUT_ROW
-        inside3 = ((neighbour3 < 9) & (its3 < S.OUT))[:, None] & (wide < S.HIDDEN)[None, :]
-        place3 = (neighbour3 * S.OUT + its3)[:, None] * S.HIDDEN + wide[None, :]
-        tl.store(target3 + place3, product3, mask=inside3)
-        tl.store(sums + n_steps * STARTS[7] + k * BIAS3 + its3, total3, mask=(neighbour3 == CENTRE) & (its3 < S.OUT))
+        weight3 = sums + n_steps * STARTS.weight3 + k * S.PARTS_IN_MEMORY * S.HIDDEN
+        neighbour3, output3 = column3 // S.OUT_ROW, column3 % S.OUT_ROW
+        inside3 = ((neighbour3 < 9) & (output3 < S.OUT))[:, None] & (unit < S.HIDDEN)[None, :]
+        place3 = (neighbour3 * S.OUT + output3)[:, None] * S.HIDDEN + unit[None, :]
+        tl.store(weight3 + place3, product3, mask=inside3)
+        # The centre alone has all pixels of the image: other neighbours lack those at a border.
+        is_bias3 = (neighbour3 == CENTRE) & (output3 < S.OUT)
+        tl.store(sums + n_steps * STARTS.bias3 + k * BIAS3 + output3, total3, mask=is_bias3)
     elif part == BLOCKS1 + BLOCKS3:
-        product2, total2 = _product(
+        product2, total2 = summed_product(
             grads_second + at * S.HIDDEN,
             firsts + at * S.HIDDEN,
             start,
             n_rows,
             n_tiles,
-            wide,
-            wide,
+            unit,
+            unit,
             S.HIDDEN,
             S.HIDDEN,
             0,
@@ -196,12 +236,12 @@ def _weight_gradients(
             MIXING,
             STAGES,
         )
-        target2 = sums + n_steps * STARTS[4] + k * S.HIDDEN * S.HIDDEN
-        inside2 = (wide < S.HIDDEN)[:, None] & (wide < S.HIDDEN)[None, :]
-        tl.store(target2 + wide[:, None] * S.HIDDEN + wide[None, :], product2, mask=inside2)
-        tl.store(sums + n_steps * STARTS[5] + k * S.HIDDEN + wide, total2, mask=wide < S.HIDDEN)
+        weight2 = sums + n_steps * STARTS.weight2 + k * S.HIDDEN * S.HIDDEN
+        inside2 = (unit < S.HIDDEN)[:, None] & (unit < S.HIDDEN)[None, :]
+        tl.store(weight2 + unit[:, None] * S.HIDDEN + unit[None, :], product2, mask=inside2)
+        tl.store(sums + n_steps * STARTS.bias2 + k * S.HIDDEN + unit, total2, mask=unit < S.HIDDEN)
     else:
-        product0, total0 = _product(
+        product0, total0 = summed_product(
             grads_mixed + at * S.C,
             states + at * S.C,
             start,
@@ -221,55 +261,4 @@ def _weight_gradients(
         )
         inside0 = (channel < S.C)[:, None] & (channel < S.C)[None, :]
         tl.store(sums + k * S.C * S.C + channel[:, None] * S.C + channel[None, :], product0, mask=inside0)
-        tl.store(sums + n_steps * STARTS[1] + k * S.C + channel, total0, mask=channel < S.C)
-
-
-@triton.jit
-def _product(
-    a,
-    b,
-    start,
-    n_rows,
-    n_tiles,
-    columns_a,
-    columns_b,
-    STRIDE_A: tl.constexpr,
-    STRIDE_B: tl.constexpr,
-    SIGN_A: tl.constexpr,
-    SIGN_B: tl.constexpr,
-    S: tl.constexpr,
-    ROWS: tl.constexpr,
-    PRECISION: tl.constexpr,
-    SUM_PRECISION: tl.constexpr,
-    STAGES: tl.constexpr,
-):
-    """Multiply the rows of a piece, or with a sign their neighbourhoods.
-
-    Args:
-        a, b: (n_rows, STRIDE_A) and (n_rows, STRIDE_B) in memory.
-        start: the first row's place in its image.
-        columns_a, columns_b: those to multiply.
-
-    Returns:
-        a^T b (columns of a, columns of b), and the sums of a's columns.
-    """
-    SUM: tl.constexpr = tl.float64 if a.dtype.element_ty == tl.float64 else tl.float32
-    product = tl.zeros((columns_a.shape[0], columns_b.shape[0]), SUM)
-    ones = tl.full((ROWS, 16), 1.0, a.dtype.element_ty)
-    total = tl.zeros((columns_a.shape[0], 16), SUM)
-    for tile in tl.range(0, n_tiles, num_stages=STAGES):
-        row = tile * ROWS + tl.arange(0, ROWS)
-        of_a = _rows(a, row, start, n_rows, columns_a, STRIDE_A, SIGN_A, S)
-        of_b = _rows(b, row, start, n_rows, columns_b, STRIDE_B, SIGN_B, S)
-        transposed = tl.trans(of_a)
-        product = tl.dot(transposed, of_b, product, input_precision=PRECISION, out_dtype=SUM)
-        total = tl.dot(transposed, ones, total, input_precision=SUM_PRECISION, out_dtype=SUM)
-    return product, tl.max(total, axis=1)  # all columns are equal
-
-
-@triton.jit
-def _rows(values, row, start, n_rows, columns, STRIDE: tl.constexpr, SIGN: tl.constexpr, S: tl.constexpr):
-    if SIGN == 0:
-        return block(values, row, columns, n_rows, STRIDE, STRIDE)
-    place = (start + row) % (S.H * S.W)
-    return neighbours_of(values, row, place // S.W, place % S.W, row < n_rows, columns, STRIDE, SIGN, S.H, S.W)
+        tl.store(sums + n_steps * STARTS.bias + k * S.C + channel, total0, mask=channel < S.C)

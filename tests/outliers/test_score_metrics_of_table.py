@@ -8,8 +8,10 @@ import pandas as pd
 import pytest
 
 from glow_pipeline.errors import GlowPipelineError
+from glow_pipeline.outliers.metric_names import tracked_metrics
 from glow_pipeline.outliers.metrics import METRICS
-from glow_pipeline.outliers.report import metrics_of_table, score_metrics, tracked_metrics, warnings_of_scores
+from glow_pipeline.outliers.report import warnings_of_scores
+from glow_pipeline.outliers.score_metrics import metrics_of_table, score_metrics
 from glow_pipeline.outliers.scores import SCORES
 from tests.outliers.test_score_table import InPieces
 
