@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 
 import pytest
 
@@ -40,3 +41,18 @@ def test_listing_is_waited_for_as_long_as_it_takes(silent: threading.Event, capl
     threading.Timer(0.1, silent.set).start()
     assert answer_of("s3://b", silent.wait)
     assert caplog.messages == ["s3://b: waiting for the storage to answer"]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.usefixtures("silent")
+def test_unknown_error_ends_the_wait() -> None:
+    threads = []
+
+    def ask() -> None:
+        threads.append(threading.current_thread())
+        threading.Event().wait(0.1)  # until somebody waits
+        raise KeyError("a defect of the client")
+
+    with pytest.raises(CancelledError):
+        answer_of("s3://b", ask)
+    threads[0].join()

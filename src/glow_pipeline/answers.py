@@ -44,4 +44,6 @@ def _fulfil(answer: Future[Answer], ask: Callable[[], Answer]) -> None:
     except (OSError, ValueError, NotImplementedError) as error:  # pyarrow's own errors are of these
         answer.set_exception(error)
     finally:
-        answer.cancel()  # after another error, whose traceback the thread prints: nobody waits for ever
+        if not answer.done():  # another error, whose traceback the thread prints: nobody waits for ever
+            answer.cancel()
+            answer.set_running_or_notify_cancel()

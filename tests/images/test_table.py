@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from glow_pipeline.images.format import ImageFormat
+from glow_pipeline.images.rows import PackedRows, Rows
 from glow_pipeline.images.selection import ImageSelection
 from glow_pipeline.images.table import ImageTable, TableOrigin, TableRecord
 from glow_pipeline.images.table_files import (
@@ -213,6 +214,13 @@ def test_places_are_those_of_an_array_of_rows(
     assert list(table.rows_at(indices)) == expected.tolist()
     assert table[indices][1].tolist() == expected.tolist()
     assert torch.equal(table[indices][0], torch.from_numpy(noise(10)[expected]))
+
+
+@pytest.mark.parametrize("rows", [range(10), range(2, 9), np.array([7, 3, 5, 0]), PackedRows(np.array([90], np.uint8))])
+def test_packed_places_are_those_of_an_array(tmp_path: Path, rows: Rows | PackedRows) -> None:
+    table = written(tmp_path, noise(16)).of_rows(rows)
+    places = PackedRows(np.packbits(np.array([True, False, True, True])))
+    assert list(table.subset(places).rows) == np.asarray(list(rows))[[0, 2, 3]].tolist()
 
 
 @pytest.mark.parametrize("places", [[10], [-11], [True]])

@@ -1,4 +1,5 @@
 import logging
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 from glow_pipeline import density
-from glow_pipeline.errors import HelperFinished
+from glow_pipeline.errors import GlowPipelineError, HelperFinished
 from glow_pipeline.flow import Glow
 from glow_pipeline.images.table import ImageTable
 from glow_pipeline.outliers.detector import Detector
@@ -18,6 +19,7 @@ from glow_pipeline.outliers.score_table import ScoreTable
 from glow_pipeline.parameters import OodParameters, TrainParameters, WorkersParameters
 from glow_pipeline.pipelines import scoring
 from glow_pipeline.pipelines.scoring import carry_out, images_at_once, scoring_work
+from glow_pipeline.stores import FolderStore
 from glow_pipeline.training.model_digest import weights_sha256
 from glow_pipeline.training.model_file import TrainedGlow
 from tests.conftest import MakeTable, jittered_glow, model_record, random_images
@@ -119,6 +121,22 @@ def test_commands_of_an_array_share_both_tables(
     alone = carry_out(work(images, tmp_path, WorkersParameters()), tmp_path, 1, WorkersParameters())
     for one, other in zip(shared, alone, strict=True):
         pd.testing.assert_frame_equal(cast(pd.DataFrame, one), cast(pd.DataFrame, other), check_exact=True)
+
+
+@dataclass(frozen=True)
+class Emptied(FolderStore):
+    """A store whose files another command removes at once."""
+
+    def put(self, name: str, written: Path) -> None:
+        del name
+        written.unlink()
+
+
+def test_scores_that_vanish_are_reported(images: ImageTable, tmp_path: Path) -> None:
+    workers = WorkersParameters(part_images=32)
+    emptied = replace(work(images, tmp_path, workers), stores=[Emptied(tmp_path / name) for name in "ab"])
+    with pytest.raises(GlowPipelineError, match="scores that were just stored there are gone; type the same command"):
+        carry_out(emptied, tmp_path, 1, workers)
 
 
 def test_array_names_parts_that_do_not_count(

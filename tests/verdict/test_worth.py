@@ -228,7 +228,7 @@ def test_nothing_is_guaranteed_by_repeated_calibration_images() -> None:
 
 def test_calibration_images_trained_on_are_warned_of() -> None:
     (warning,) = doubts_of_calibration(range(100), [98, 99, 500])
-    assert warning.startswith("2 of the 100 calibration images are exact copies of training images: ")
+    assert warning.startswith("2 of the 100 calibration images are exact copies of images from which the model ")
     assert not doubts_of_calibration(range(100), [99, 500])
 
 

@@ -187,7 +187,7 @@ class ImageTable:
     def subset(self, indices: Places | PackedRows) -> Self:
         """Return a view of these images, in this order; nothing is copied."""
         if isinstance(indices, PackedRows):
-            is_complete = self.rows == range(self.record.count)
+            is_complete = isinstance(self.rows, range) and self.rows == range(self.record.count)
             return self.of_rows(indices if is_complete else self.rows_at(indices[:]))
         return self.of_rows(self.rows_at(indices))
 

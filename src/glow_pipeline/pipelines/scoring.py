@@ -13,7 +13,7 @@ import torch
 
 from glow_pipeline.density import BATCH_PIXELS, scoring_batch, scoring_threads
 from glow_pipeline.device import describe_device, use_device
-from glow_pipeline.errors import HelperFinished
+from glow_pipeline.errors import GlowPipelineError, HelperFinished
 from glow_pipeline.flow import Glow
 from glow_pipeline.images.batches import Batches
 from glow_pipeline.images.table import ImageTable
@@ -160,6 +160,7 @@ def carry_out(
 
     Raises:
         HelperFinished: this command has done its share, and parts of others are missing.
+        GlowPipelineError: parts were removed meanwhile.
     """
     if workers.engine == "processes" and work.is_small:
         return [_score_here(work.scorer, table) for table in work.tables]
@@ -168,6 +169,10 @@ def carry_out(
         report_others(store_at(progress), work.title, work.fingerprint)
     processes = n_processes(devices, torch.device(work.scorer.device), "ood.devices")
     if not finish(work, workers.engine, workers.of, processes):
+        if workers.engine != "array":
+            raise GlowPipelineError(
+                f"{progress}: scores that were just stored there are gone; type the same command again"
+            )
         logger.info("%s", describe_help(work, workers.of))
         raise HelperFinished
     return [scored.frame() if len(scored) <= MOST_IN_MEMORY else scored for scored in work.scored()]

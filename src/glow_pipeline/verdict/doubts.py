@@ -136,10 +136,10 @@ def calibration_images(detector: Detector, trained_on: Hashes | None) -> Iterato
     seen = int(are_among(hashes, [detector.validation_hashes, *([] if trained_on is None else [trained_on])]).sum())
     others = "calibrate with others (kedro run --pipelines calibrate --params calibrate.path=<folder>)"
     if seen > FEW_COPIES * n:
-        copied = plural(seen, "is an exact copy of a training image", "are exact copies of training images")
+        copied = plural(seen, "is an exact copy of an image", "are exact copies of images")
         yield (
-            f"{seen:,} of the {n:,} calibration images {copied}: the model knows such images, so that p-values tend to "
-            f"be too low and more files are called outliers than should be; {others}."
+            f"{seen:,} of the {n:,} calibration images {copied} from which the model or its scores have learned, so "
+            f"that p-values tend to be too low and more files are called outliers than should be; {others}."
         )
     if n - n_distinct > FEW_COPIES * n:
         yield (

@@ -191,9 +191,10 @@ def table_record(folder: str) -> bytes:
 
 
 def test_parts_changed_lately_are_needed(filled: TestBucket) -> None:
-    parts = found(filled, kind="parts")
+    parts = [*found(filled, kind="parts"), *found(filled, kind="progress")]
     needed = reasons(parts, {}, UPLOADED + timedelta(minutes=10))
     assert needed["train_images parts-4567-8"] == ["a command may be at work there, it was changed 10 min ago"]
+    assert needed["ood_progress textures_4567"] == needed["train_images parts-4567-8"]
     assert reasons(parts, {}, LATER) == {}
 
 

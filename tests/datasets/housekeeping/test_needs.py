@@ -127,12 +127,13 @@ def test_unfinished_training_is_needed(tmp_path: Path) -> None:
     assert whys([training]) == set()
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe\x00"])
-def test_damaged_figures_need_nothing(tmp_path: Path, content: bytes) -> None:
-    folder = tmp_path / "ood_metrics.json" / "z"
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe\x00", b"model\n" + 200_000 * b"\xff"])
+@pytest.mark.parametrize("name", ["ood_metrics.json", "benchmark_csv.csv"])
+def test_damaged_figures_need_nothing(tmp_path: Path, name: str, content: bytes) -> None:
+    folder = tmp_path / name / "z"
     folder.mkdir(parents=True)
-    (folder / "ood_metrics.json").write_bytes(content)
-    assert whys([Stored("ood_metrics", "version", "tiny", "z", folder)]) == set()
+    (folder / name).write_bytes(content)
+    assert whys([Stored(name.partition(".")[0], "version", "tiny", "z", folder)]) == set()
 
 
 def test_parts_of_a_table_are_needed_for_a_day(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ FILES = (
     f"07/digits/samples_normal.png/{NEW}/samples_normal.gif",
     f"06_models/digits/checkpoints/abc/{OLD}/lock",
     f"07/digits/benchmark/{OLD}_0123/a.parquet",
+    "07/digits/benchmark/continues-0123-of-2/0",
     "07/digits/score_mine/progress/0123/a.npy",
     "07/digits/ood_progress/textures_4567/a.parquet",
 )
@@ -68,6 +69,7 @@ def test_everything_stored_is_found_once(project: Path) -> None:
         ("samples", "digits", NEW),
         ("checkpoints", "digits", OLD),
         ("benchmark_scores", "digits", OLD),
+        ("benchmark_scores", "digits", "continues-0123-of-2"),
         ("score_progress", "digits", "0123"),
         ("ood_progress", "digits", "textures_4567"),
     }

@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +22,7 @@ from glow_pipeline.training.shipped_models import SHIPPED
 
 MODEL, DETECTOR = "glow_model", "glow_detector"
 TABLES = ("train_images", "test_images", "out_images", "calibrate_images")
-AT_WORK = DAY  # seconds without a change, after which no command makes an image table any more
+AT_WORK = DAY  # seconds without a change, after which no command is at work on it any more
 METRICS, BENCHMARK = "ood_metrics", "benchmark_csv"
 MADE_BY_MODELS = ("model_session", "detector_session", "background_model", "ensemble_models")  # in ood_metrics
 
@@ -139,8 +140,9 @@ def _named_in(entry: str, path: Path) -> set[str]:
         return {str(one).partition(" ")[0] for one in flat if one is not None}
     if not path.is_file():
         return set()
-    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+    with path.open(newline="", encoding="utf-8", errors="replace") as file, suppress(csv.Error):  # damaged
         return {row[name] for row in csv.DictReader(file) for name in ("model", "detector") if row.get(name)}
+    return set()
 
 
 def _json(path: Path) -> Mapping[str, Any]:
@@ -212,9 +214,10 @@ def _by_digest(models: Iterable[Stored], digests: Collection[str]) -> dict[str, 
 
 
 def _of_commands_at_work(stored: Iterable[Stored], now: datetime) -> Iterator[Need]:
-    """Yield needs of parts of image tables that were changed lately."""
+    """Yield needs of parts of image tables, and of scores in a bucket, that were changed lately."""
     for each in stored:
-        if each.kind == "parts" and (seconds := now.timestamp() - each.changed()) < AT_WORK:
+        shared = each.kind == "parts" or (each.kind == "progress" and each.in_bucket is not None)
+        if shared and (seconds := now.timestamp() - each.changed()) < AT_WORK:
             yield Need(each.path, None, f"a command may be at work there, it was changed {in_time(seconds)} ago")
 
 

@@ -208,7 +208,8 @@ def _trainings(name: str, pattern: str, project: Path) -> Iterator[Stored]:
 
 def _scores(name: str, pattern: str, project: Path) -> Iterator[Stored]:
     for path in _folders(f"{pattern}/{ANY}", project):
-        yield Stored(name, "scores", _images(path, pattern, project), path.name.rpartition("_")[0], path)
+        version = path.name.rpartition("_")[0] or path.name  # the claim of a command that continues has no version
+        yield Stored(name, "scores", _images(path, pattern, project), version, path)
 
 
 def _progress(name: str, pattern: str, project: Path) -> Iterator[Stored]:

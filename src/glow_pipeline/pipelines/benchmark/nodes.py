@@ -92,8 +92,8 @@ def score_sets(
     The other direction is without scores that compare with other models: those models are of this direction's images.
 
     Raises:
-        HelperFinished: this command has done its share of all sets, and parts of others are missing or another one goes
-            on.
+        HelperFinished: this command has done its share of all sets, and parts of others are missing or another one
+            continues.
     """
     inside, benchmark = glow_model.record.train_table.image_selection, parameters.benchmark
     scores, draws = parameters.ood.score_names, parameters.ood.draws
