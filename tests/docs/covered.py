@@ -48,8 +48,12 @@ TESTS = {
     "DRY_RUN=1 bash benchmarks/gpu_checks.sh": "test_dry_run_makes_all_measurements",
     "bash benchmarks/gpu_checks.sh": "test_dry_run_makes_all_measurements",
 }
-TESTS["kedro run --env cluster --pipelines ingest,train,ood --params dataset=digits"] = (
-    "test_commands_with_all_in_a_bucket"
+TESTS |= dict.fromkeys(
+    (
+        "kedro run --env cluster --pipelines ingest,train,ood --params dataset=digits",
+        "kedro run --env cluster --pipelines ingest --params dataset=fashionmnist,workers.part_images=7000",
+    ),
+    "test_commands_with_all_in_a_bucket",
 )
 TESTS |= dict.fromkeys(
     (

@@ -37,7 +37,7 @@ def test_wheel_and_archive_run_in_an_empty_folder(tmp_path: Path) -> None:
     done = run("--conf-source", archive, "--env", "digits", "--pipelines", "train", "--params", TINY_TYPED)
     assert done.returncode == 0, done.stdout + done.stderr
     printed = done.stdout.splitlines()
-    assert len(printed) < 20
+    assert len(printed) < 30
     (model,) = [line.split()[1] for line in printed if line.split()[:1] == ["glow_model"]]
     assert (folder / model).is_file()
     said = [line for line in done.stderr.splitlines() if line.strip() and "%|" not in line]  # no bar
