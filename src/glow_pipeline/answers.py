@@ -8,6 +8,7 @@ from typing import TypeVar
 
 SAID_AFTER = 5.0  # seconds
 GIVEN_UP_AFTER = 60.0
+FAILURES = (OSError, ValueError, NotImplementedError)  # pyarrow's own errors are of these
 
 Answer = TypeVar("Answer")
 
@@ -41,7 +42,7 @@ def answer_of(place: str, ask: Callable[[], Answer], seconds: float | None = Non
 def _fulfil(answer: Future[Answer], ask: Callable[[], Answer]) -> None:
     try:
         answer.set_result(ask())
-    except (OSError, ValueError, NotImplementedError) as error:  # pyarrow's own errors are of these
+    except FAILURES as error:
         answer.set_exception(error)
     finally:
         if not answer.done():  # another error, whose traceback the thread prints: nobody waits for ever

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from glow_pipeline.answers import GIVEN_UP_AFTER, answer_of
+from glow_pipeline.answers import FAILURES, GIVEN_UP_AFTER, answer_of
 from glow_pipeline.bucket_connection import connected, storage_of
 from glow_pipeline.errors import GlowPipelineError, first_line
 
@@ -223,7 +223,7 @@ class Address:
             yield
         except (FileNotFoundError, GlowPipelineError):
             raise
-        except (OSError, ValueError, NotImplementedError) as error:  # pyarrow's own errors are of these
+        except FAILURES as error:
             raise GlowPipelineError(
                 f"{self.text}: the storage refuses or does not answer ({first_line(error)}); correct the address, the "
                 f"credentials or the endpoint (docs/storage.md), and type the same command again"

@@ -1,4 +1,4 @@
-"""Where float64 and factorizations are computed."""
+"""The device on which float64 and factorizations are computed."""
 
 import torch
 

@@ -38,7 +38,7 @@ class ScoreHistogram:
 
     @cached_property
     def is_one_score(self) -> NDArray[np.bool_]:
-        """Whether a bin holds one score alone, (k,): its images are tied, and nothing is unknown of their order."""
+        """True where a bin holds one score alone, (k,): its images are tied, and nothing is unknown of their order."""
         alone = np.append(_next(self.lower[:-1]) == self.lower[1:], True)
         alone[0] = True  # -infinity: the second bin begins at the lowest finite score
         return alone

@@ -35,7 +35,7 @@ SHORTEST_PART = 16  # in so many of a minute
 
 @dataclass(frozen=True)
 class Scorer:
-    """What scores images by one model. It is sent to other processes, which have their own devices.
+    """The model and the scores of a scoring. It is sent to other processes, which have their own devices.
 
     Attributes:
         flow: the model.

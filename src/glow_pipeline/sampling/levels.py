@@ -1,4 +1,4 @@
-"""What each level of the flow carries."""
+"""Images that show the content of each level of the flow."""
 
 from typing import ClassVar
 

@@ -1,4 +1,4 @@
-"""What commands have stored in buckets, found by the catalog's addresses and one listing of each."""
+"""Find what commands have stored in buckets, by the catalog's addresses and one listing of each."""
 
 import re
 from collections import Counter

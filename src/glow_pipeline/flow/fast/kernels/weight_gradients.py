@@ -39,7 +39,7 @@ STAGES = 3  # tiles of rows that are loaded before the one in work
 
 @dataclass(frozen=True)
 class Starts:
-    """Where each kind of weight starts in the sums of a piece, for one step; of n steps n times as far."""
+    """The start of each kind of weight in the sums of a piece, for one step; of n steps it is n times as far."""
 
     matrix: int
     bias: int
