@@ -192,7 +192,7 @@ def curves(rows: Rows) -> Figure:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("epoch")
     axes.set_ylabel("bits/dim of validation images")
-    axes.legend(fontsize=legible(WIDTH, LEGEND))
+    figure.legend(loc="outside right center", fontsize=legible(WIDTH, LEGEND))  # beside the curves, not over one
     return figure
 
 
